@@ -1,0 +1,169 @@
+"""From the configuration to objects. Below this module everything takes plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pydantic
+
+from rlvr.compose import compose, nearest
+from rlvr.config import AGGREGATIONS, DTYPES, PRECISIONS, SCALINGS, Config, ConfigError, RuleConfig
+from rlvr.data.prompts import check_template
+from rlvr.data.source import DataSource
+from rlvr.model_source import model_source
+from rlvr.rollout.engine import RolloutEngine
+from rlvr.rules.pack import Rule, RulePack
+from rlvr.tracking import Tracker
+from rlvr.verifiers.base import Verifier
+
+
+def load_rules(rules: str, overrides: Sequence[str] = ()) -> RulePack:
+    """A rule pack by name (`"r1_format+answer"`), with overrides as on the command line (`"rules.format.weight=0.05"`).
+
+    Errors: `ConfigError` (a `ValueError`) of one line for an unknown pack, rule or option.
+    """
+    return rule_pack(compose([f"rules={rules}", *overrides]))
+
+
+def rule_pack(config: Config) -> RulePack:
+    """The pack of a configuration."""
+    prefixes = ("rlvr.", *config.rules_from)
+    try:
+        return RulePack(rules={name: _rule(name, rule, f"rules.{name}", prefixes) for name, rule in config.rules.items()})
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _rule(name: str, rule: RuleConfig, key: str, prefixes: Sequence[str]) -> Rule:
+    parts = [
+        _rule(part, _part(node, f"{key}.parts.{part}"), f"{key}.parts.{part}", prefixes)
+        for part, node in (rule.parts or {}).items()
+    ]
+    verifier = None if rule.verifier is None else construct(rule.verifier, Verifier, key=f"{key}.verifier", prefixes=prefixes)
+    try:
+        return Rule(name=name, weight=rule.weight, verifier=verifier, parts=tuple(parts), requires=tuple(rule.requires))
+    except ValueError as error:
+        raise ConfigError(f"{key.removesuffix(name)}{error}") from error
+
+
+def _part(node: Any, key: str) -> RuleConfig:
+    try:
+        return pydantic.TypeAdapter(RuleConfig).validate_python(node)
+    except pydantic.ValidationError as error:
+        raise ConfigError(_explain(key, error)) from error
+
+
+T = TypeVar("T")
+
+
+def construct(node: Mapping[str, Any], base: type[T], *, key: str, prefixes: Sequence[str] = ("rlvr.",)) -> T:
+    """The object that `_target_` names, with the other keys as its fields.
+
+    Only classes derived from `base`, from modules under `prefixes`, so that a YAML file cannot run anything else.
+    Errors: `ConfigError` naming the key.
+    """
+    path = node.get("_target_")
+    if not isinstance(path, str):
+        raise ConfigError(f"{key}._target_: must name the import path of a {base.__name__}")
+    if not any(path.startswith(prefix.removesuffix(".") + ".") for prefix in prefixes):
+        raise ConfigError(f"{key}._target_={path}: allowed are {', '.join(prefixes)} (list more in rules_from)")
+    module_name, _, class_name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module_name), class_name, None)
+    except ImportError as error:
+        raise ConfigError(f"{key}._target_={path}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ConfigError(f"{key}._target_={path}: is no {base.__name__}")
+    arguments = {name: value for name, value in node.items() if name != "_target_"}
+    allowed = list(inspect.signature(found).parameters)
+    for name in arguments:
+        if name not in allowed:
+            raise ConfigError(f"{key}.{name}: {found.__name__} has no such option{nearest(name, allowed)}")
+    try:
+        if dataclasses.is_dataclass(found):
+            return pydantic.TypeAdapter(found).validate_python(arguments)
+        return found(**arguments)
+    except pydantic.ValidationError as error:
+        raise ConfigError(_explain(key, error)) from error
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{key}: {error}") from error
+
+
+def _explain(key: str, error: pydantic.ValidationError) -> str:
+    first = error.errors()[0]
+    at = ".".join([key, *map(str, first["loc"])])
+    own = first.get("ctx", {}).get("error")
+    if isinstance(own, ConfigError):
+        return str(own)
+    return f"{key}.{own}" if own is not None else f"{at}={first['input']}: {first['msg']}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a configuration asks for, checked as far as it can be before any model or data is loaded."""
+
+    config: Config
+    pack: RulePack
+    source: DataSource
+    engine: RolloutEngine
+    tracker: Tracker
+
+
+def plan(config: Config) -> Plan:
+    """Errors: `ConfigError` for anything in the configuration that cannot work."""
+    _check_numbers(config)
+    check_template(config.prompt)
+    model_source(config.model)
+    return Plan(
+        config=config,
+        pack=rule_pack(config),
+        source=construct(config.dataset, DataSource, key="dataset"),
+        engine=construct(config.rollout, RolloutEngine, key="rollout"),
+        tracker=construct(config.tracking, Tracker, key="tracking"),
+    )
+
+
+def _check_numbers(config: Config) -> None:
+    algo, evaluation, verify = config.algo, config.eval, config.verify
+    at_least = {
+        "steps": (config.steps, 0),
+        "algo.problems": (algo.problems, 1),
+        "algo.group_size": (algo.group_size, 2),
+        "algo.warmup_steps": (algo.warmup_steps, 0),
+        "algo.weight_decay": (algo.weight_decay, 0),
+        "algo.beta": (algo.beta, 0),
+        "algo.updates_per_batch": (algo.updates_per_batch, 1),
+        "algo.micro_batch": (algo.micro_batch, 1),
+        "algo.max_prompt_tokens": (algo.max_prompt_tokens, 1),
+        "algo.max_new_tokens": (algo.max_new_tokens, 1),
+        "algo.clip_high": (algo.clip_high, 0),
+        "eval.problems": (evaluation.problems, 0),
+        "eval.every": (evaluation.every, 0),
+        "verify.retries": (verify.retries, 0),
+    }
+    for key, (value, least) in at_least.items():
+        if not value >= least:
+            reason = " (a group of one has nothing to compare with)" if key == "algo.group_size" else ""
+            raise ConfigError(f"{key}={value}: must be at least {least}{reason}")
+    for key in ("learning_rate", "max_grad_norm", "temperature"):
+        if not 0 < getattr(algo, key) < float("inf"):
+            raise ConfigError(f"algo.{key}={getattr(algo, key)}: must be above 0")
+    for key, value in (("algo.clip_low", algo.clip_low), ("verify.max_error_share", verify.max_error_share)):
+        if not 0 <= value <= 1:
+            raise ConfigError(f"{key}={value}: must lie in [0, 1]")
+    _check_choice("algo.aggregation", algo.aggregation, AGGREGATIONS)
+    _check_choice("algo.scaling", algo.scaling, SCALINGS)
+    _check_choice("cluster.mixed_precision", config.cluster.mixed_precision, PRECISIONS)
+    _check_choice("model.dtype", config.model.dtype, DTYPES)
+
+
+def _check_choice(key: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{key}={value}: there is no such choice{nearest(value, allowed)}")

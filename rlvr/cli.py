@@ -1,0 +1,108 @@
+"""How `python train.py` meets its user: help, one-line errors, exit status, sweeps checked before their first job."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from rlvr.build import plan
+from rlvr.compose import CONF, compose, one_line, options
+from rlvr.config import Config, ConfigError
+
+_FLAGS_WITH_VALUE = {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p"}
+
+
+def command(main: Callable[[], Any]) -> int:
+    """Run a Hydra main function; returns the exit status: 0 done, 1 judging failed, 2 wrong input, 130 interrupted."""
+    arguments = sys.argv[1:]
+    if {"--help", "-h"} & set(arguments):
+        print(help_text())
+        return 0
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises its errors instead of printing them at length
+    overrides = _overrides(arguments)
+    try:
+        if {"--multirun", "-m"} & set(arguments) and not _FLAGS_WITH_VALUE & {a.partition("=")[0] for a in arguments}:
+            check_sweep(overrides)
+        main()
+    except (ConfigError, HydraException, OmegaConfBaseException) as error:
+        print(f"error: {one_line(error, overrides)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _overrides(arguments: Sequence[str]) -> list[str]:
+    follows_flag = [False, *(argument in _FLAGS_WITH_VALUE for argument in arguments)]
+    return [a for a, value in zip(arguments, follows_flag, strict=False) if "=" in a and not a.startswith("-") and not value]
+
+
+def check_sweep(overrides: Sequence[str]) -> None:
+    """Check the configuration of every job of a sweep before the first one starts. Errors: `ConfigError`."""
+    choices: list[list[str]] = []
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.get_key_element()
+        if key.startswith("hydra"):
+            continue
+        if override.is_discrete_sweep():
+            choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+        elif not override.is_sweep_override():
+            choices.append([str(override.input_line)])
+    for job in itertools.product(*choices):
+        plan(compose(job))
+
+
+def help_text() -> str:
+    """What can be written on the command line: groups with their choices, and every key with its meaning."""
+    lines = [
+        "Train a language model with GRPO against a pack of verifiable rules.",
+        "",
+        "  python train.py                                                     the embedded default: CPU, minutes, no download",
+        "  python train.py rules=r1_format+answer model=qwen0.5b dataset=gsm8k  choose from the groups; join packs with +",
+        "  python train.py algo.group_size=16 rules.format.weight=0.05          set any key",
+        "  python train.py -m rules.format.weight=0,0.05,0.1 seed=0,1           one run for each combination",
+        "",
+        "Groups (GROUP=CHOICE):",
+    ]
+    for group in sorted(path.name for path in CONF.iterdir() if path.is_dir()):
+        if options(group):
+            lines.append(f"  {group}")
+            lines += [f"    {choice:<20} {_first_comment(group, choice)}" for choice in options(group)]
+    lines += ["", "Keys (KEY=VALUE; what follows the name is the schema's default, which a group's file may change):"]
+    lines += _key_lines(Config, "")
+    lines += ["", "Keys of rules.NAME:", *_key_lines(dict(_nested(Config))["rules"], "rules.NAME.")]
+    return "\n".join(lines)
+
+
+def _first_comment(group: str, choice: str) -> str:
+    comments = [line[1:].strip() for line in (CONF / group / f"{choice}.yaml").read_text().splitlines() if line.startswith("#")]
+    return next(comment for comment in comments if not comment.startswith("@"))
+
+
+def _nested(schema: type) -> list[tuple[str, Any]]:
+    from rlvr.config import RuleConfig
+
+    nested = [(f.name, f.default_factory) for f in dataclasses.fields(schema) if dataclasses.is_dataclass(f.default_factory)]
+    return [*nested, ("rules", RuleConfig)]
+
+
+def _key_lines(schema: type, prefix: str) -> list[str]:
+    lines, nested = [], dict(_nested(schema))
+    for field in dataclasses.fields(schema):
+        if field.name in nested and field.name != "rules":
+            lines += _key_lines(nested[field.name], f"{prefix}{field.name}.")
+        else:
+            default = field.default_factory() if callable(field.default_factory) else field.default
+            shown = "" if default in ({}, [], "???") else f"={'null' if default is None else default}"
+            shown = shown.replace("\n", "\\n")
+            lines.append(f"  {prefix + field.name + shown:<44} {field.metadata['meaning']}")
+    return lines

@@ -1,0 +1,125 @@
+"""The typed schema: every key of the configuration once, with its meaning and unit (`python train.py --help` prints this).
+
+Keys of what is constructed by import path (`_target_`: verifiers, data sets, rollout engines, trackers) are the fields of the
+named class and documented there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+MISSING = "???"
+"""OmegaConf's mark of a value that a YAML file must give."""
+
+
+AGGREGATIONS = ("sequence_mean", "token_mean", "max_length")
+SCALINGS = ("group", "batch", "none")
+PRECISIONS = ("no", "bf16", "fp16")
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+class ConfigError(ValueError):
+    """What the user asked for cannot be: one line that names the key, the value and what is allowed."""
+
+
+def key(default: Any, meaning: str) -> Any:
+    """A field with its documentation; lists and dicts are made anew for every instance."""
+    metadata = {"meaning": meaning}
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(kw_only=True)
+class ModelConfig:
+    name: str | None = key(
+        None, "name on the hub (Qwen/Qwen2.5-0.5B), or a label where path or package say where the files are"
+    )
+    path: str | None = key(None, "folder with a Hugging Face checkpoint; nothing is downloaded")
+    package: str | None = key(None, "Python package that holds the files; used when path is not set")
+    gguf_file: str | None = key(None, "GGUF file in that place, dequantised on loading")
+    revision: str = key("main", "branch, tag or commit on the hub")
+    dtype: str = key("float32", "type of the trained weights: float32, bfloat16, float16 (see cluster.mixed_precision)")
+    attn_implementation: str = key("sdpa", "attention of transformers: eager, sdpa, flash_attention_2, flex_attention")
+    gradient_checkpointing: bool = key(False, "recompute activations in the backward pass: less memory, more time")
+    chat: bool = key(False, "prompts go through the tokenizer's chat template; false for base models")
+
+
+@dataclass(kw_only=True)
+class PromptConfig:
+    instruction: str = key("", "text at the top: the system message of chat models")
+    question: str = key(MISSING, "how a base model is asked; holds {question}")
+    chat_question: str = key("{question}", "the user message of chat models; holds {question}")
+    solution: str = key(MISSING, "how a worked example is answered; holds {reasoning} and {answer}")
+    separator: str = key("\n\n", "between instruction, examples and question, for base models")
+    prefill: str = key("", "how the assistant's turn is made to begin; judged as part of the turn")
+    few_shot: int = key(0, "worked examples before every question: the first training problems, which are then not trained on")
+
+
+@dataclass(kw_only=True)
+class RuleConfig:
+    weight: float = key(MISSING, "what full marks add to the reward; negative for a penalty, 0 to report only")
+    verifier: dict[str, Any] | None = key(None, "_target_: the verifier's import path; the other keys are its fields")
+    parts: dict[str, Any] | None = key(None, "sub-rules (weight and verifier each) whose weighted mean is the score")
+    requires: list[str] = key([], "rules that need full marks for this one to count")
+
+
+@dataclass(kw_only=True)
+class AlgoConfig:
+    problems: int = key(16, "problems a step (over all processes)")
+    group_size: int = key(8, "rollouts a problem, G")
+    learning_rate: float = key(1e-6, "AdamW's, after warm-up")
+    warmup_steps: int = key(5, "optimizer updates until the learning rate is reached, linearly")
+    weight_decay: float = key(0.0, "AdamW's")
+    max_grad_norm: float = key(1.0, "gradients are clipped to this norm")
+    clip_low: float = key(0.2, "the probability ratio is clipped at 1 - clip_low")
+    clip_high: float = key(0.2, "and at 1 + clip_high")
+    beta: float = key(0.0, "weight of the KL divergence to the untrained model; 0 loads no reference model")
+    aggregation: str = key("sequence_mean", "tokens to loss: sequence_mean (GRPO), token_mean (DAPO), max_length (Dr. GRPO)")
+    scaling: str = key("group", "divide advantages by the deviation of the group, of the batch, or none")
+    updates_per_batch: int = key(1, "optimizer updates on each batch of rollouts")
+    micro_batch: int = key(32, "rollouts in one forward and backward; changes memory and speed, never the gradient")
+    temperature: float = key(1.0, "of sampling, and of the log-probabilities that are trained")
+    max_prompt_tokens: int = key(1024, "a longer prompt stops the run before training; prompts are never cut")
+    max_new_tokens: int = key(256, "length limit of a completion, in tokens")
+
+
+@dataclass(kw_only=True)
+class EvalConfig:
+    problems: int = key(200, "held-out problems, answered greedily before and after training; 0 for none")
+    every: int = key(10, "steps between evaluations during training; 0 for none")
+    forced_prefix: str | None = key(
+        "<think>", "also measure the untrained model when its turn is made to begin so: what eliciting alone would give"
+    )
+
+
+@dataclass(kw_only=True)
+class VerifyConfig:
+    retries: int = key(1, "times a verdict of `error` (our failure, not the model's) is judged again")
+    max_error_share: float = key(0.1, "share of a step's rollouts that may still be errors before the run stops")
+
+
+@dataclass(kw_only=True)
+class ClusterConfig:
+    mixed_precision: str = key("no", "autocast of accelerate: no, bf16, fp16")
+    cpu: bool = key(False, "stay on the CPU where there is an accelerator")
+
+
+@dataclass(kw_only=True)
+class Config:
+    seed: int = key(0, "of sampling and of the order of problems; the same seed repeats a run to the bit on one machine")
+    steps: int = key(40, "training steps")
+    name: str = key("grpo", "of the run: last part of its folder, and its name in W&B")
+    rules_from: list[str] = key([], "import prefixes, besides rlvr., that a pack's verifiers may come from")
+    model: ModelConfig = field(default_factory=ModelConfig, metadata={"meaning": "what is trained"})
+    dataset: dict[str, Any] = key({}, "_target_: the adapter's import path; the other keys are its fields")
+    prompt: PromptConfig = field(default_factory=PromptConfig, metadata={"meaning": "how problems are put to the model"})
+    rules: dict[str, RuleConfig] = key({}, "the rule pack: rule name to rule")
+    algo: AlgoConfig = field(default_factory=AlgoConfig, metadata={"meaning": "GRPO and its options"})
+    rollout: dict[str, Any] = key({}, "_target_: the engine that samples; the other keys are its fields")
+    verify: VerifyConfig = field(default_factory=VerifyConfig, metadata={"meaning": "how judging is supervised"})
+    eval: EvalConfig = field(default_factory=EvalConfig, metadata={"meaning": "measuring on held-out problems"})
+    cluster: ClusterConfig = field(default_factory=ClusterConfig, metadata={"meaning": "devices and precision"})
+    tracking: dict[str, Any] = key({}, "_target_: where metrics go besides metrics.jsonl; the other keys are its fields")

@@ -1,0 +1,68 @@
+"""Problems of your own, one JSON object a line."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlvr.config import ConfigError
+from rlvr.data.rows import whole_file
+from rlvr.data.source import DataSource, Splits
+from rlvr.types import Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonLines(DataSource):
+    """Rows `{"prompt": ..., "truth": {...}}`, optionally with `id` and `solution` (reference reasoning)."""
+
+    path: str
+    """The file of training problems."""
+    eval_path: str | None = None
+    """The file of held-out problems; without one, `eval_share` of `path` is held out."""
+    eval_share: float = 0.1
+    """Share of `path` that is held out, chosen by prompt, so that it stays the same when rows are added."""
+    prompt_key: str = "prompt"
+    """Column of the question."""
+    answer_key: str | None = None
+    """Column of the answer, where rows have no `truth`: the truth is then `{"answer": ...}`."""
+
+    def __post_init__(self) -> None:
+        for key in ("path", "eval_path"):
+            path = getattr(self, key)
+            if path is not None and not Path(path).is_file():
+                raise ConfigError(f"dataset.{key}={path}: no such file")
+        if not 0.0 < self.eval_share < 1.0:
+            raise ConfigError(f"dataset.eval_share={self.eval_share}: must lie between 0 and 1")
+
+    def load(self) -> Splits:
+        problems = self._read(Path(self.path))
+        if self.eval_path is not None:
+            return Splits(train=problems, test=self._read(Path(self.eval_path)))
+        held_out = [_share(problem.prompt) < self.eval_share for problem in problems]
+        if all(held_out) or not any(held_out):
+            raise ConfigError(f"dataset.path={self.path}: too few rows to hold out {self.eval_share} of; set dataset.eval_path")
+        return Splits(
+            train=[problem for problem, out in zip(problems, held_out, strict=True) if not out],
+            test=[problem for problem, out in zip(problems, held_out, strict=True) if out],
+        )
+
+    def _read(self, path: Path) -> Sequence[Problem]:
+        problems: dict[str, Problem] = {}
+        for number, row in enumerate(whole_file(path), start=1):
+            prompt = row.get(self.prompt_key)
+            truth = row.get("truth") if self.answer_key is None else {"answer": row.get(self.answer_key)}
+            if not isinstance(prompt, str) or not isinstance(truth, dict) or None in truth.values():
+                wanted = f"a text {self.prompt_key!r} and {'an object truth' if not self.answer_key else self.answer_key!r}"
+                raise ConfigError(f"dataset: {path}, row {number}: needs {wanted} (it has: {', '.join(row) or 'nothing'})")
+            problem_id = str(row.get("id", f"{path.stem}-{number:05}"))
+            if problem_id in problems:
+                raise ConfigError(f"dataset: {path}, row {number}: id {problem_id!r} stands there twice")
+            metadata = {"solution": row["solution"]} if isinstance(row.get("solution"), str) else {}
+            problems[problem_id] = Problem(id=problem_id, prompt=prompt, truth=truth, metadata=metadata)
+        return list(problems.values())
+
+
+def _share(prompt: str) -> float:
+    return int.from_bytes(hashlib.blake2b(prompt.encode(), digest_size=8).digest()) / 2**64

@@ -1,0 +1,100 @@
+"""From questions to what the model is given: template, worked examples, chat or plain."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from rlvr.config import ConfigError, PromptConfig
+from rlvr.rules.pack import RulePack
+from rlvr.types import Problem
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_PLACE = re.compile(r"\{(question|reasoning|answer)\}")
+
+
+def _fill(template: str, **values: str) -> str:
+    """Other braces stay as they are, and so do braces in the values."""
+    return _PLACE.sub(lambda match: values.get(match[1], match[0]), template)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompts:
+    """Renders bare questions into prompts."""
+
+    template: PromptConfig
+    examples: tuple[Problem, ...] = ()
+    """Worked examples, each with a reference solution."""
+    chat_tokenizer: PreTrainedTokenizerBase | None = None
+    """Set for models with a chat template."""
+
+    def render(self, problem: Problem) -> Problem:
+        """The problem with its prompt rendered, and what the prompt opens of the assistant's turn as its prefill."""
+        t = self.template
+        if self.chat_tokenizer is not None:
+            prompt = self._chat(problem.prompt) + t.prefill
+        else:
+            examples = [_fill(t.question, question=each.prompt) + self.solution(each) for each in self.examples]
+            parts = [*([t.instruction] if t.instruction else []), *examples, _fill(t.question, question=problem.prompt)]
+            prompt = t.separator.join(parts) + t.prefill
+        return replace(problem, prompt=prompt, prefill=t.prefill or None)
+
+    def _chat(self, question: str) -> str:
+        assert self.chat_tokenizer is not None
+        t = self.template
+        messages = [{"role": "system", "content": t.instruction}] if t.instruction else []
+        for example in self.examples:
+            messages.append({"role": "user", "content": _fill(t.chat_question, question=example.prompt)})
+            messages.append({"role": "assistant", "content": self.solution(example).strip()})
+        messages.append({"role": "user", "content": _fill(t.chat_question, question=question)})
+        return str(self.chat_tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+    def solution(self, problem: Problem) -> str:
+        """The reference solution, written as the prompt asks."""
+        return _fill(
+            self.template.solution, reasoning=str(problem.metadata["solution"]), answer=str(problem.truth.get("answer", ""))
+        )
+
+
+def check_template(template: PromptConfig) -> None:
+    """Errors: `ConfigError` naming the key of the template that cannot be used."""
+    for key, needed in (("question", "question"), ("chat_question", "question"), ("solution", "answer")):
+        if f"{{{needed}}}" not in getattr(template, key):
+            raise ConfigError(f"prompt.{key}={getattr(template, key)!r}: must hold {{{needed}}}")
+    if template.few_shot < 0:
+        raise ConfigError(f"prompt.few_shot={template.few_shot}: must be 0 or more")
+
+
+def full_marks(prompts: Prompts, problem: Problem, pack: RulePack) -> str | None:
+    """None if the problem's reference solution, written as the prompt asks, gets full marks from the pack; else why not."""
+    rendered = prompts.render(problem)
+    completion = prompts.solution(problem).strip().removeprefix((rendered.prefill or "").strip())
+    for name, verdict in pack.judge(completion, rendered).verdicts.items():
+        if pack.rules[name].weight > 0 and verdict.score != 1.0:
+            return f"rule {name} gives it {verdict.score} ({verdict.reason}: {verdict.detail})"
+    return None
+
+
+def choose_examples(
+    template: PromptConfig, train: Sequence[Problem], pack: RulePack
+) -> tuple[tuple[Problem, ...], Sequence[Problem]]:
+    """The first `few_shot` training problems that have a reference solution, and the training problems without them.
+
+    Errors: `ConfigError` when there are too few, or when one, written as the prompt asks, is not what the pack rewards.
+    """
+    examples = tuple(problem for problem in train if problem.metadata.get("solution"))[: template.few_shot]
+    if len(examples) < template.few_shot:
+        raise ConfigError(f"prompt.few_shot={template.few_shot}: only {len(examples)} training problems have a solution")
+    for example in examples:
+        reason = full_marks(Prompts(template=template), example, pack)
+        if reason:
+            raise ConfigError(
+                f"prompt.few_shot={template.few_shot}: example {example.id}, written as the prompt asks, is not what the rules "
+                f"reward: {reason}; choose the prompt that goes with the rules (prompt=r1, boxed or gsm8k)"
+            )
+    chosen = {example.id for example in examples}
+    return examples, [problem for problem in train if problem.id not in chosen]

@@ -1,0 +1,25 @@
+"""What a data set is to the rest of the project: two lists of problems."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlvr.types import Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Splits:
+    """Problems whose prompts are bare questions; `metadata["solution"]` is the reference reasoning where there is one."""
+
+    train: Sequence[Problem]
+    test: Sequence[Problem]
+
+
+class DataSource(ABC):
+    """A data set adapter: constructed from its YAML keys (and checks them there), loaded once."""
+
+    @abstractmethod
+    def load(self) -> Splits:
+        """Read everything. Errors: `ValueError` naming the key to set when the data cannot be had."""

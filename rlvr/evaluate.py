@@ -1,0 +1,79 @@
+"""Greedy accuracy on held-out problems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from accelerate import PartialState
+from accelerate.utils import gather_object
+
+from rlvr.config import VerifyConfig
+from rlvr.policy import Policy
+from rlvr.rollout.engine import RolloutEngine, Sampling
+from rlvr.rules.pack import RulePack
+from rlvr.types import Group, Problem
+from rlvr.verify.local import judge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Means over the problems that could be judged; None where no rule of the pack says it."""
+
+    accuracy: float | None
+    """Share of problems with full marks from every rule that judges the answer (`Verifier.judges`)."""
+    format: float | None
+    """The same of the rules that judge the form."""
+    reward: float | None
+    problems: int
+    """How many were asked."""
+    truncated: float
+    """Share of completions that hit the token limit."""
+    rules: dict[str, float | None]
+    """Mean score by rule."""
+
+
+def evaluate(
+    policy: Policy,
+    engine: RolloutEngine,
+    pack: RulePack,
+    problems: Sequence[Problem],
+    *,
+    max_new_tokens: int,
+    verify: VerifyConfig,
+) -> Evaluation:
+    """Answer every problem once, greedily, and judge the answers; each process takes its share of the problems."""
+    state = PartialState()
+    mine = problems[state.process_index :: state.num_processes]
+    sampling = Sampling(group_size=1, temperature=0.0, max_new_tokens=max_new_tokens)
+    judged = judge(engine.sample(policy, mine, sampling), pack, verify)
+    return summarise(gather_object(list(judged.groups)), pack)
+
+
+def summarise(groups: Sequence[Group], pack: RulePack) -> Evaluation:
+    """Evaluation from judged groups of one rollout each."""
+    rollouts = [group.rollouts[0] for group in groups]
+
+    def full_marks(names: Sequence[str]) -> float | None:
+        scores = [[rollout.verdicts[name].score for name in names] for rollout in rollouts] if names else []
+        return _mean([float(all(score == 1.0 for score in row)) for row in scores if None not in row])
+
+    return Evaluation(
+        accuracy=full_marks(pack.named("answer")),
+        format=full_marks(pack.named("format")),
+        reward=_mean([rollout.reward for rollout in rollouts if rollout.reward is not None]),
+        problems=len(rollouts),
+        truncated=_mean([float(rollout.finish_reason == "length") for rollout in rollouts]) or 0.0,
+        rules={
+            name: _mean([s for rollout in rollouts if (s := rollout.verdicts[name].score) is not None]) for name in pack.rules
+        },
+    )
+
+
+def begun_with(problems: Sequence[Problem], prefix: str) -> list[Problem]:
+    """The same problems, with the assistant's turn made to begin with `prefix`."""
+    return [replace(p, prompt=p.prompt + prefix, prefill=f"{p.prefill}{prefix}") for p in problems]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

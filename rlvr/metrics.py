@@ -1,0 +1,66 @@
+"""The numbers of a step, under the names that metrics.jsonl and W&B show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from rlvr.evaluate import Evaluation
+from rlvr.rules.pack import RulePack
+from rlvr.types import Group, Rollout
+
+
+def rollout_metrics(groups: Sequence[Group], pack: RulePack) -> dict[str, float]:
+    """What was sampled and how it was judged; rewards are those that the loss saw (masked rollouts are in none)."""
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    rewards = [rollout.reward for rollout in rollouts if rollout.reward is not None]
+    verdicts = [verdict for rollout in rollouts for verdict in rollout.verdicts.values()]
+    metrics = {
+        "reward/mean": _mean(rewards),
+        "reward/std": float(np.std(rewards)) if rewards else 0.0,
+        "group/degenerate": _mean([float(group.degenerate) for group in groups]),
+        "group/masked": _mean([float(rollout.reward is None) for rollout in rollouts]),
+        "rollout/length": _mean([len(rollout.token_ids) for rollout in rollouts]),
+        "rollout/truncated": _mean([float(rollout.finish_reason == "length") for rollout in rollouts]),
+        "verify/timeout": float(sum(verdict.reason == "timeout" for verdict in verdicts)),
+        "verify/error": float(sum(verdict.outcome == "error" for verdict in verdicts)),
+    }
+    for name, rule in pack.rules.items():
+        metrics[f"rule/{name}/score"] = _mean(_scores(rollouts, name))
+        metrics[f"rule/{name}/weight"] = rule.weight
+    return metrics
+
+
+def time_metrics(*, rollout: float, verify: float, train: float, judging: Sequence[float], tokens: int) -> dict[str, float]:
+    """Seconds of each part of the step, and completion tokens a second over the whole of it."""
+    p50, p99 = np.percentile(judging, [50, 99]) if len(judging) else (0.0, 0.0)
+    return {
+        "time/rollout": rollout,
+        "time/verify": verify,
+        "time/train": train,
+        "verify/seconds_p50": float(p50),
+        "verify/seconds_p99": float(p99),
+        "tokens_per_second": tokens / (rollout + verify + train),
+    }
+
+
+def eval_metrics(evaluation: Evaluation | None) -> dict[str, float]:
+    """Those of an evaluation that the pack defines; none without an evaluation."""
+    if evaluation is None:
+        return {}
+    named: Mapping[str, float | None] = {
+        "eval/accuracy": evaluation.accuracy,
+        "eval/format": evaluation.format,
+        "eval/reward": evaluation.reward,
+        "eval/truncated": evaluation.truncated,
+    }
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _scores(rollouts: Sequence[Rollout], rule: str) -> list[float]:
+    return [score for rollout in rollouts if (score := rollout.verdicts[rule].score) is not None]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) else 0.0

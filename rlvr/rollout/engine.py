@@ -1,0 +1,50 @@
+"""What samples completions, and where its random numbers come from."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rlvr.types import Group, Problem
+
+if TYPE_CHECKING:
+    from rlvr.policy import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How to sample."""
+
+    group_size: int
+    """Completions of each problem."""
+    temperature: float
+    """0: greedy."""
+    max_new_tokens: int
+    seed: int = 0
+    """The run's."""
+    step: int = 0
+    """The training step: other noise at every step."""
+
+
+class RolloutEngine(ABC):
+    """Turns rendered problems into groups of rollouts, without verdicts yet."""
+
+    @abstractmethod
+    def sample(self, policy: Policy, problems: Sequence[Problem], sampling: Sampling) -> list[Group]:
+        """One group a problem, in the order given, each with `group_size` rollouts of at least one token."""
+
+
+def noise(sampling: Sampling, problem_id: str, rollout: int) -> np.ndarray:
+    """The uniform random numbers of one rollout, float64 in [0, 1), one a token: shape [max_new_tokens].
+
+    They belong to (seed, step, problem, rollout) and to nothing else, so that a rollout does not depend on the batch, the
+    process or the order it was sampled in.
+    """
+    name = f"{sampling.seed}/{sampling.step}/{rollout}/{problem_id}"
+    key = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=16).digest(), "little")
+    return np.random.Generator(np.random.Philox(key=key)).random(sampling.max_new_tokens)

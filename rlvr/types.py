@@ -1,0 +1,138 @@
+"""The nouns of the project: problem, rollout, group, verdict.
+
+Shape legend, used in the names of tensors everywhere:
+    P  problems in a batch            G  rollouts of one problem (the group)
+    B  rollouts in a batch (P x G)    T  completion tokens     S  prompt tokens     V  vocabulary
+so that `rewards_PG` is one reward per rollout, by problem, and `logprobs_BT` one number per completion token.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Outcome = Literal["scored", "unscorable", "error"]
+FinishReason = Literal["stop", "length"]
+
+# A chat template (or a prompt of ours) may end by opening the assistant's reasoning for it.
+_OPENED_THINK = re.compile(r"<think>\s*\Z")
+
+
+class FrozenDict(dict[str, Any]):
+    """A dict that cannot change. Still a `dict`, so that it pickles (to judging processes) and suits JSON libraries."""
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("a problem's truth and metadata are read-only")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse  # pyright: ignore
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrozenDict, (dict(self),)
+
+
+def frozen(value: Any) -> Any:
+    """`value` with every mapping and list in it made read-only, so that no verifier can change what the next one sees."""
+    if isinstance(value, Mapping):
+        return FrozenDict({key: frozen(item) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(frozen(item) for item in value)
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One task with a truth that code can check."""
+
+    id: str
+    """Unique within a data set."""
+    prompt: str
+    """What the model is given. A data set gives the bare question; `data.prompts` renders it into the model's prompt."""
+    truth: Mapping[str, Any]
+    """What verifiers compare with; each reads its own keys (`{"answer": "72"}`)."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What verifiers do not need: `solution` is the reference reasoning, where the data set has one."""
+    prefill: str | None = None
+    """The start of the assistant's turn that `prompt` already holds. None: `<think>` where the prompt ends in it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "truth", frozen(self.truth))
+        object.__setattr__(self, "metadata", frozen(self.metadata))
+        if self.prefill is None:
+            opened = _OPENED_THINK.search(self.prompt)
+            object.__setattr__(self, "prefill", opened.group() if opened else "")
+
+    def turn(self, completion: str) -> str:
+        """The assistant's whole turn, which is what verifiers judge: what the prompt opened, then the completion."""
+        return f"{self.prefill}{completion}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What one verifier says of one completion."""
+
+    outcome: Outcome
+    """`scored`; `unscorable`: the truth cannot be checked; `error`: our side failed. Only `scored` carries a score."""
+    score: float | None
+    """In [0, 1] when scored, else None."""
+    reason: str
+    """A short code: `correct`, `wrong`, `no_answer`, `ambiguous`, `timeout`, ..."""
+    answer: str | None = None
+    """What was extracted from the completion, if anything."""
+    detail: str = ""
+    """For a human."""
+
+    def __post_init__(self) -> None:
+        if (self.score is None) == (self.outcome == "scored"):
+            raise ValueError(f"a verdict has a score exactly when its outcome is 'scored': {self.outcome=}, {self.score=}")
+        if self.score is not None and not 0.0 <= self.score <= 1.0:
+            raise ValueError(f"a score lies in [0, 1], got {self.score}")
+
+    @classmethod
+    def scored(cls, score: float, reason: str, answer: str | None = None, detail: str = "") -> Verdict:
+        return cls(outcome="scored", score=score, reason=reason, answer=answer, detail=detail)
+
+    @classmethod
+    def unscorable(cls, reason: str, detail: str = "") -> Verdict:
+        return cls(outcome="unscorable", score=None, reason=reason, detail=detail)
+
+    @classmethod
+    def error(cls, reason: str, detail: str = "") -> Verdict:
+        return cls(outcome="error", score=None, reason=reason, detail=detail)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """One sampled completion of a problem; judging and scaling return copies with the later fields filled in."""
+
+    token_ids: tuple[int, ...]
+    """Completion tokens, the end-of-sequence token included where one was sampled."""
+    logprobs: tuple[float, ...]
+    """Log-probability of each token under the sampling distribution (nats, after temperature)."""
+    text: str
+    """The completion as judged: decoded tokens without the final end-of-sequence token."""
+    finish_reason: FinishReason
+    """`stop`: the model ended it; `length`: it hit the token limit."""
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    """By rule name."""
+    reward: float | None = None
+    """Sum of weight x score; None: masked, because a rule that counts could not judge it."""
+    advantage: float = 0.0
+    """As used in the loss."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """A problem and its rollouts."""
+
+    problem: Problem
+    """As rendered for the model."""
+    prompt_ids: tuple[int, ...]
+    """The tokens of `problem.prompt`."""
+    rollouts: tuple[Rollout, ...]
+
+    @property
+    def degenerate(self) -> bool:
+        """No two judged rollouts differ in reward, so the group teaches nothing."""
+        return len({rollout.reward for rollout in self.rollouts if rollout.reward is not None}) <= 1
