@@ -11,20 +11,25 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from rlvr.build import plan
-from rlvr.cli import command
+from rlvr.cli import command, failures_in_one_line
 from rlvr.compose import check_packs, typed, yaml_of
+from rlvr.verify.local import JudgingFailed
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> float | None:
     """Compose, build, run; returns the held-out accuracy (or reward, where no rule judges the answer) for sweepers."""
     job = HydraConfig.get()
-    check_packs(GlobalHydra.instance().config_loader(), str(job.job.config_name), [*job.overrides.hydra, *job.overrides.task])
-    checked = plan(typed(config))
+    overrides = [*job.overrides.hydra, *job.overrides.task]
+    with failures_in_one_line(overrides):
+        check_packs(GlobalHydra.instance().config_loader(), str(job.job.config_name), overrides)
+        checked = plan(typed(config))
 
-    from rlvr.run import run  # imports torch and transformers: after the configuration is known to be sound
+        from rlvr.run import run  # imports torch and transformers: after the configuration is known to be sound
 
-    outcome = run(checked, folder=Path(job.runtime.output_dir), config_yaml=yaml_of(config))
+        outcome = run(checked, folder=Path(job.runtime.output_dir), config_yaml=yaml_of(config))
+        if outcome.stopped not in (None, "interrupted"):
+            raise JudgingFailed(outcome.stopped)
     if outcome.stopped == "interrupted":
         raise KeyboardInterrupt
     after = outcome.after

@@ -76,11 +76,13 @@ def construct(node: Mapping[str, Any], base: type[T], *, key: str, prefixes: Seq
         raise ConfigError(f"{key}._target_={path}: allowed are {', '.join(prefixes)} (list more in rules_from)")
     module_name, _, class_name = path.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module_name), class_name, None)
+        module = importlib.import_module(module_name)
     except ImportError as error:
         raise ConfigError(f"{key}._target_={path}: {error}") from error
+    found = getattr(module, class_name, None)
     if not (isinstance(found, type) and issubclass(found, base)):
-        raise ConfigError(f"{key}._target_={path}: is no {base.__name__}")
+        derived = [name for name, each in vars(module).items() if isinstance(each, type) and base in each.__mro__[1:]]
+        raise ConfigError(f"{key}._target_={path}: is no {base.__name__}{nearest(class_name, derived)}")
     arguments = {name: value for name, value in node.items() if name != "_target_"}
     allowed = list(inspect.signature(found).parameters)
     for name in arguments:

@@ -6,7 +6,8 @@ import dataclasses
 import itertools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,13 +16,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rlvr.build import plan
 from rlvr.compose import CONF, compose, one_line, options
-from rlvr.config import Config, ConfigError
+from rlvr.config import Config, ConfigError, RuleConfig
+from rlvr.verify.local import JudgingFailed
 
 _FLAGS_WITH_VALUE = {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p"}
 
 
 def command(main: Callable[[], Any]) -> int:
-    """Run a Hydra main function; returns the exit status: 0 done, 1 judging failed, 2 wrong input, 130 interrupted."""
+    """Run a Hydra main function; returns the exit status: 0 done, 2 wrong input, 130 interrupted."""
     arguments = sys.argv[1:]
     if {"--help", "-h"} & set(arguments):
         print(help_text())
@@ -39,6 +41,17 @@ def command(main: Callable[[], Any]) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+@contextmanager
+def failures_in_one_line(overrides: Sequence[str]) -> Iterator[None]:
+    """For the body of a Hydra main function: wrong input exits with 2, failed judging with 1, both without a traceback."""
+    try:
+        yield
+    except (ConfigError, HydraException, OmegaConfBaseException, JudgingFailed) as error:
+        # Hydra prints lines of its own before any exception but SystemExit.
+        print(f"error: {one_line(error, overrides)}", file=sys.stderr)
+        raise SystemExit(1 if isinstance(error, JudgingFailed) else 2) from error
 
 
 def _overrides(arguments: Sequence[str]) -> list[str]:
@@ -89,8 +102,6 @@ def _first_comment(group: str, choice: str) -> str:
 
 
 def _nested(schema: type) -> list[tuple[str, Any]]:
-    from rlvr.config import RuleConfig
-
     nested = [(f.name, f.default_factory) for f in dataclasses.fields(schema) if dataclasses.is_dataclass(f.default_factory)]
     return [*nested, ("rules", RuleConfig)]
 

@@ -25,7 +25,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
 
 from rlvr.config import Config, ConfigError
 
@@ -107,7 +107,7 @@ def check_packs(loader: ConfigLoader, config_name: str, overrides: Sequence[str]
 
 def one_line(error: Exception, overrides: Sequence[str]) -> str:
     """What went wrong, in one line with the key, the value, what is allowed and the nearest name."""
-    if isinstance(error, ConfigError):
+    if not isinstance(error, HydraException | OmegaConfBaseException):
         return str(error)
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     if isinstance(error, OverrideParseException):
@@ -119,6 +119,8 @@ def one_line(error: Exception, overrides: Sequence[str]) -> str:
     unknown = re.search(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", str(error))
     if unknown or "is not in struct" in str(cause) or re.search(r"Key '.*' (?:is )?not in", str(cause)):
         return _unknown_key(key or (unknown[1] if unknown else "?"), overrides)
+    if isinstance(cause, MissingMandatoryValue | InterpolationToMissingValueError):
+        return f"{key}: must be set, as {key}=VALUE"
     first = str(cause.args[0] if cause.args else cause).strip().splitlines()[0]
     given = next((o for o in overrides if key and re.match(rf"\+*{re.escape(key)}=", o)), key)
     return f"{given.lstrip('+')}: {first}" if given else first
@@ -158,6 +160,7 @@ def yaml_of(config: DictConfig) -> str:
     """config.yaml of a run: everything resolved, with a defaults list that has it checked again when it is run from there."""
     resolved = OmegaConf.to_container(OmegaConf.structured(typed(config)), resolve=True)
     hydra = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"), resolve=False)
-    assert isinstance(resolved, dict) and isinstance(hydra, dict)
+    assert isinstance(resolved, dict)
+    assert isinstance(hydra, dict)
     body = OmegaConf.to_yaml(OmegaConf.create({"defaults": ["schema", "_self_"], **resolved, "hydra": hydra["hydra"]}))
     return f"# To repeat this run: python train.py --config-path <this folder, absolute> --config-name config\n{body}"

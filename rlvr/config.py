@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-
 MISSING = "???"
 """OmegaConf's mark of a value that a YAML file must give."""
 

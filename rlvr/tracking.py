@@ -20,20 +20,14 @@ class Tracker(ABC):
     def begin(self, *, name: str, config: Mapping[str, Any], folder: Path) -> Session: ...
 
 
-class Session(ABC):
-    """One run at a metrics service."""
+class Session:
+    """One run at a metrics service; this one keeps nothing."""
 
-    @abstractmethod
-    def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
-
-    @abstractmethod
-    def finish(self, summary: Mapping[str, Any]) -> None: ...
-
-
-class _Silent(Session):
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Metrics of a step, once a step, steps rising."""
 
     def finish(self, summary: Mapping[str, Any]) -> None:
+        """The run is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +35,7 @@ class NoTracker(Tracker):
     """Nothing besides the run folder."""
 
     def begin(self, *, name: str, config: Mapping[str, Any], folder: Path) -> Session:
-        return _Silent()
+        return Session()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +58,7 @@ class WandbTracker(Tracker):
             import wandb
         except ImportError as error:
             logger.warning("W&B cannot be imported, going on without it: %s", error)
-            return _Silent()
+            return Session()
         mode: Any = os.environ.get("WANDB_MODE") or self.mode or ("online" if wandb.api.api_key else "offline")
         try:
             run = wandb.init(
@@ -78,7 +72,7 @@ class WandbTracker(Tracker):
             )
         except (wandb.Error, OSError) as error:
             logger.warning("W&B does not start, going on without it: %s", error)
-            return _Silent()
+            return Session()
         return _WandbSession(run)
 
 

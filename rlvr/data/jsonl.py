@@ -54,8 +54,11 @@ class JsonLines(DataSource):
             prompt = row.get(self.prompt_key)
             truth = row.get("truth") if self.answer_key is None else {"answer": row.get(self.answer_key)}
             if not isinstance(prompt, str) or not isinstance(truth, dict) or None in truth.values():
-                wanted = f"a text {self.prompt_key!r} and {'an object truth' if not self.answer_key else self.answer_key!r}"
-                raise ConfigError(f"dataset: {path}, row {number}: needs {wanted} (it has: {', '.join(row) or 'nothing'})")
+                wanted = f"{self.answer_key!r}" if self.answer_key else "an object 'truth'"
+                raise ConfigError(
+                    f"dataset: {path}, row {number}: needs a text {self.prompt_key!r} and {wanted} "
+                    f"(it has: {', '.join(row) or 'nothing'})"
+                )
             problem_id = str(row.get("id", f"{path.stem}-{number:05}"))
             if problem_id in problems:
                 raise ConfigError(f"dataset: {path}, row {number}: id {problem_id!r} stands there twice")

@@ -1,0 +1,65 @@
+"""What several tests need: the tiny model, the real data beside the checkout, judged groups from given texts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from rlvr.config import ModelConfig
+from rlvr.policy import Policy, load_policy
+from rlvr.rules.pack import RulePack
+from rlvr.trainer import with_advantages
+from rlvr.types import Group, Problem, Rollout
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def gsm8k_path() -> Path:
+    if not (DATA / "gsm8k").is_dir():
+        pytest.skip(f"the real GSM8K is not at {DATA / 'gsm8k'}")
+    return DATA / "gsm8k"
+
+
+@pytest.fixture
+def tiny() -> Policy:
+    """The bundled model, fresh: a test may train it."""
+    return load_policy(ModelConfig(name="tiny", package="rlvr.assets.tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny64() -> Policy:
+    """The bundled model in double precision, where how sums are split hardly matters. Not to be trained."""
+    policy = load_policy(ModelConfig(name="tiny", package="rlvr.assets.tiny"))
+    policy.model.to(torch.float64)
+    return policy
+
+
+def group_of(policy: Policy, problem: Problem, texts: list[str], pack: RulePack) -> Group:
+    """A judged group whose rollouts say `texts`."""
+    rollouts = []
+    for text in texts:
+        ids = (*policy.encode(text), policy.eos_ids[0])
+        judgement = pack.judge(text, problem)
+        rollouts.append(
+            Rollout(
+                token_ids=ids,
+                logprobs=(0.0,) * len(ids),
+                text=text,
+                finish_reason="stop",
+                verdicts=judgement.verdicts,
+                reward=judgement.reward,
+            )
+        )
+    group = Group(problem=problem, prompt_ids=policy.encode(problem.prompt), rollouts=tuple(rollouts))
+    return with_advantages([group], scaling="group")[0]
+
+
+def with_rewards(group: Group, rewards: list[float | None]) -> Group:
+    """The same rollouts with other rewards, and the advantages that follow."""
+    rollouts = tuple(replace(r, reward=reward) for r, reward in zip(group.rollouts, rewards, strict=True))
+    return with_advantages([replace(group, rollouts=rollouts)], scaling="group")[0]

@@ -1,0 +1,235 @@
+"""Whole runs, as a user starts them: the command in a process of its own, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from conftest import ROOT
+
+ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline"}
+
+
+def train(*arguments: str, launcher: tuple[str, ...] = (sys.executable,), **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [*launcher, "train.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=600, check=False, **options)
+
+
+def quick(folder: Path, *more: str, steps: int = 2) -> list[str]:
+    small = ["eval.problems=8", "algo.problems=4", "algo.group_size=4", "algo.max_new_tokens=32", "tracking=none"]
+    return [f"hydra.run.dir={folder}", f"steps={steps}", *small, *more]
+
+
+def metrics_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def without_times(folder: Path) -> list[dict[str, float]]:
+    timed = ("time/", "verify/seconds", "tokens_per_second")
+    return [{k: v for k, v in row.items() if not k.startswith(timed)} for row in metrics_of(folder)]
+
+
+@pytest.fixture(scope="module")
+def default_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The embedded default with everything that it does, for 20 steps."""
+    folder = tmp_path_factory.mktemp("default") / "run"
+    result = train("steps=20", f"hydra.run.dir={folder}")
+    assert result.returncode == 0, result.stderr
+    return folder, result.stdout
+
+
+def test_the_default_run_learns(default_run: tuple[Path, str]) -> None:
+    summary = json.loads((default_run[0] / "summary.json").read_text())
+    before, after = summary["before"], summary["after"]
+    assert before["problems"] == after["problems"] == 200
+    assert before["accuracy"] <= 0.45
+    assert after["accuracy"] >= before["accuracy"] + 0.25
+    assert after["reward"] > before["reward"] + 0.25
+    assert 0.0 <= before["format"] <= 1.0
+    assert set(before["rules"]) == {"format", "answer"}
+    assert summary["forced"]["accuracy"] > before["accuracy"]
+    assert summary["steps"] == 20
+    assert summary["stopped"] is None
+
+
+def test_the_run_folder(default_run: tuple[Path, str]) -> None:
+    folder = default_run[0]
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"config.yaml", "metrics.jsonl", "summary.json", "curves.png", "model", "wandb"}
+    assert any((folder / "wandb").glob("offline-run-*/*.wandb"))
+    rows = metrics_of(folder)
+    assert [row["step"] for row in rows] == list(range(21)), "a line a step"
+    wanted = """reward/mean reward/std rule/format/score rule/format/weight rule/answer/score rule/answer/weight group/degenerate
+        rollout/length rollout/truncated policy/entropy policy/kl policy/clip_fraction policy/grad_norm verify/seconds_p50
+        verify/seconds_p99 verify/timeout verify/error time/rollout time/verify time/train tokens_per_second"""
+    assert set(wanted.split()) <= set(rows[1])
+    assert [row["step"] for row in rows if "eval/accuracy" in row] == [0, 10, 20]
+    mean = rows[1]["rule/format/weight"] * rows[1]["rule/format/score"] + rows[1]["rule/answer/score"]
+    assert rows[1]["reward/mean"] == pytest.approx(mean), "logged reward is the trained reward"
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_trained_model_loads_like_any_other(default_run: tuple[Path, str]) -> None:
+    model = AutoModelForCausalLM.from_pretrained(default_run[0] / "model")
+    tokenizer = AutoTokenizer.from_pretrained(default_run[0] / "model")
+    base = AutoModelForCausalLM.from_pretrained(ROOT / "rlvr" / "assets" / "tiny")
+    ids = tokenizer("Tom has 3 apples.\n", return_tensors="pt")["input_ids"]
+    assert not torch.equal(model(ids).logits, base(ids).logits.to(model.dtype))
+
+
+def test_what_a_log_shows(default_run: tuple[Path, str]) -> None:
+    """Not a terminal: plain lines, and no control characters."""
+    out = default_run[1]
+    for text in ("tiny, 0.", "M parameters", "0.1 x format + 1 x answer", "held out", "step   20/20  reward", "before", "after"):
+        assert text in out
+    assert "\x1b" not in out
+
+
+def test_config_yaml_repeats_the_run_to_the_bit(tmp_path: Path) -> None:
+    first, second, other = tmp_path / "first", tmp_path / "second", tmp_path / "other"
+    assert train(*quick(first, "seed=5")).returncode == 0
+    repeated = train("--config-path", str(first), "--config-name", "config", f"hydra.run.dir={second}")
+    assert repeated.returncode == 0, repeated.stderr
+    assert without_times(first) == without_times(second)
+    weights = [load_file(folder / "model" / "model.safetensors") for folder in (first, second)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert train(*quick(other, "seed=6")).returncode == 0
+    assert without_times(first) != without_times(other)
+    config = yaml.safe_load((first / "config.yaml").read_text())
+    assert (config["seed"], config["steps"], config["rules"]["format"]["weight"]) == (5, 2, 0.1)
+
+
+def test_two_processes_train_like_one(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert train(*quick(one, steps=3)).returncode == 0
+    launcher = (sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--mixed_precision", "no")
+    result = train(*quick(two, "cluster.cpu=true", steps=3), launcher=(*launcher, "--main_process_port", "0"))
+    assert result.returncode == 0, result.stderr
+    for row, other in zip(without_times(one), without_times(two), strict=True):
+        assert row == pytest.approx(other, rel=1e-4, abs=1e-6)
+    assert result.stdout.count("after") == 1, "one process speaks"
+
+
+@pytest.mark.parametrize("few_shot", [0, 8])
+def test_the_missions_command_on_a_checkpoint_from_disk(tmp_path: Path, gsm8k_path: Path, few_shot: int, qwen: Path) -> None:
+    result = train(
+        "rules=r1_format+answer",
+        "model=qwen0.5b",
+        "dataset=gsm8k",
+        f"model.path={qwen}",
+        f"dataset.path={gsm8k_path}",
+        f"prompt.few_shot={few_shot}",
+        "algo.max_prompt_tokens=4096",
+        *quick(tmp_path / "run", "eval.problems=2", "algo.max_new_tokens=8", "algo.problems=2"),
+    )
+    assert result.returncode == 0, result.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["steps"] == 2
+    assert f"{7473 - few_shot:,} problems to train on" in result.stdout
+    assert "warning" not in result.stdout
+
+
+@pytest.fixture(scope="module")
+def qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small Qwen2 checkpoint with random weights and room for eight examples, and the tiny model's tokenizer."""
+    folder = tmp_path_factory.mktemp("qwen")
+    tiny = ROOT / "rlvr" / "assets" / "tiny"
+    model = AutoModelForCausalLM.from_pretrained(tiny)
+    model.config.max_position_embeddings = 8192
+    torch.manual_seed(0)
+    type(model)(model.config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tiny).save_pretrained(folder)
+    return folder
+
+
+def test_sweeps_over_packs_and_weights(tmp_path: Path) -> None:
+    arguments = [argument for argument in quick(tmp_path, steps=1) if not argument.startswith("hydra.run.dir")]
+    result = train("-m", "rules=answer,r1_format+answer", "seed=0,1", f"hydra.sweep.dir={tmp_path}", *arguments)
+    assert result.returncode == 0, result.stderr
+    rules = [json.loads((tmp_path / str(job) / "summary.json").read_text())["rules"] for job in range(4)]
+    assert rules == [{"answer": 1.0}] * 2 + [{"format": 0.1, "answer": 1.0}] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["algo.grop_size=4"], "error: algo.grop_size=4: there is no such key; did you mean group_size?"),
+        (["algo.group_size=1"], "error: algo.group_size=1: must be at least 2"),
+        (["rules=answer+gsm8k"], "error: rules: the packs answer and gsm8k define the rule answer differently"),
+        (["-m", "seed=0,1", "algo.group_size=8,1"], "error: algo.group_size=1: must be at least 2"),
+        (["dataset=jsonl"], "error: dataset.path: must be set"),
+        (["model=qwen0.5b", "dataset=arithmetic"], "error: model.name=Qwen/Qwen2.5-0.5B: not in the local cache, and the hub did"),
+        (["dataset=gsm8k"], "error: dataset: openai/gsm8k is not in the local cache, and the hub did not give it; set dataset.path"),
+        (["algo.max_new_tokens=5000"], "error: algo.max_new_tokens=5000: with a prompt of"),
+        (["algo.problems=3000"], "error: algo.problems=3000: the data set has 2000 training problems"),
+    ],
+)
+def test_mistakes_end_with_one_line_and_status_2(arguments: list[str], message: str, tmp_path: Path) -> None:
+    arguments = [*arguments, "tracking=none"] if "-m" in arguments else [*arguments, f"hydra.run.dir={tmp_path}/run"]
+    result = train(*arguments)
+    assert result.returncode == 2
+    assert result.stderr.startswith(message)
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(default_run: tuple[Path, str]) -> None:
+    before = (default_run[0] / "metrics.jsonl").read_bytes()
+    result = train(f"hydra.run.dir={default_run[0]}", "steps=1")
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "holds a run already" in result.stderr
+    assert (default_run[0] / "metrics.jsonl").read_bytes() == before
+
+
+def test_ctrl_c_keeps_what_was_done(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    command = [sys.executable, "train.py", *quick(folder, steps=100_000)]
+    with subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not (folder / "metrics.jsonl").exists() or len(metrics_of(folder)) < 4:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["stopped"] == "interrupted"
+    assert summary["steps"] == len(metrics_of(folder)) - 1 >= 3
+    assert f"stopped after {summary['steps']} steps: interrupted" in out
+    AutoModelForCausalLM.from_pretrained(folder / "model")
+    assert not list(folder.glob(".*")), "nothing half-written"
+
+
+def test_judging_that_fails_stops_the_run_and_keeps_what_was_done(tmp_path: Path) -> None:
+    (tmp_path / "brokenverifier.py").write_text(
+        "from rlvr import Verifier, Verdict\n"
+        "class Broken(Verifier):\n"
+        "    def __call__(self, completion, problem):\n"
+        "        if not problem.id.startswith('arithmetic-train'):\n"
+        "            return Verdict.scored(0.0, 'wrong')\n"
+        "        raise OSError('the disk is gone')\n"
+    )
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "broken.yaml").write_text("broken: {weight: 1.0, verifier: {_target_: brokenverifier.Broken}}")
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(tmp_path)}
+    arguments = quick(tmp_path / "run", "rules=broken", "rules_from=[brokenverifier]", f"hydra.searchpath=[file://{tmp_path}]")
+    command = [sys.executable, "train.py", *arguments]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 1, result.stderr
+    assert "16 of 16 rollouts could not be judged, more than verify.max_error_share=0.1" in result.stderr
+    assert "OSError: the disk is gone" in result.stderr
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 0
+    assert (tmp_path / "run" / "model").is_dir()

@@ -1,0 +1,174 @@
+"""MathAnswer: what is found, what it is worth, and what must not be equal."""
+
+from __future__ import annotations
+
+import time
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rlvr import Problem
+from rlvr.verifiers.math import MathAnswer, boxes, normalise, parse_number
+
+
+def judge(text: str, truth: object, **options: str) -> tuple[float | None, str, str | None]:
+    verdict = MathAnswer(**options)(text, Problem(id="p", prompt="q", truth={"answer": truth}))  # type: ignore[arg-type]
+    return verdict.score, verdict.reason, verdict.answer
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (r"\boxed{2}", ["2"]),
+        (r"\boxed{1} or \boxed {2}", ["1", "2"]),
+        (r"\boxed{\frac{1}{2}}", [r"\frac{1}{2}"]),
+        (r"\boxed{\boxed{3}}", [r"\boxed{3}"]),
+        (r"\boxed{a\}b}", [r"a\}b"]),
+        (r"\boxed{5", []),
+        (r"I write \boxed{ and then \boxed{5}", ["5"]),
+        (r"} \boxed{5} {", ["5"]),
+        (r"boxed{5}", []),
+        ("", []),
+    ],
+)
+def test_boxes(text: str, found: list[str]) -> None:
+    assert boxes(text) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("72", 72),
+        ("072", 72),
+        ("-3", -3),
+        ("\u22123", -3),  # minus sign
+        ("+3", 3),
+        ("1,234,567", 1234567),
+        ("1{,}234", 1234),
+        ("1\\,234", 1234),
+        ("$5", 5),
+        ("\\$5.50", Fraction(11, 2)),
+        ("-$5", -5),
+        ("$72$", 72),
+        ("72.", 72),
+        ("72.0", 72),
+        (".5", Fraction(1, 2)),
+        ("50%", 50),
+        ("50\\%", 50),
+        ("1/2", Fraction(1, 2)),
+        ("-1 / 2", Fraction(-1, 2)),
+        ("\\frac{1}{2}", Fraction(1, 2)),
+        ("-\\dfrac{1}{2}", Fraction(-1, 2)),
+        ("\\frac12", Fraction(1, 2)),
+        ("\uff17\uff12", 72),  # full-width digits
+        ("\u0667\u0662", 72),  # Arabic-Indic digits
+        ("\U0001d7d5\U0001d7d0", 72),  # mathematical bold digits
+        ("\u00bd", Fraction(1, 2)),  # one half
+        ("9" * 150, 10**150 - 1),
+        # not numbers
+        ("", None),
+        ("seven", None),
+        ("12 cm", None),
+        ("3 4", None),
+        ("2\u00bd", None),  # a mixed number, not 21/2
+        ("10\u00b2", None),  # a power, not 102
+        ("x\u2082", None),
+        ("x=1=2=5", None),
+        ("1,23", None),
+        ("1/0", None),
+        ("1/2/3", None),
+        ("1e5", None),
+        ("--5", None),
+        ("9^{9^9}", None),
+        ("9" * 300, None),
+        ("nan", None),
+        ("inf", None),
+        ("0x10", None),
+        ("1_000", None),
+        ("__import__('os')", None),
+    ],
+)
+def test_parse_number(text: str, value: object) -> None:
+    assert parse_number(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "truth", "score", "reason"),
+    [
+        (r"so \boxed{72}", "72", 1.0, "correct"),
+        (r"so \boxed{72.0}", "72", 1.0, "correct"),
+        (r"so \boxed{0.5}", r"\frac{1}{2}", 1.0, "correct"),
+        (r"so \boxed{3} no, \boxed{72}", 72, 1.0, "correct"),
+        (r"so \boxed{72} no, \boxed{3}", "72", 0.0, "wrong"),
+        (r"so 72", "72", 0.0, "no_answer"),
+        (r"so \boxed{}", "72", 0.0, "no_answer"),
+        (r"so \boxed{72 or 73}", "72", 0.0, "unparsable"),
+        (r"so \boxed{10000}", "9999", 0.0, "wrong"),
+        (r"so \boxed{0.3333}", "1/3", 0.0, "wrong"),
+        (r"so \boxed{998244352}", "998244353", 0.0, "wrong"),
+        (r"so \boxed{35}", "3.5", 0.0, "wrong"),
+        (r"so \boxed{5}", "-5", 0.0, "wrong"),
+        (r"so \boxed{12}", "1/2", 0.0, "wrong"),
+        (r"so \boxed{500}", "5", 0.0, "wrong"),
+        (r"so \boxed{0}", "0.0", 1.0, "correct"),
+        ("so \uff3cboxed\uff5b72\uff5d", "72", 1.0, "correct"),  # the marker in look-alikes too
+    ],
+)
+def test_verdicts(text: str, truth: object, score: float, reason: str) -> None:
+    assert judge(text, truth)[:2] == (score, reason)
+
+
+def test_hashes_and_unique() -> None:
+    assert judge("3 + 4\n#### 7", "7", extract="hashes") == (1.0, "correct", "7")
+    assert judge("#### 6\n#### 7", "7", extract="hashes")[0] == 1.0
+    assert judge("7", "7", extract="hashes")[1] == "no_answer"
+    assert judge(r"\boxed{6} \boxed{7}", "7", which="unique")[1] == "ambiguous"
+    assert judge(r"\boxed{7.0} then \boxed{7}", "7", which="unique")[1] == "correct"
+    assert judge(r"\boxed{0} then \boxed{0.0}", "0", which="unique")[1] == "correct"
+
+
+@pytest.mark.parametrize("truth", [{}, {"answer": "a dozen"}, {"answer": ""}, {"answer": None}, {"answers": ["7"]}])
+def test_a_truth_that_cannot_be_checked_is_unscorable_never_zero(truth: dict[str, object]) -> None:
+    problem = Problem(id="p", prompt="q", truth=truth)
+    verdict = MathAnswer()(r"\boxed{7}", problem)
+    assert (verdict.outcome, verdict.score, verdict.reason) == ("unscorable", None, "bad_truth")
+    assert MathAnswer().check_truth(problem.truth)
+
+
+@given(st.fractions())
+def test_a_number_equals_itself_in_every_form(value: Fraction) -> None:
+    forms = [f"{value}", f"\\frac{{{value.numerator}}}{{{value.denominator}}}", f" {value}. ", f"${value}$"]
+    assert all(judge(f"\\boxed{{{form}}}", str(value))[0] == 1.0 for form in forms)
+    assert judge(f"\\boxed{{{value + 1}}}", str(value))[0] == 0.0
+
+
+PIECES = st.sampled_from(
+    ["\\boxed{", "{", "}", "\\frac", "\\", "$", ",", ".", "/", "-", "%", "####", "9", "\u00bd", "\u00b2", "\n"]
+)
+
+
+@given(st.lists(PIECES | st.text(max_size=4)).map("".join))
+def test_any_text_gets_a_score_and_the_same_one_twice(text: str) -> None:
+    for options in ({}, {"extract": "hashes"}, {"which": "unique"}):
+        first = judge(text, "7", **options)
+        assert first[0] in (0.0, 1.0)
+        assert first == judge(text, "7", **options)
+        assert normalise(text) == normalise(normalise(text)) or not text.isascii()
+
+
+@pytest.mark.parametrize("piece", ["\\boxed{", "{", "\\boxed{1}", "\\", "#### ", "1/", "9", "\\frac{1}", ","])
+def test_long_hostile_text_takes_no_time(piece: str) -> None:
+    """A quadratic scan of 400,000 characters would take minutes."""
+    text = piece * (400_000 // len(piece))
+    start = time.process_time()
+    judge(text, "7")
+    judge(f"\\boxed{{{text}}}", "7")
+    judge(text, "7", extract="hashes", which="unique")
+    assert time.process_time() - start < 10
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(ValueError, match="extract=box: must be one of boxed, hashes"):
+        MathAnswer(extract="box")  # type: ignore[arg-type]
