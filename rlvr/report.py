@@ -13,11 +13,12 @@ from rlvr.evaluate import Evaluation
 
 # Colours that stay apart for readers who see no red or green (Okabe and Ito).
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_BELOW: dict[str, Any] = {"fontsize": 8, "loc": "upper center", "bbox_to_anchor": (0.5, -0.15), "ncols": 2, "frameon": False}
 
 
 def plot_curves(rows: Sequence[Mapping[str, Any]], *, title: str, forced: Evaluation | None, path: Path) -> None:
     """Scores of the rules on sampled rollouts and on held-out problems (left), reward and length (right), by step."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
     scores, reward = figure.subplots(1, 2)
     sampled = [row for row in rows if "reward/mean" in row]
     steps = [row["step"] for row in sampled]
@@ -33,7 +34,7 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], *, title: str, forced: Evalua
         scores.axhline(forced.accuracy, color="grey", linestyle=":", label="accuracy before, reasoning forced")
     scores.set(xlabel="step", ylabel="score", ylim=(-0.02, 1.02), title="what the rules say")
     scores.yaxis.set_major_formatter(PercentFormatter(1.0))
-    scores.legend(fontsize=8, loc="lower right")
+    scores.legend(**_BELOW)
     reward.plot(steps, [row["reward/mean"] for row in sampled], color=_COLOURS[2], label="reward, mean")
     reward.fill_between(
         steps,
@@ -49,7 +50,7 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], *, title: str, forced: Evalua
     length.set_ylabel("completion tokens")
     length.set_ylim(bottom=0)
     lines = [*reward.get_legend_handles_labels()[0], *length.get_legend_handles_labels()[0]]
-    reward.legend(lines, [str(line.get_label()) for line in lines], fontsize=8, loc="lower right")
+    reward.legend(lines, [str(line.get_label()) for line in lines], **_BELOW)
     for axes in (scores, reward):
         axes.grid(alpha=0.3)
     figure.suptitle(title, fontsize=10)

@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
 from conftest import ROOT
 
@@ -24,7 +24,8 @@ ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline"}
 
 def train(*arguments: str, launcher: tuple[str, ...] = (sys.executable,), **options: Any) -> subprocess.CompletedProcess[str]:
     command = [*launcher, "train.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=600, check=False, **options)
+    options = {"env": ENVIRONMENT, **options}
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False, **options)
 
 
 def quick(folder: Path, *more: str, steps: int = 2) -> list[str]:
@@ -71,8 +72,8 @@ def test_the_run_folder(default_run: tuple[Path, str]) -> None:
     assert any((folder / "wandb").glob("offline-run-*/*.wandb"))
     rows = metrics_of(folder)
     assert [row["step"] for row in rows] == list(range(21)), "a line a step"
-    wanted = """reward/mean reward/std rule/format/score rule/format/weight rule/answer/score rule/answer/weight group/degenerate
-        rollout/length rollout/truncated policy/entropy policy/kl policy/clip_fraction policy/grad_norm verify/seconds_p50
+    wanted = """reward/mean reward/std rule/format/score rule/format/weight rule/answer/score rule/answer/weight
+        group/degenerate rollout/length rollout/truncated policy/entropy policy/kl policy/clip_fraction policy/grad_norm verify/seconds_p50
         verify/seconds_p99 verify/timeout verify/error time/rollout time/verify time/train tokens_per_second"""
     assert set(wanted.split()) <= set(rows[1])
     assert [row["step"] for row in rows if "eval/accuracy" in row] == [0, 10, 20]
@@ -92,7 +93,7 @@ def test_the_trained_model_loads_like_any_other(default_run: tuple[Path, str]) -
 def test_what_a_log_shows(default_run: tuple[Path, str]) -> None:
     """Not a terminal: plain lines, and no control characters."""
     out = default_run[1]
-    for text in ("tiny, 0.", "M parameters", "0.1 x format + 1 x answer", "held out", "step   20/20  reward", "before", "after"):
+    for text in ("M parameters", "0.1 x format + 1 x answer", "held out", "step   20/20  reward", "before", "after"):
         assert text in out
     assert "\x1b" not in out
 
@@ -131,7 +132,7 @@ def test_the_missions_command_on_a_checkpoint_from_disk(tmp_path: Path, gsm8k_pa
         f"model.path={qwen}",
         f"dataset.path={gsm8k_path}",
         f"prompt.few_shot={few_shot}",
-        "algo.max_prompt_tokens=4096",
+        "algo.max_prompt_tokens=3000",
         *quick(tmp_path / "run", "eval.problems=2", "algo.max_new_tokens=8", "algo.problems=2"),
     )
     assert result.returncode == 0, result.stderr
@@ -142,15 +143,24 @@ def test_the_missions_command_on_a_checkpoint_from_disk(tmp_path: Path, gsm8k_pa
 
 
 @pytest.fixture(scope="module")
-def qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small Qwen2 checkpoint with random weights and room for eight examples, and the tiny model's tokenizer."""
+def qwen(tmp_path_factory: pytest.TempPathFactory, gsm8k_path: Path) -> Path:
+    """A small Qwen2 checkpoint with random weights, and a tokenizer made from GSM8K."""
     folder = tmp_path_factory.mktemp("qwen")
-    tiny = ROOT / "rlvr" / "assets" / "tiny"
-    model = AutoModelForCausalLM.from_pretrained(tiny)
-    model.config.max_position_embeddings = 8192
+    texts = [json.loads(line)["answer"] for line in (gsm8k_path / "train.jsonl").read_text().splitlines()[:2000]]
+    tokenizer = AutoTokenizer.from_pretrained(ROOT / "rlvr" / "assets" / "tiny").train_new_from_iterator(texts, vocab_size=2000)
+    tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
-    type(model)(model.config).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(tiny).save_pretrained(folder)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=4096,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    Qwen2ForCausalLM(config).save_pretrained(folder)
     return folder
 
 
@@ -170,8 +180,8 @@ def test_sweeps_over_packs_and_weights(tmp_path: Path) -> None:
         (["rules=answer+gsm8k"], "error: rules: the packs answer and gsm8k define the rule answer differently"),
         (["-m", "seed=0,1", "algo.group_size=8,1"], "error: algo.group_size=1: must be at least 2"),
         (["dataset=jsonl"], "error: dataset.path: must be set"),
-        (["model=qwen0.5b", "dataset=arithmetic"], "error: model.name=Qwen/Qwen2.5-0.5B: not in the local cache, and the hub did"),
-        (["dataset=gsm8k"], "error: dataset: openai/gsm8k is not in the local cache, and the hub did not give it; set dataset.path"),
+        (["model=qwen0.5b", "dataset=arithmetic"], "error: model.name=Qwen/Qwen2.5-0.5B: not in the local cache"),
+        (["dataset=gsm8k"], "error: dataset: openai/gsm8k is not in the local cache"),
         (["algo.max_new_tokens=5000"], "error: algo.max_new_tokens=5000: with a prompt of"),
         (["algo.problems=3000"], "error: algo.problems=3000: the data set has 2000 training problems"),
     ],
@@ -196,7 +206,8 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(default_run: tuple[Path, s
 def test_ctrl_c_keeps_what_was_done(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     command = [sys.executable, "train.py", *quick(folder, steps=100_000)]
-    with subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, **pipes) as process:
         deadline = time.monotonic() + 120
         while not (folder / "metrics.jsonl").exists() or len(metrics_of(folder)) < 4:
             assert time.monotonic() < deadline
@@ -224,10 +235,8 @@ def test_judging_that_fails_stops_the_run_and_keeps_what_was_done(tmp_path: Path
     )
     (tmp_path / "rules").mkdir()
     (tmp_path / "rules" / "broken.yaml").write_text("broken: {weight: 1.0, verifier: {_target_: brokenverifier.Broken}}")
-    environment = {**ENVIRONMENT, "PYTHONPATH": str(tmp_path)}
     arguments = quick(tmp_path / "run", "rules=broken", "rules_from=[brokenverifier]", f"hydra.searchpath=[file://{tmp_path}]")
-    command = [sys.executable, "train.py", *arguments]
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    result = train(*arguments, env={**ENVIRONMENT, "PYTHONPATH": str(tmp_path)})
     assert result.returncode == 1, result.stderr
     assert "16 of 16 rollouts could not be judged, more than verify.max_error_share=0.1" in result.stderr
     assert "OSError: the disk is gone" in result.stderr
