@@ -162,5 +162,9 @@ def yaml_of(config: DictConfig) -> str:
     hydra = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"), resolve=False)
     assert isinstance(resolved, dict)
     assert isinstance(hydra, dict)
-    body = OmegaConf.to_yaml(OmegaConf.create({"defaults": ["schema", "_self_"], **resolved, "hydra": hydra["hydra"]}))
+    body = OmegaConf.to_yaml(
+        OmegaConf.create(
+            {"defaults": ["schema", {"override hydra/job_logging": "none"}, "_self_"], **resolved, "hydra": hydra["hydra"]}
+        )
+    )
     return f"# To repeat this run: python train.py --config-path <this folder, absolute> --config-name config\n{body}"

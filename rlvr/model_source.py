@@ -7,6 +7,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from rlvr.config import ConfigError, ModelConfig
+from rlvr.hub import offline_if_unreachable
 
 
 def model_source(model: ModelConfig) -> str:
@@ -28,6 +29,7 @@ def model_source(model: ModelConfig) -> str:
         return next(iter(spec.submodule_search_locations or ()))
     if not model.name:
         raise ConfigError("model: set model.path=FOLDER or model.name=NAME_ON_THE_HUB")
+    offline_if_unreachable()
     return model.name
 
 

@@ -57,8 +57,8 @@ def load_policy(model: ModelConfig) -> Policy:
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **common)
         network = AutoModelForCausalLM.from_pretrained(source, **common, **options)
-    except OSError as error:
-        if model.path is None and model.package is None:
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and model.path is None and model.package is None:
             raise ConfigError(
                 f"model.name={model.name}: not in the local cache, and the hub did not give it; "
                 "set model.path=FOLDER to a checkpoint on disk"

@@ -37,7 +37,7 @@ class Outcome:
 
     before: Evaluation | None
     after: Evaluation | None
-    """At the end; the latest one when the run was stopped."""
+    """At the end; the latest one, if there was any, when the run was stopped."""
     forced: Evaluation | None
     """The untrained model with its turn made to begin with `eval.forced_prefix`."""
     steps: int
@@ -75,10 +75,10 @@ class Trainer:
     def run(self) -> Outcome:
         """Train for `config.steps` steps, or until interrupted or judging fails."""
         steps, every = self._config.steps, self._config.eval.every
-        before = after = self._evaluate()
+        before = self._evaluate()
         forced = self._evaluate(forced=True)
         self._log(0, eval_metrics(before))
-        stopped, done, tokens, train_seconds = None, 0, 0, 0.0
+        after, stopped, done, tokens, train_seconds = None, None, 0, 0, 0.0
         with Interrupt() as interrupt:
             while done < steps and stopped is None:
                 start = time.perf_counter()
@@ -96,7 +96,7 @@ class Trainer:
                     stopped = str(error)
         return Outcome(
             before=before,
-            after=after if done else None,
+            after=after,
             forced=forced,
             steps=done,
             tokens=tokens,

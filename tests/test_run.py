@@ -73,7 +73,8 @@ def test_the_run_folder(default_run: tuple[Path, str]) -> None:
     rows = metrics_of(folder)
     assert [row["step"] for row in rows] == list(range(21)), "a line a step"
     wanted = """reward/mean reward/std rule/format/score rule/format/weight rule/answer/score rule/answer/weight
-        group/degenerate rollout/length rollout/truncated policy/entropy policy/kl policy/clip_fraction policy/grad_norm verify/seconds_p50
+        group/degenerate rollout/length rollout/truncated
+        policy/entropy policy/kl policy/clip_fraction policy/grad_norm verify/seconds_p50
         verify/seconds_p99 verify/timeout verify/error time/rollout time/verify time/train tokens_per_second"""
     assert set(wanted.split()) <= set(rows[1])
     assert [row["step"] for row in rows if "eval/accuracy" in row] == [0, 10, 20]

@@ -11,6 +11,7 @@ from typing import Any
 from rlvr.config import ConfigError
 from rlvr.data.rows import hub_rows, split_rows
 from rlvr.data.source import DataSource, Splits
+from rlvr.hub import offline_if_unreachable
 from rlvr.types import Problem
 
 _CALCULATION = re.compile(r"<<[^<>]*>>")  # calculator annotations, <<48/2=24>>, which are not part of the prose
@@ -24,6 +25,8 @@ class GSM8K(DataSource):
     """Folder with train.jsonl and test.jsonl (`question`, `answer`), or with the hub's Parquet files."""
 
     def __post_init__(self) -> None:
+        if self.path is None:
+            offline_if_unreachable()
         if self.path is not None and not Path(self.path).is_dir():
             raise ConfigError(f"dataset.path={self.path}: no such folder")
 

@@ -20,7 +20,7 @@ class NativeEngine(RolloutEngine):
     """Samples on the model that is trained, in the process that trains it."""
 
     max_batch: int = 128
-    """Rollouts sampled side by side; bounds the memory of the key-value cache."""
+    """Rollouts sampled side by side (at least one group); bounds the memory of the key-value cache."""
 
     def __post_init__(self) -> None:
         if self.max_batch < 1:
