@@ -158,9 +158,7 @@ HABITS = Part(
 def draw_larger(rng: random.Random) -> tuple[str, Chain]:
     """A sum or difference with more than the data set's numbers, so in none of its pools: practice in carrying."""
     operations = rng.choice(LARGER_SHAPES)
-    chain = Chain(
-        start=rng.randint(21, 45), operations=operations, numbers=tuple(rng.randint(2, 9) for _ in operations)
-    )
+    chain = Chain(start=rng.randint(21, 45), operations=operations, numbers=tuple(rng.randint(2, 9) for _ in operations))
     return tell(chain, rng), chain
 
 

@@ -64,15 +64,13 @@ def train_tokenizer(rng: random.Random) -> Qwen2Tokenizer:
     learner.train_from_iterator(parts, trainer)
     learned = json.loads(learner.to_str())["model"]
     merges = [tuple(pair) for pair in learned["merges"]]
-    tokenizer = Qwen2Tokenizer(
-        vocab=learned["vocab"], merges=merges, clean_up_tokenization_spaces=False, model_max_length=1024
-    )
+    tokenizer = Qwen2Tokenizer(vocab=learned["vocab"], merges=merges, clean_up_tokenization_spaces=False, model_max_length=1024)
     tokenizer.add_tokens([AddedToken(tag, normalized=False, special=False) for tag in TAGS])
     return tokenizer
 
 
 def find_tokenizer(folder: Path) -> Qwen2Tokenizer:
-    """The one in `folder`, so that token ids keep their meaning when the model is remade; a new one where there is none."""
+    """The one in `folder`, so that token ids keep their meaning when the model is remade; else a new one."""
     if (folder / "tokenizer.json").exists():
         return AutoTokenizer.from_pretrained(folder)
     return train_tokenizer(random.Random(f"{SEED} tokenizer"))

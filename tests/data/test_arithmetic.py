@@ -60,9 +60,7 @@ def test_the_pool_does_not_depend_on_the_order_of_terms_and_factors() -> None:
 def test_the_pool_of_a_calculation_never_changes() -> None:
     """The shipped base model was made from the `pretrain` pool: another hash would mix it with the others."""
     fixed = [
-        Chain(start=start, operations=shape, numbers=(start // 2, 2)[: len(shape)])
-        for shape in SHAPES
-        for start in (4, 8, 12)
+        Chain(start=start, operations=shape, numbers=(start // 2, 2)[: len(shape)]) for shape in SHAPES for start in (4, 8, 12)
     ]
     assert "".join({"train": "r", "test": "s", "pretrain": "."}[chain.pool] for chain in fixed) == (
         "..................r..s.r........s..."
