@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from rlvr.build import plan
 from rlvr.cli import command, failures_in_one_line
 from rlvr.compose import check_packs, typed, yaml_of
-from rlvr.verify.local import JudgingFailed
+from rlvr.types import RunStopped
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -29,7 +29,7 @@ def main(config: DictConfig) -> float | None:
 
         outcome = run(checked, folder=Path(job.runtime.output_dir), config_yaml=yaml_of(config))
         if outcome.stopped not in (None, "interrupted"):
-            raise JudgingFailed(outcome.stopped)
+            raise RunStopped(outcome.stopped)
     if outcome.stopped == "interrupted":
         raise KeyboardInterrupt
     after = outcome.after

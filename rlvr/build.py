@@ -135,6 +135,7 @@ def plan(config: Config) -> Plan:
 def _check_numbers(config: Config) -> None:
     algo, evaluation, verify = config.algo, config.eval, config.verify
     at_least = {
+        "seed": (config.seed, 0),
         "steps": (config.steps, 0),
         "algo.problems": (algo.problems, 1),
         "algo.group_size": (algo.group_size, 2),
@@ -154,6 +155,8 @@ def _check_numbers(config: Config) -> None:
         if not value >= least:
             reason = " (a group of one has nothing to compare with)" if key == "algo.group_size" else ""
             raise ConfigError(f"{key}={value}: must be at least {least}{reason}")
+    if config.seed >= 2**32:
+        raise ConfigError(f"seed={config.seed}: must be below 2**32")
     for key in ("learning_rate", "max_grad_norm", "temperature"):
         if not 0 < getattr(algo, key) < float("inf"):
             raise ConfigError(f"algo.{key}={getattr(algo, key)}: must be above 0")

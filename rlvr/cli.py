@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rlvr.build import plan
 from rlvr.compose import CONF, compose, one_line, options
 from rlvr.config import Config, ConfigError, RuleConfig
-from rlvr.verify.local import JudgingFailed
+from rlvr.types import RunStopped
 
 _FLAGS_WITH_VALUE = {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p"}
 
@@ -45,13 +45,13 @@ def command(main: Callable[[], Any]) -> int:
 
 @contextmanager
 def failures_in_one_line(overrides: Sequence[str]) -> Iterator[None]:
-    """For the body of a Hydra main function: wrong input exits with 2, failed judging with 1, both without a traceback."""
+    """For the body of a Hydra main function: wrong input exits with 2, a run that had to stop with 1; no traceback."""
     try:
         yield
-    except (ConfigError, HydraException, OmegaConfBaseException, JudgingFailed) as error:
+    except (ConfigError, HydraException, OmegaConfBaseException, RunStopped) as error:
         # Hydra prints lines of its own before any exception but SystemExit.
         print(f"error: {one_line(error, overrides)}", file=sys.stderr)
-        raise SystemExit(1 if isinstance(error, JudgingFailed) else 2) from error
+        raise SystemExit(1 if isinstance(error, RunStopped) else 2) from error
 
 
 def _overrides(arguments: Sequence[str]) -> list[str]:

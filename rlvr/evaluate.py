@@ -13,7 +13,7 @@ from rlvr.policy import Policy
 from rlvr.rollout.engine import RolloutEngine, Sampling
 from rlvr.rules.pack import RulePack
 from rlvr.types import Group, Problem
-from rlvr.verify.local import judge
+from rlvr.verify.local import check_error_share, judge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,9 @@ def evaluate(
     mine = problems[state.process_index :: state.num_processes]
     sampling = Sampling(group_size=1, temperature=0.0, max_new_tokens=max_new_tokens)
     judged = judge(engine.sample(policy, mine, sampling), pack, verify)
-    return summarise(gather_object(list(judged.groups)), pack)
+    groups = gather_object(list(judged.groups))
+    check_error_share(groups, pack, verify.max_error_share)
+    return summarise(groups, pack)
 
 
 def summarise(groups: Sequence[Group], pack: RulePack) -> Evaluation:
@@ -71,8 +73,13 @@ def summarise(groups: Sequence[Group], pack: RulePack) -> Evaluation:
 
 
 def begun_with(problems: Sequence[Problem], prefix: str) -> list[Problem]:
-    """The same problems, with the assistant's turn made to begin with `prefix`."""
-    return [replace(p, prompt=p.prompt + prefix, prefill=f"{p.prefill}{prefix}") for p in problems]
+    """The same problems, with the assistant's turn made to begin with `prefix`, where it does not already."""
+    return [
+        p
+        if (p.prefill or "").rstrip().endswith(prefix)
+        else replace(p, prompt=p.prompt + prefix, prefill=f"{p.prefill}{prefix}")
+        for p in problems
+    ]
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,7 @@ from rlvr import grpo
 from rlvr.batch import MicroBatch, judged, micro_batches
 from rlvr.config import AlgoConfig
 from rlvr.policy import Policy, token_logprobs
-from rlvr.types import Group
+from rlvr.types import Group, RunStopped
 
 METRICS = ("policy/loss", "policy/entropy", "policy/kl", "policy/clip_fraction", "rollout/logprob_mismatch")
 
@@ -130,12 +131,18 @@ class Learner:
             for parameter in self._policy.model.parameters():
                 gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
                 parameter.grad = self._sum(gradient)
-        norm: Any = self._accelerator.clip_grad_norm_(self._model.parameters(), self._algo.max_grad_norm)
-        if float(norm) > 0.0:
+        scaler: Any = self._accelerator.scaler  # of fp16 only: it leaves out steps whose gradient overflowed
+        clipped: Any = self._accelerator.clip_grad_norm_(self._model.parameters(), self._algo.max_grad_norm)
+        norm = float(clipped)
+        if scaler is None and not math.isfinite(norm):
+            raise RunStopped(f"the gradient is {norm}; try a lower algo.learning_rate")
+        if norm == 0.0 and scaler is not None:
+            scaler.update()  # it has been told of the gradient, and must not be told twice
+        elif norm != 0.0:
             self._optimizer.step()
             self._warmup.step()
         self._optimizer.zero_grad()
-        return float(norm)
+        return norm
 
     def _sum(self, tensor: Tensor) -> Tensor:
         """Over all processes."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -53,11 +54,13 @@ def load_policy(model: ModelConfig) -> Policy:
     common: dict[str, Any] = {"revision": model.revision}
     if model.gguf_file:
         common["gguf_file"] = model.gguf_file
-    options = {"dtype": getattr(torch, model.dtype), "attn_implementation": model.attn_implementation}
+    options: dict[str, Any] = {"dtype": getattr(torch, model.dtype), "attn_implementation": model.attn_implementation}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **common)
+        if model.gguf_file:  # left in its packed blocks, a model can neither be trained nor saved
+            options["quantization_config"] = transformers.GgufConfig(dequantize=True)
         network = AutoModelForCausalLM.from_pretrained(source, **common, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         if isinstance(error, OSError) and model.path is None and model.package is None:
             raise ConfigError(
                 f"model.name={model.name}: not in the local cache, and the hub did not give it; "

@@ -21,6 +21,7 @@ from rlvr.console import RunDisplay
 from rlvr.data.prompts import Prompts, choose_examples, full_marks
 from rlvr.policy import Policy, load_policy
 from rlvr.report import plot_curves
+from rlvr.rules.pack import RulePack
 from rlvr.runfolder import RunFolder
 from rlvr.trainer import Observer, Outcome, Trainer
 from rlvr.types import Problem
@@ -38,7 +39,7 @@ class Problems:
 def run(plan: Plan, *, folder: Path, config_yaml: str) -> Outcome:
     """Train as planned and leave everything in `folder`. Errors: `ConfigError` before any training."""
     config, start = plan.config, time.perf_counter()
-    accelerator = Accelerator(mixed_precision=config.cluster.mixed_precision, cpu=config.cluster.cpu)
+    accelerator = _accelerator(config)
     set_seed(config.seed)
     folder = Path(broadcast_object_list([str(folder)])[0])  # processes that start a second apart name it differently
     splits = plan.source.load()
@@ -62,13 +63,20 @@ def run(plan: Plan, *, folder: Path, config_yaml: str) -> Outcome:
     finally:
         display.stop()
     summary = summarise(plan, policy, outcome, seconds=time.perf_counter() - start)
-    run_folder.save_model(policy)
     run_folder.write_summary(summary)
+    run_folder.save_model(policy)
     title = f"{config.name}: {_model_name(config)}, {'+'.join(plan.pack.rules)}, seed {config.seed}"
     plot_curves(run_folder.read_metrics(), title=title, forced=outcome.forced, path=folder / "curves.png")
     session.finish(summary)
-    display.result(outcome, folder, hints())
+    display.result(outcome, folder, hints(plan.pack))
     return outcome
+
+
+def _accelerator(config: Config) -> Accelerator:
+    try:
+        return Accelerator(mixed_precision=config.cluster.mixed_precision, cpu=config.cluster.cpu)
+    except ValueError as error:
+        raise ConfigError(f"cluster.mixed_precision={config.cluster.mixed_precision}: {str(error).splitlines()[0]}") from error
 
 
 def _trainer(
@@ -115,8 +123,10 @@ def render(plan: Plan, policy: Policy, prompts: Prompts, train: Sequence[Problem
     if mismatch:
         warnings.append(f"a right solution written as the prompt asks does not get full marks: {mismatch}; see prompt=...")
     rendered = [[prompts.render(problem) for problem in split] for split in (train, test)]
-    longest = max(rendered[0] + rendered[1], key=lambda problem: len(problem.prompt))
-    n_tokens = len(policy.encode(longest.prompt))
+    # The rest of the prompt is the same for all, so the longest question makes the longest prompt.
+    lengths = map(len, policy.tokenizer([problem.prompt for problem in (*train, *test)])["input_ids"])
+    _, longest = max(zip(lengths, rendered[0] + rendered[1], strict=True), key=lambda pair: pair[0])
+    n_tokens = len(policy.encode(longest.prompt + (plan.config.eval.forced_prefix or "")))
     if n_tokens > algo.max_prompt_tokens:
         raise ConfigError(f"algo.max_prompt_tokens={algo.max_prompt_tokens}: the prompt of {longest.id} has {n_tokens} tokens")
     if n_tokens + algo.max_new_tokens > policy.context:
@@ -172,11 +182,12 @@ def summarise(plan: Plan, policy: Policy, outcome: Outcome, *, seconds: float) -
     }
 
 
-def hints() -> list[str]:
-    """What to try next."""
+def hints(pack: RulePack) -> list[str]:
+    """What to try next: one rule out, and a sweep over its weight."""
+    rule = next(iter(pack.rules))
     return [
-        "try next:",
-        "python train.py rules.answer.weight=0                             what the model learns from the format alone",
-        "python train.py -m rules.format.weight=0,0.05,0.1 seed=0,1        a sweep over weights and seeds",
-        "python train.py --help                                            every key",
+        "try next, with the same groups:",
+        f"python train.py rules.{rule}.weight=0                    what is learned when {rule} pays nothing",
+        f"python train.py -m rules.{rule}.weight=0,0.05,0.1 seed=0,1   a sweep over weights and seeds",
+        "python train.py --help                                   every key",
     ]

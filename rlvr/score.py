@@ -19,6 +19,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from rlvr.build import load_rules
 from rlvr.config import ConfigError
@@ -55,7 +56,11 @@ def _score_row(pack: RulePack, number: int, row: dict[str, Any] | str) -> Scored
     if problem or isinstance(row, str):
         verdict = Verdict.error("bad_row", f"line {number}: {problem}")
         return Scored(id=row_id, completion="", problem=None, judgement=pack.total(dict.fromkeys(pack.rules, verdict)))
-    task = Problem(id=row_id, prompt=row["prompt"], truth=row["truth"], prefill=row.get("prefill"))
+    try:
+        task = Problem(id=row_id, prompt=row["prompt"], truth=row["truth"], prefill=row.get("prefill"))
+    except RecursionError:
+        verdict = Verdict.error("bad_row", f"line {number}: the truth is nested too deep")
+        return Scored(id=row_id, completion="", problem=None, judgement=pack.total(dict.fromkeys(pack.rules, verdict)))
     return Scored(id=row_id, completion=row["completion"], problem=task, judgement=pack.judge(row["completion"], task))
 
 
@@ -89,9 +94,7 @@ def show(scored: Sequence[Scored], pack: RulePack, console: Console) -> None:
 
         rewards_PG = torch.tensor([[float("nan") if reward is None else reward for reward in rewards]], dtype=torch.float64)
         advantages = group_advantages(rewards_PG)[0].tolist()
-        console.print(
-            f"\n[bold]{_clip(problem.prompt, 100)}[/bold]  truth {_clip(json.dumps(problem.truth), 60)}", highlight=False
-        )
+        console.print(Text(f"\n{_clip(problem.prompt, 100)}  truth {_clip(json.dumps(problem.truth), 60)}", style="bold"))
         table = Table(show_lines=len(group) > 1, header_style="bold")
         for name in ("id", "completion", *pack.rules, "reward"):
             table.add_column(name, justify="right" if name == "reward" else "left", overflow="fold")
@@ -101,7 +104,8 @@ def show(scored: Sequence[Scored], pack: RulePack, console: Console) -> None:
             cells = [_cell(each.judgement.verdicts[name], rule.weight) for name, rule in pack.rules.items()]
             reward = "masked" if each.judgement.reward is None else f"{each.judgement.reward:.2f}"
             last = [f"{advantage:+.3f}"] if len(group) > 1 else []
-            table.add_row(each.id, _clip(each.completion, 160), *cells, reward, *last)
+            # As Text: what a model wrote may look like markup.
+            table.add_row(*map(Text, (each.id, _clip(each.completion, 160), *cells, reward, *last)))
         console.print(table, highlight=False)
     for each in scored:
         if each.problem is None:
@@ -115,7 +119,6 @@ def _cell(verdict: Verdict, weight: float) -> str:
 
 
 def _clip(text: str, length: int) -> str:
-    text = text.replace("[", "\\[")
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
@@ -129,12 +132,14 @@ def main(arguments: Sequence[str]) -> int:
         source = Path("/dev/stdin") if given["input"] == "-" else Path(given["input"])
         if not source.exists() or source.is_dir():
             raise ConfigError(f"input={given['input']}: no such file")
+        if given.get("output") and (Path(given["output"]).is_dir() or not Path(given["output"]).absolute().parent.is_dir()):
+            raise ConfigError(f"output={given['output']}: not a file in a folder that exists")
         pack = load_rules(given["rules"], overrides)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     scored = score_file(pack, source)
-    rows = "".join(json.dumps(each.as_row(), ensure_ascii=False) + "\n" for each in scored)
+    rows = "".join(json.dumps(each.as_row()) + "\n" for each in scored)
     console = Console()
     if given.get("output"):
         unfinished = Path(f"{given['output']}.unfinished")

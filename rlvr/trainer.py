@@ -21,8 +21,8 @@ from rlvr.metrics import eval_metrics, rollout_metrics, time_metrics
 from rlvr.policy import Policy
 from rlvr.rollout.engine import RolloutEngine, Sampling
 from rlvr.rules.pack import RulePack
-from rlvr.types import Group, Problem
-from rlvr.verify.local import JudgingFailed, judge
+from rlvr.types import Group, Problem, RunStopped
+from rlvr.verify.local import check_error_share, judge
 
 
 class Observer(Protocol):
@@ -73,7 +73,7 @@ class Trainer:
         self._eval_seconds = 0.0
 
     def run(self) -> Outcome:
-        """Train for `config.steps` steps, or until interrupted or judging fails."""
+        """Train for `config.steps` steps, or until interrupted or something makes it stop."""
         steps, every = self._config.steps, self._config.eval.every
         before = self._evaluate()
         forced = self._evaluate(forced=True)
@@ -86,13 +86,15 @@ class Trainer:
                     metrics, n_tokens = self._step(done + 1)
                     train_seconds += time.perf_counter() - start
                     done, tokens = done + 1, tokens + n_tokens
-                    if any(gather_object([interrupt.requested])) and done < steps:
-                        stopped = "interrupted"
-                    elif done == steps or (every and done % every == 0):
-                        after = self._evaluate()
-                        metrics |= eval_metrics(after)
-                    self._log(done, metrics)
-                except JudgingFailed as error:
+                    try:
+                        if any(gather_object([interrupt.requested])) and done < steps:
+                            stopped = "interrupted"
+                        elif done == steps or (every and done % every == 0):
+                            after = self._evaluate()
+                            metrics |= eval_metrics(after)
+                    finally:
+                        self._log(done, metrics)
+                except RunStopped as error:
                     stopped = str(error)
         return Outcome(
             before=before,
@@ -119,7 +121,9 @@ class Trainer:
         clock.append(time.perf_counter())
         judged = judge(groups, self._pack, self._config.verify)
         clock.append(time.perf_counter())
-        groups = with_advantages(gather_object(list(judged.groups)), scaling=algo.scaling)
+        gathered = gather_object(list(judged.groups))
+        check_error_share(gathered, self._pack, self._config.verify.max_error_share)
+        groups = with_advantages(gathered, scaling=algo.scaling)
         learning_rate = self._learner.learning_rate
         updated = self._learner.update(self._share(groups))
         clock.append(time.perf_counter())

@@ -20,6 +20,10 @@ FinishReason = Literal["stop", "length"]
 _OPENED_THINK = re.compile(r"<think>\s*\Z")
 
 
+class RunStopped(RuntimeError):
+    """A run cannot go on, through no fault of its configuration; what was done is kept."""
+
+
 class FrozenDict(dict[str, Any]):
     """A dict that cannot change. Still a `dict`, so that it pickles (to judging processes) and suits JSON libraries."""
 

@@ -119,6 +119,8 @@ def _schemas(schema: Any, prefix: str) -> list[tuple[str, Any]]:
         (["dataset=jsonl"], "dataset.path: must be set"),
         (["dataset.train_problems=-1"], "dataset.train_problems=-1"),
         (["prompt.question=hello"], "prompt.question='hello': must hold {question}"),
+        (["seed=-1"], "seed=-1: must be at least 0"),
+        (["seed=4294967296"], "seed=4294967296: must be below 2**32"),
         (["seed=x"], "seed=x: Value 'x' of type 'str' could not be converted to Integer"),
     ],
 )

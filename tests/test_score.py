@@ -77,12 +77,26 @@ def test_a_terminal_shows_verdicts_contributions_and_advantages(tmp_path: Path) 
         assert wanted in text
 
 
+def test_odd_texts_lose_nothing(tmp_path: Path) -> None:
+    """Lone surrogates, text that looks like markup, truths nested without end."""
+    odd = [{**ROWS[0], "completion": text} for text in ("\ud800 \\boxed{4}", "so \\[/b] [x=1] \\boxed{4}")]
+    deep = '{"id": "deep", "prompt": "q", "completion": "", "truth": {"a": ' + "[" * 900 + "]" * 900 + "}}"
+    source, out = write(tmp_path / "in.jsonl", [*odd, deep]), tmp_path / "out.jsonl"
+    assert main(["rules=r1_format+answer", f"input={source}", f"output={out}"]) == 1
+    assert [json.loads(line)["reward"] for line in out.read_text().splitlines()] == [1.0, 1.0, None]
+    pack = load_rules("answer")
+    console = Console(width=150, record=True, file=io.StringIO())
+    show(score_file(pack, write(tmp_path / "in.jsonl", [{**odd[1], "id": "[/d]"}])), pack, console)
+    assert "so \\[/b] [x=1] \\boxed{4}" in console.export_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "rules=PACK and input=FILE are needed"),
         (["rules=answer", "input=/no/such"], "input=/no/such: no such file"),
         (["rules=anser", "input=/etc/hostname"], "rules=anser: there is no such choice; did you mean answer?"),
+        (["rules=answer", "input=/etc/hostname", "output=/no/such/file"], "output=/no/such/file: not a file in a folder that"),
         (["rules=answer", "input=/etc/hostname", "ouput=x"], "ouput=x: there is no such key"),
     ],
 )

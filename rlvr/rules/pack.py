@@ -30,6 +30,9 @@ class Rule:
         if self.parts and (min(part.weight for part in self.parts) < 0 or not sum(part.weight for part in self.parts)):
             raise ValueError(f"{self.name}.parts: weights must not be negative, and one must be above 0")
 
+        if any(part.requires for part in self.parts):
+            raise ValueError(f"{self.name}.parts: a part cannot have requires; give it to the rule")
+
     def verifiers(self) -> tuple[Verifier, ...]:
         """The rule's own verifier, or those of its parts, at any depth."""
         return (self.verifier,) if self.verifier else tuple(v for part in self.parts for v in part.verifiers())

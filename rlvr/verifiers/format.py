@@ -11,12 +11,13 @@ from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
 from rlvr.verifiers.math import normalise, parse_number
 
+_BLANK = frozenset("\u2800\u3164\u115f\u1160\uffa0")  # a Braille cell without dots, Hangul fillers: letters that show nothing
 _TAG = re.compile(r"</?(?:think|answer)>")
 
 
 def visible_chars(text: str) -> int:
-    """Number of characters a reader would see: no separators (Z*), control, format or unassigned characters (C*)."""
-    return sum(unicodedata.category(char)[0] not in "ZC" for char in text)
+    """Number of characters a reader would see: no separators, control or format characters, lone marks, or blanks."""
+    return sum(unicodedata.category(char)[0] not in "ZCM" and char not in _BLANK for char in text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

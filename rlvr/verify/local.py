@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from rlvr.config import VerifyConfig
 from rlvr.rules.pack import Judgement, RulePack
-from rlvr.types import Group, Problem, Rollout
+from rlvr.types import Group, Problem, RunStopped
 
 
-class JudgingFailed(RuntimeError):
+class JudgingFailed(RunStopped):
     """Too many rollouts could not be judged for reasons of ours; going on would train on what is left."""
 
 
@@ -25,7 +25,7 @@ class Judged:
 
 
 def judge(groups: Sequence[Group], pack: RulePack, verify: VerifyConfig) -> Judged:
-    """Judge every rollout; errors are tried again, then stay masked. Errors: `JudgingFailed` past the stated share."""
+    """Judge every rollout; errors are tried again, then stay masked (and counted: `check_error_share`)."""
     seconds: list[float] = []
     judged_groups = []
     for group in groups:
@@ -36,8 +36,6 @@ def judge(groups: Sequence[Group], pack: RulePack, verify: VerifyConfig) -> Judg
             seconds.append(time.perf_counter() - start)
             rollouts.append(replace(rollout, verdicts=judgement.verdicts, reward=judgement.reward))
         judged_groups.append(replace(group, rollouts=tuple(rollouts)))
-    rollouts = [rollout for group in judged_groups for rollout in group.rollouts]
-    _check_error_share(rollouts, pack, verify.max_error_share)
     return Judged(groups=tuple(judged_groups), seconds=tuple(seconds))
 
 
@@ -50,7 +48,9 @@ def _with_retries(pack: RulePack, completion: str, problem: Problem, retries: in
     return judgement
 
 
-def _check_error_share(rollouts: Sequence[Rollout], pack: RulePack, allowed: float) -> None:
+def check_error_share(groups: Sequence[Group], pack: RulePack, allowed: float) -> None:
+    """Of the groups of all processes, so that all of them stop together. Errors: `JudgingFailed` past `allowed`."""
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
     failures = [
         f"{name}: {verdict.reason}: {verdict.detail}"
         for rollout in rollouts

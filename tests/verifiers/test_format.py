@@ -25,6 +25,9 @@ GOOD = "<think>2 + 2 is 4, clearly</think><answer>4</answer>"
         ("<think> \n\t </think><answer>4</answer>", 0.0, "empty_block"),
         ("<think>\u200b\u200b\ufeff\u2060\u00ad\u200d\u200e\u200f</think><answer>4</answer>", 0.0, "empty_block"),
         ("<think>2 + 2 is 4, clearly</think><answer> </answer>", 0.0, "empty_block"),
+        (f"<think>{chr(0x2800) * 9}</think><answer>4</answer>", 0.0, "empty_block"),  # Braille cells without dots
+        (f"<think>{chr(0x3164) * 9}</think><answer>4</answer>", 0.0, "empty_block"),  # Hangul fillers
+        (f"<think>{chr(0x301) * 9}</think><answer>4</answer>", 0.0, "empty_block"),  # accents on nothing
         (f"{GOOD} and that is it", 0.0, "text_outside"),
         (f"Sure! {GOOD}", 0.0, "text_outside"),
         ("<think>2 + 2 is 4, clearly</think> so <answer>4</answer>", 0.0, "text_outside"),

@@ -72,6 +72,9 @@ def test_boxes(text: str, found: list[str]) -> None:
         ("seven", None),
         ("12 cm", None),
         ("3 4", None),
+        ("3\\,4", None),
+        ("1\\!234", 1234),
+        ("1,\\!234", 1234),
         ("2\u00bd", None),  # a mixed number, not 21/2
         ("10\u00b2", None),  # a power, not 102
         ("x\u2082", None),
@@ -158,7 +161,7 @@ def test_any_text_gets_a_score_and_the_same_one_twice(text: str) -> None:
         assert normalise(text) == normalise(normalise(text)) or not text.isascii()
 
 
-@pytest.mark.parametrize("piece", ["\\boxed{", "{", "\\boxed{1}", "\\", "#### ", "1/", "9", "\\frac{1}", ","])
+@pytest.mark.parametrize("piece", ["\\boxed{", "{", "\\boxed{1}", "\\", "#### ", "1/", "9", "\\frac{1}", ",", "\u0315\u0300"])
 def test_long_hostile_text_takes_no_time(piece: str) -> None:
     """A quadratic scan of 400,000 characters would take minutes."""
     text = piece * (400_000 // len(piece))
