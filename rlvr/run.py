@@ -42,6 +42,8 @@ def run(plan: Plan, *, folder: Path, config_yaml: str) -> Outcome:
     accelerator = _accelerator(config)
     set_seed(config.seed)
     folder = Path(broadcast_object_list([str(folder)])[0])  # processes that start a second apart name it differently
+    RunFolder.check_free(folder)
+    accelerator.wait_for_everyone()  # all have looked before one of them writes there
     splits = plan.source.load()
     examples, train = choose_examples(config.prompt, splits.train, plan.pack)
     policy = load_policy(config.model)

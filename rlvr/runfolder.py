@@ -20,12 +20,16 @@ class RunFolder:
 
     path: Path
 
-    @classmethod
-    def create(cls, path: Path, config_yaml: str) -> RunFolder:
+    @staticmethod
+    def check_free(path: Path) -> None:
         """Errors: `ConfigError` when the folder holds a run already; nothing of it is overwritten."""
-        path.mkdir(parents=True, exist_ok=True)
         if (path / "metrics.jsonl").exists():
             raise ConfigError(f"hydra.run.dir={path}: holds a run already; choose another folder")
+
+    @classmethod
+    def create(cls, path: Path, config_yaml: str) -> RunFolder:
+        """The folder of a new run; `check_free` has been asked."""
+        path.mkdir(parents=True, exist_ok=True)
         folder = cls(path)
         folder._write("config.yaml", config_yaml)
         (path / "metrics.jsonl").touch()

@@ -54,14 +54,17 @@ def _score_row(pack: RulePack, number: int, row: dict[str, Any] | str) -> Scored
     problem = row if isinstance(row, str) else _lacks(row)
     row_id = str(row.get("id", f"line-{number}")) if isinstance(row, dict) else f"line-{number}"
     if problem or isinstance(row, str):
-        verdict = Verdict.error("bad_row", f"line {number}: {problem}")
-        return Scored(id=row_id, completion="", problem=None, judgement=pack.total(dict.fromkeys(pack.rules, verdict)))
+        return _unreadable(pack, row_id, f"line {number}: {problem}")
     try:
         task = Problem(id=row_id, prompt=row["prompt"], truth=row["truth"], prefill=row.get("prefill"))
     except RecursionError:
-        verdict = Verdict.error("bad_row", f"line {number}: the truth is nested too deep")
-        return Scored(id=row_id, completion="", problem=None, judgement=pack.total(dict.fromkeys(pack.rules, verdict)))
+        return _unreadable(pack, row_id, f"line {number}: the truth is nested too deep")
     return Scored(id=row_id, completion=row["completion"], problem=task, judgement=pack.judge(row["completion"], task))
+
+
+def _unreadable(pack: RulePack, row_id: str, why: str) -> Scored:
+    verdicts = dict.fromkeys(pack.rules, Verdict.error("bad_row", why))
+    return Scored(id=row_id, completion="", problem=None, judgement=pack.total(verdicts))
 
 
 def _lacks(row: dict[str, Any]) -> str | None:
@@ -84,14 +87,14 @@ def groups_of(scored: Sequence[Scored]) -> list[list[Scored]]:
 
 def show(scored: Sequence[Scored], pack: RulePack, console: Console) -> None:
     """For a human: every rule's verdict and what it adds, the total, and the advantage within the group."""
-    from rlvr.grpo import group_advantages  # torch takes a second: only where a group is shown
+    import torch  # takes a second: only where a group is shown
+
+    from rlvr.grpo import group_advantages
 
     for group in groups_of(scored):
         problem = group[0].problem
         assert problem is not None
         rewards = [each.judgement.reward for each in group]
-        import torch
-
         rewards_PG = torch.tensor([[float("nan") if reward is None else reward for reward in rewards]], dtype=torch.float64)
         advantages = group_advantages(rewards_PG)[0].tolist()
         console.print(Text(f"\n{_clip(problem.prompt, 100)}  truth {_clip(json.dumps(problem.truth), 60)}", style="bold"))
