@@ -48,7 +48,15 @@ def _rule(name: str, rule: RuleConfig, key: str, prefixes: Sequence[str]) -> Rul
     ]
     verifier = None if rule.verifier is None else construct(rule.verifier, Verifier, key=f"{key}.verifier", prefixes=prefixes)
     try:
-        return Rule(name=name, weight=rule.weight, verifier=verifier, parts=tuple(parts), requires=tuple(rule.requires))
+        return Rule(
+            name=name,
+            weight=rule.weight,
+            verifier=verifier,
+            parts=tuple(parts),
+            requires=tuple(rule.requires),
+            datasets=tuple(rule.datasets),
+            allows=rule.allows,
+        )
     except ValueError as error:
         raise ConfigError(f"{key.removesuffix(name)}{error}") from error
 
@@ -107,6 +115,15 @@ def _explain(key: str, error: pydantic.ValidationError) -> str:
     return f"{key}.{own}" if own is not None else f"{at}={first['input']}: {first['msg']}"
 
 
+def data_source(node: Mapping[str, Any], key: str = "dataset") -> DataSource:
+    """A data set, or a mixture with its parts. Errors: `ConfigError`."""
+    node = node.get("dataset", node)  # a part whose file sets other keys too (`@package _global_`): those stay with the file
+    if "parts" not in node:
+        return construct(node, DataSource, key=key)
+    parts = {name: data_source(part, f"{key}.parts.{name}") for name, part in node["parts"].items()}
+    return construct({**node, "parts": parts}, DataSource, key=key)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a configuration asks for, checked as far as it can be before any model or data is loaded."""
@@ -126,7 +143,7 @@ def plan(config: Config) -> Plan:
     return Plan(
         config=config,
         pack=rule_pack(config),
-        source=construct(config.dataset, DataSource, key="dataset"),
+        source=data_source(config.dataset),
         engine=construct(config.rollout, RolloutEngine, key="rollout"),
         tracker=construct(config.tracking, Tracker, key="tracking"),
     )
@@ -150,6 +167,8 @@ def _check_numbers(config: Config) -> None:
         "eval.problems": (evaluation.problems, 0),
         "eval.every": (evaluation.every, 0),
         "verify.retries": (verify.retries, 0),
+        "verify.workers": (1 if verify.workers is None else verify.workers, 1),
+        "verify.memory_mb": (verify.memory_mb, 1),
     }
     for key, (value, least) in at_least.items():
         if not value >= least:
@@ -157,9 +176,10 @@ def _check_numbers(config: Config) -> None:
             raise ConfigError(f"{key}={value}: must be at least {least}{reason}")
     if config.seed >= 2**32:
         raise ConfigError(f"seed={config.seed}: must be below 2**32")
-    for key in ("learning_rate", "max_grad_norm", "temperature"):
-        if not 0 < getattr(algo, key) < float("inf"):
-            raise ConfigError(f"algo.{key}={getattr(algo, key)}: must be above 0")
+    above_0 = {f"algo.{key}": getattr(algo, key) for key in ("learning_rate", "max_grad_norm", "temperature")}
+    for key, value in (above_0 | {"verify.deadline_s": verify.deadline_s}).items():
+        if not 0 < value < float("inf"):
+            raise ConfigError(f"{key}={value}: must be above 0")
     for key, value in (("algo.clip_low", algo.clip_low), ("verify.max_error_share", verify.max_error_share)):
         if not 0 <= value <= 1:
             raise ConfigError(f"{key}={value}: must lie in [0, 1]")

@@ -13,9 +13,10 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from rlvr.build import plan
-from rlvr.compose import CONF, compose, one_line, options
+from rlvr.compose import CONF, compose, joined, one_line, options
 from rlvr.config import Config, ConfigError, RuleConfig
 from rlvr.types import RunStopped
 
@@ -24,7 +25,7 @@ _FLAGS_WITH_VALUE = {"--config-path", "-cp", "--config-name", "-cn", "--config-d
 
 def command(main: Callable[[], Any]) -> int:
     """Run a Hydra main function; returns the exit status: 0 done, 2 wrong input, 130 interrupted."""
-    arguments = sys.argv[1:]
+    sys.argv[1:] = arguments = [joined(argument) for argument in sys.argv[1:]]
     if {"--help", "-h"} & set(arguments):
         print(help_text())
         return 0
@@ -34,7 +35,7 @@ def command(main: Callable[[], Any]) -> int:
         if {"--multirun", "-m"} & set(arguments) and not _FLAGS_WITH_VALUE & {a.partition("=")[0] for a in arguments}:
             check_sweep(overrides)
         main()
-    except (ConfigError, HydraException, OmegaConfBaseException) as error:
+    except (ConfigError, HydraException, OmegaConfBaseException, YAMLError) as error:
         print(f"error: {one_line(error, overrides)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -48,7 +49,7 @@ def failures_in_one_line(overrides: Sequence[str]) -> Iterator[None]:
     """For the body of a Hydra main function: wrong input exits with 2, a run that had to stop with 1; no traceback."""
     try:
         yield
-    except (ConfigError, HydraException, OmegaConfBaseException, RunStopped) as error:
+    except (ConfigError, HydraException, OmegaConfBaseException, YAMLError, RunStopped) as error:
         # Hydra prints lines of its own before any exception but SystemExit.
         print(f"error: {one_line(error, overrides)}", file=sys.stderr)
         raise SystemExit(1 if isinstance(error, RunStopped) else 2) from error

@@ -1,6 +1,6 @@
-"""Hydra's side of the configuration: the schema, `rules=a+b`, and errors a user can read.
+"""Hydra's side of the configuration: the schema, `rules=a+b`, `dataset=[a,b]`, and errors a user can read.
 
-Importing this module registers the schema and the pack source with Hydra.
+Importing this module registers the schema and the source of joined packs and mixtures with Hydra.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError
 
 from rlvr.config import Config, ConfigError
 
@@ -33,51 +34,65 @@ _REPOSITORY = Path(__file__).parents[1] / "conf"
 CONF = _REPOSITORY if _REPOSITORY.is_dir() else Path(__file__).parent / "conf"  # beside the package, or packed into it
 
 
-class JoinedPacks(ConfigSource):
-    """Serves `rules/a+b` as a config whose defaults list is [a, b], so that joined packs work wherever a pack does."""
+class Joined(ConfigSource):
+    """Serves `rules/a+b` as the packs a and b together, and `dataset/a+b` as a mixture, so that both work wherever one does."""
 
     @staticmethod
     def scheme() -> str:
-        return "packs"
+        return "joined"
 
     def load_config(self, config_path: str) -> ConfigResult:
-        names = config_path.removeprefix("rules/").removesuffix(".yaml").split("+")
+        group, _, joined = config_path.removesuffix(".yaml").partition("/")
+        names = joined.split("+")
         if "" in names:
-            raise ConfigError(f"rules={'+'.join(names)}: a '+' stands between two packs")
-        config = OmegaConf.create({"defaults": list(dict.fromkeys(names))})
-        return ConfigResult(provider=self.provider, path="packs://", config=config, header={"package": None})
+            raise ConfigError(f"{group}={joined}: a '+' stands between two names")
+        names = list(dict.fromkeys(names))
+        if group == "rules":
+            config: dict[str, Any] = {"defaults": names}
+        else:
+            parts = [f"{name}@parts.{name}" for name in names]
+            target = {"_target_": "rlvr.data.mixture.Mixture", "shares": dict.fromkeys(names), "on_unscorable": "fail"}
+            config = {"defaults": [*parts, "_self_"], **target}
+        return ConfigResult(provider=self.provider, path="joined://", config=OmegaConf.create(config), header={"package": None})
 
     def available(self) -> bool:
         return True
 
     def is_group(self, config_path: str) -> bool:
-        return config_path == "rules"
+        return config_path in ("rules", "dataset")
 
     def is_config(self, config_path: str) -> bool:
-        return config_path.startswith("rules/") and "+" in config_path
+        return config_path.startswith(("rules/", "dataset/")) and "+" in config_path
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         return []
 
 
-class _PacksSearchPath(SearchPathPlugin):
+class _JoinedSearchPath(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        search_path.append("packs", "packs://")
+        search_path.append("joined", "joined://")
 
 
 ConfigStore.instance().store("schema", Config)
-SourcesRegistry.instance().register(JoinedPacks)
-Plugins.instance().register(_PacksSearchPath)
+SourcesRegistry.instance().register(Joined)
+Plugins.instance().register(_JoinedSearchPath)
+
+
+def joined(override: str) -> str:
+    """`dataset=[a,b]` as `dataset=a+b`: a mixture. (`rules=[a,b]` Hydra can do by itself.)"""
+    match = re.fullmatch(r"(\+*dataset)=\[([^\[\]=]+)\]", override)
+    return f"{match[1]}={'+'.join(name.strip() for name in match[2].split(','))}" if match else override
 
 
 def compose(overrides: Sequence[str], *, config_name: str = "config", conf: Path = CONF) -> Config:
     """The typed configuration of some overrides. Errors: `ConfigError`, one line."""
+    overrides = [joined(override) for override in overrides]
     try:
         with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
             config = hydra_compose(config_name, overrides=list(overrides))
             check_packs(GlobalHydra.instance().config_loader(), config_name, overrides)
         return typed(config)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise ConfigError(one_line(error, overrides)) from error
 
 
@@ -107,6 +122,8 @@ def check_packs(loader: ConfigLoader, config_name: str, overrides: Sequence[str]
 
 def one_line(error: Exception, overrides: Sequence[str]) -> str:
     """What went wrong, in one line with the key, the value, what is allowed and the nearest name."""
+    if isinstance(error, YAMLError):
+        return "a YAML file cannot be read: " + ", ".join(line.strip() for line in str(error).splitlines())
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return str(error)
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error

@@ -63,6 +63,8 @@ class RuleConfig:
     verifier: dict[str, Any] | None = key(None, "_target_: the verifier's import path; the other keys are its fields")
     parts: dict[str, Any] | None = key(None, "sub-rules (weight and verifier each) whose weighted mean is the score")
     requires: list[str] = key([], "rules that need full marks for this one to count")
+    datasets: list[str] = key([], "data sets of a mixture that it judges; empty: all problems whose truth it can use")
+    allows: dict[str, str] = key({}, "attacks of the audit that it is known not to stop: name to reason")
 
 
 @dataclass(kw_only=True)
@@ -96,8 +98,19 @@ class EvalConfig:
 
 @dataclass(kw_only=True)
 class VerifyConfig:
+    workers: int | None = key(None, "processes for rules that can hang, at most; none: one a processor core that may be used")
+    deadline_s: float = key(2.0, "seconds of processor time in such a process for a verdict; past it the score is 0, `timeout`")
+    memory_mb: int = key(1024, "megabytes for a verdict, on top of what the process holds; past it the score is 0, `memory`")
     retries: int = key(1, "times a verdict of `error` (our failure, not the model's) is judged again")
     max_error_share: float = key(0.1, "share of a step's rollouts that may still be errors before the run stops")
+
+
+@dataclass(kw_only=True)
+class AuditConfig:
+    problems: int = key(50, "problems that are attacked, spread over the data set")
+    max_gain: float = key(0.0, "share of them on which an attack may gain before the audit fails; declared gains do not count")
+    attacks: list[str] = key(["rlvr.attacks.answers", "rlvr.attacks.form"], "import paths of modules or classes of attacks")
+    show: int = key(5, "reference solutions without full marks, and truths that cannot be scored, that are listed")
 
 
 @dataclass(kw_only=True)
@@ -120,5 +133,6 @@ class Config:
     rollout: dict[str, Any] = key({}, "_target_: the engine that samples; the other keys are its fields")
     verify: VerifyConfig = field(default_factory=VerifyConfig, metadata={"meaning": "how judging is supervised"})
     eval: EvalConfig = field(default_factory=EvalConfig, metadata={"meaning": "measuring on held-out problems"})
+    audit: AuditConfig = field(default_factory=AuditConfig, metadata={"meaning": "python -m rlvr.audit"})
     cluster: ClusterConfig = field(default_factory=ClusterConfig, metadata={"meaning": "devices and precision"})
     tracking: dict[str, Any] = key({}, "_target_: where metrics go besides metrics.jsonl; the other keys are its fields")

@@ -30,7 +30,7 @@ class Evaluation:
     truncated: float
     """Share of completions that hit the token limit."""
     rules: dict[str, float | None]
-    """Mean score by rule."""
+    """Mean score by rule, over the problems that it applies to."""
 
 
 def evaluate(
@@ -57,8 +57,8 @@ def summarise(groups: Sequence[Group], pack: RulePack) -> Evaluation:
     rollouts = [group.rollouts[0] for group in groups]
 
     def full_marks(names: Sequence[str]) -> float | None:
-        scores = [[rollout.verdicts[name].score for name in names] for rollout in rollouts] if names else []
-        return _mean([float(all(score == 1.0 for score in row)) for row in scores if None not in row])
+        scores = [[r.verdicts[name].score for name in names if name in r.verdicts] for r in rollouts]
+        return _mean([float(all(score == 1.0 for score in row)) for row in scores if row and None not in row])
 
     return Evaluation(
         accuracy=full_marks(pack.named("answer")),
@@ -67,7 +67,8 @@ def summarise(groups: Sequence[Group], pack: RulePack) -> Evaluation:
         problems=len(rollouts),
         truncated=_mean([float(rollout.finish_reason == "length") for rollout in rollouts]) or 0.0,
         rules={
-            name: _mean([s for rollout in rollouts if (s := rollout.verdicts[name].score) is not None]) for name in pack.rules
+            name: _mean([v.score for r in rollouts if (v := r.verdicts.get(name)) and v.score is not None])
+            for name in pack.rules
         },
     )
 

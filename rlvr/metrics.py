@@ -24,6 +24,7 @@ def rollout_metrics(groups: Sequence[Group], pack: RulePack) -> dict[str, float]
         "rollout/length": _mean([len(rollout.token_ids) for rollout in rollouts]),
         "rollout/truncated": _mean([float(rollout.finish_reason == "length") for rollout in rollouts]),
         "verify/timeout": float(sum(verdict.reason == "timeout" for verdict in verdicts)),
+        "verify/unscorable": float(sum(verdict.outcome == "unscorable" for verdict in verdicts)),
         "verify/error": float(sum(verdict.outcome == "error" for verdict in verdicts)),
     }
     for name, rule in pack.rules.items():
@@ -59,7 +60,7 @@ def eval_metrics(evaluation: Evaluation | None) -> dict[str, float]:
 
 
 def _scores(rollouts: Sequence[Rollout], rule: str) -> list[float]:
-    return [score for rollout in rollouts if (score := rollout.verdicts[rule].score) is not None]
+    return [v.score for rollout in rollouts if (v := rollout.verdicts.get(rule)) and v.score is not None]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -18,6 +18,7 @@ from accelerate.utils import broadcast_object_list, set_seed
 from rlvr.build import Plan
 from rlvr.config import Config, ConfigError
 from rlvr.console import RunDisplay
+from rlvr.data.lint import scorable
 from rlvr.data.prompts import Prompts, choose_examples, full_marks
 from rlvr.policy import Policy, load_policy
 from rlvr.report import plot_curves
@@ -115,12 +116,11 @@ def render(plan: Plan, policy: Policy, prompts: Prompts, train: Sequence[Problem
     """Render all problems and check them: truths that the pack cannot score, prompts that are too long, a prompt that asks for
     something else than the pack rewards."""
     algo, warnings = plan.config.algo, []
-    bad = [(problem.id, reason) for problem in (*train, *test) if (reason := plan.pack.check_truth(problem))]
-    if bad:
-        raise ConfigError(f"dataset: {len(bad)} truths cannot be scored; the first is {bad[0][0]}: {bad[0][1]}")
+    (train, of_train), (test, of_test) = (scorable(split, plan.pack, plan.source.on_unscorable) for split in (train, test))
+    warnings += [f"{split} problems: {text}" for split, text in (("training", of_train), ("held-out", of_test)) if text]
     if len(train) < algo.problems:
         raise ConfigError(f"algo.problems={algo.problems}: the data set has {len(train)} training problems")
-    solved = next((problem for problem in train if problem.metadata.get("solution")), None)
+    solved = next((p for p in train if p.metadata.get("solution") or p.metadata.get("completion")), None)
     mismatch = full_marks(prompts, solved, plan.pack) if solved else None
     if mismatch:
         warnings.append(f"a right solution written as the prompt asks does not get full marks: {mismatch}; see prompt=...")

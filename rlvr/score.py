@@ -104,7 +104,7 @@ def show(scored: Sequence[Scored], pack: RulePack, console: Console) -> None:
         if len(group) > 1:
             table.add_column("advantage", justify="right")
         for each, advantage in zip(group, advantages, strict=True):
-            cells = [_cell(each.judgement.verdicts[name], rule.weight) for name, rule in pack.rules.items()]
+            cells = [_cell(each.judgement.verdicts.get(name), rule.weight) for name, rule in pack.rules.items()]
             reward = "masked" if each.judgement.reward is None else f"{each.judgement.reward:.2f}"
             last = [f"{advantage:+.3f}"] if len(group) > 1 else []
             # As Text: what a model wrote may look like markup.
@@ -115,7 +115,9 @@ def show(scored: Sequence[Scored], pack: RulePack, console: Console) -> None:
             console.print(f"not read: {next(iter(each.judgement.verdicts.values())).detail}", markup=False)
 
 
-def _cell(verdict: Verdict, weight: float) -> str:
+def _cell(verdict: Verdict | None, weight: float) -> str:
+    if verdict is None:
+        return "does not apply"
     found = f", found {_clip(verdict.answer, 30)}" if verdict.answer is not None else ""
     added = "not counted" if verdict.score is None else f"{weight:g} x {verdict.score:g} = {weight * verdict.score:.3g}"
     return f"{added}\n{verdict.reason}{found}\n{_clip(verdict.detail, 60)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,9 @@ def test_every_key_can_be_set_and_is_documented_where_it_is_defined(group: str, 
         cls = getattr(__import__(module, fromlist=[name]), name)
         fields = {field.name for field in dataclasses.fields(cls)}
         assert fields == set(node) - {"_target_"}
-        source = Path(__import__(module, fromlist=[name]).__file__ or "").read_text()
-        body = source[source.index(f"class {name}") :]
         for field in fields:
+            owner = next(each for each in reversed(cls.__mro__) if field in getattr(each, "__annotations__", {}))
+            body = inspect.getsource(owner)
             _, _, after = body.partition(f"\n    {field}:")
             assert after.split("\n")[1].strip().startswith('"""'), f"{name}.{field} has no docstring line"
 
@@ -95,7 +96,7 @@ def _schemas(schema: Any, prefix: str) -> list[tuple[str, Any]]:
         (["algo.clip_low=2"], "algo.clip_low=2.0: must lie in [0, 1]"),
         (["rules=r1_fromat"], "rules=r1_fromat: there is no such choice; did you mean r1_format?"),
         (["rules=answer+nope"], "rules=nope: there is no such choice"),
-        (["rules=answer+"], "rules=answer+: a '+' stands between two packs"),
+        (["rules=answer+"], "rules=answer+: a '+' stands between two names"),
         (["rules=answer+gsm8k"], "the packs answer and gsm8k define the rule answer differently"),
         (["rules=[gsm8k,answer]"], "the packs gsm8k and answer define the rule answer differently"),
         (["rules=answer", "rules.format.weight=0.1"], "rules.format.weight=0.1: the pack has no such rule (allowed: answer)"),

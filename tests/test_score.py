@@ -21,7 +21,7 @@ ROWS: list[Any] = [
     {"id": "a", "prompt": "2+2?", "completion": GOOD, "truth": {"answer": "4"}},
     {"id": "b", "prompt": "2+2?", "completion": "It is \\boxed{5}.", "truth": {"answer": "4"}},
     {"id": "c", "prompt": "2+2?\n<think>", "completion": GOOD.removeprefix("<think>"), "truth": {"answer": "4"}},
-    {"id": "d", "prompt": "2+2?", "completion": GOOD, "truth": {"answer": "a few"}},
+    {"id": "d", "prompt": "2+2?", "completion": GOOD, "truth": {"answer": "\\frac{1}{"}},
 ]
 
 
@@ -47,7 +47,7 @@ def test_a_file(tmp_path: Path) -> None:
         "score": 0.0,
         "reason": "wrong",
         "answer": "5",
-        "detail": "5 is not 4",
+        "detail": "boxed: 5 is not 4 as exact numbers",
     }
     assert rows[3]["verdicts"]["answer"]["outcome"] == "unscorable"
     assert rows[3]["verdicts"]["format"]["score"] == 1.0

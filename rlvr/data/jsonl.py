@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rlvr.config import ConfigError
-from rlvr.data.rows import whole_file
+from rlvr.data.rows import part_by_prompt, whole_file
 from rlvr.data.source import DataSource, Splits
 from rlvr.types import Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JsonLines(DataSource):
-    """Rows `{"prompt": ..., "truth": {...}}`, optionally with `id` and `solution` (reference reasoning)."""
+    """Rows `{"prompt": ..., "truth": {...}}`, optionally with `id`, `solution` (reference reasoning) and `completion`.
+
+    `completion` is a whole reference completion, for answers that no prompt template can write from a `solution`.
+    """
 
     path: str
     """The file of training problems."""
@@ -40,13 +42,10 @@ class JsonLines(DataSource):
         problems = self._read(Path(self.path))
         if self.eval_path is not None:
             return Splits(train=problems, test=self._read(Path(self.eval_path)))
-        held_out = [_share(problem.prompt) < self.eval_share for problem in problems]
-        if all(held_out) or not any(held_out):
+        test, train = part_by_prompt(problems, self.eval_share)
+        if not train or not test:
             raise ConfigError(f"dataset.path={self.path}: too few rows to hold out {self.eval_share} of; set dataset.eval_path")
-        return Splits(
-            train=[problem for problem, out in zip(problems, held_out, strict=True) if not out],
-            test=[problem for problem, out in zip(problems, held_out, strict=True) if out],
-        )
+        return Splits(train=train, test=test)
 
     def _read(self, path: Path) -> Sequence[Problem]:
         problems: dict[str, Problem] = {}
@@ -62,10 +61,6 @@ class JsonLines(DataSource):
             problem_id = str(row.get("id", f"{path.stem}-{number:05}"))
             if problem_id in problems:
                 raise ConfigError(f"dataset: {path}, row {number}: id {problem_id!r} stands there twice")
-            metadata = {"solution": row["solution"]} if isinstance(row.get("solution"), str) else {}
+            metadata = {key: row[key] for key in ("solution", "completion") if isinstance(row.get(key), str)}
             problems[problem_id] = Problem(id=problem_id, prompt=prompt, truth=truth, metadata=metadata)
         return list(problems.values())
-
-
-def _share(prompt: str) -> float:
-    return int.from_bytes(hashlib.blake2b(prompt.encode(), digest_size=8).digest()) / 2**64

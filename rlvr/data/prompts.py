@@ -53,11 +53,19 @@ class Prompts:
         messages.append({"role": "user", "content": _fill(t.chat_question, question=question)})
         return str(self.chat_tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
-    def solution(self, problem: Problem) -> str:
-        """The reference solution, written as the prompt asks."""
-        return _fill(
-            self.template.solution, reasoning=str(problem.metadata["solution"]), answer=str(problem.truth.get("answer", ""))
-        )
+    def solution(self, problem: Problem, answer: str | None = None, reasoning: str | None = None) -> str:
+        """The reference solution, written as the prompt asks; or one with another answer or other reasoning."""
+        if answer is None:
+            answer = str(problem.metadata.get("answer", problem.truth.get("answer", "")))
+        if reasoning is None:
+            reasoning = str(problem.metadata["solution"])
+        return _fill(self.template.solution, reasoning=reasoning, answer=answer)
+
+    def completion(self, problem: Problem, answer: str | None = None, reasoning: str | None = None) -> str:
+        """The same as a completion, without what the prompt opens of the turn; the data set's own where it has one."""
+        if "completion" in problem.metadata:
+            return str(problem.metadata["completion"])
+        return self.solution(problem, answer, reasoning).strip().removeprefix(self.template.prefill.strip())
 
 
 def check_template(template: PromptConfig) -> None:
@@ -72,8 +80,7 @@ def check_template(template: PromptConfig) -> None:
 def full_marks(prompts: Prompts, problem: Problem, pack: RulePack) -> str | None:
     """None if the problem's reference solution, written as the prompt asks, gets full marks from the pack; else why not."""
     rendered = prompts.render(problem)
-    completion = prompts.solution(problem).strip().removeprefix((rendered.prefill or "").strip())
-    for name, verdict in pack.judge(completion, rendered).verdicts.items():
+    for name, verdict in pack.judge(prompts.completion(problem), rendered).verdicts.items():
         if pack.rules[name].weight > 0 and verdict.score != 1.0:
             return f"rule {name} gives it {verdict.score} ({verdict.reason}: {verdict.detail})"
     return None

@@ -1,15 +1,19 @@
-"""Reading rows from disk and from the hub."""
+"""Reading rows from disk and from the hub, and parting problems for training from those for evaluation."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pyarrow.parquet
 
 from rlvr.config import ConfigError
+from rlvr.hub import offline_if_unreachable
+from rlvr.types import Problem
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -28,18 +32,46 @@ def _parse(line: bytes) -> dict[str, Any] | str:
     return row if isinstance(row, dict) else f"a JSON {type(row).__name__}, not an object"
 
 
-def split_rows(path: str, split: str) -> list[dict[str, Any]]:
-    """The rows of `split` in a folder: `<split>.jsonl`, or the hub's own Parquet files (`**/<split>-*.parquet`)."""
+def check_place(path: str | None) -> None:
+    """What an adapter asks of its `path` when it is constructed. Errors: `ConfigError` when there is no such folder."""
+    if path is None:
+        offline_if_unreachable()
+    elif not Path(path).is_dir():
+        raise ConfigError(f"dataset.path={path}: no such folder")
+
+
+def has_split(path: str, split: str, *, config: str | None = None) -> bool:
+    """Whether a folder holds rows of `split`."""
+    return bool(_files(path, split, config))
+
+
+def split_rows(path: str, split: str, *, config: str | None = None) -> list[dict[str, Any]]:
+    """The rows of `split` in a folder: `<split>.jsonl`, or the hub's own Parquet files (`**/<split>-*.parquet`).
+
+    `config` is the name of a subset: where a copy from the hub has a folder of that name, the others are left alone.
+    Errors: `ConfigError` naming the folder, the file, or the line.
+    """
+    files = _files(path, split, config)
+    if not files:
+        raise ConfigError(f"dataset.path={path}: holds neither {split}.jsonl nor {split}-*.parquet")
+    return [row for file in files for row in (whole_file(file) if file.suffix == ".jsonl" else _table(file))]
+
+
+def _files(path: str, split: str, config: str | None) -> list[Path]:
     folder = Path(path)
     if not folder.is_dir():
         raise ConfigError(f"dataset.path={path}: no such folder")
+    if config is not None and (folder / config).is_dir():
+        folder /= config
     lines = folder / f"{split}.jsonl"
-    if lines.is_file():
-        return whole_file(lines)
-    tables = sorted(folder.glob(f"**/{split}-*.parquet"))
-    if not tables:
-        raise ConfigError(f"dataset.path={path}: holds neither {split}.jsonl nor {split}-*.parquet")
-    return [row for table in tables for row in pyarrow.parquet.read_table(table).to_pylist()]
+    return [lines] if lines.is_file() else sorted(folder.glob(f"**/{split}-*.parquet"))
+
+
+def _table(path: Path) -> list[dict[str, Any]]:
+    try:
+        return pyarrow.parquet.read_table(path).to_pylist()
+    except (OSError, pyarrow.ArrowException) as error:
+        raise ConfigError(f"dataset: {path}: {' '.join(str(error).split())}") from error
 
 
 def whole_file(path: Path) -> list[dict[str, Any]]:
@@ -54,7 +86,7 @@ def whole_file(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def hub_rows(name: str, config: str, split: str) -> list[dict[str, Any]]:
+def hub_rows(name: str, config: str | None, split: str) -> list[dict[str, Any]]:
     """The rows of a data set on the Hugging Face hub (or in its local cache)."""
     import datasets  # takes a second, and only this path needs it
     from datasets.exceptions import DatasetNotFoundError
@@ -65,3 +97,31 @@ def hub_rows(name: str, config: str, split: str) -> list[dict[str, Any]]:
         raise ConfigError(
             f"dataset: {name} is not in the local cache, and the hub did not give it; set dataset.path=FOLDER to a copy on disk"
         ) from error
+
+
+def text_of(row: dict[str, Any], key: str, row_id: str) -> str:
+    """The text in a column. Errors: `ConfigError` naming the row and what it has."""
+    value = row.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"dataset: {row_id} lacks a text {key!r} (it has: {', '.join(row) or 'nothing'})")
+    return value.strip()
+
+
+def part_by_prompt(problems: Sequence[Problem], share: float) -> tuple[list[Problem], list[Problem]]:
+    """About `share` of the problems, and the rest. The prompt alone decides, so that adding problems moves none."""
+    chosen: list[Problem] = []
+    rest: list[Problem] = []
+    for problem in problems:
+        (chosen if _place(problem.prompt) < share else rest).append(problem)
+    return chosen, rest
+
+
+def _place(prompt: str) -> float:
+    """From 0 to 1, the same in every process."""
+    return int.from_bytes(hashlib.blake2b(prompt.encode(errors="surrogatepass"), digest_size=8).digest()) / 2**64
+
+
+def check_share(key: str, share: float) -> None:
+    """Errors: `ConfigError` unless the share is at least 0 and below 1."""
+    if not 0.0 <= share < 1.0:
+        raise ConfigError(f"dataset.{key}={share}: must be at least 0 and below 1")

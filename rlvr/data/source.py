@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from rlvr.types import Problem
 
@@ -17,8 +18,13 @@ class Splits:
     test: Sequence[Problem]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataSource(ABC):
     """A data set adapter: constructed from its YAML keys (and checks them there), loaded once."""
+
+    on_unscorable: Literal["fail", "drop", "keep"] = "fail"
+    """What becomes of problems whose truth the rules cannot score: `fail` stops before training, `drop` leaves them out,
+    `keep` has their rollouts masked. They are reported in any case."""
 
     @abstractmethod
     def load(self) -> Splits:

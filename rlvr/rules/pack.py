@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from rlvr.types import Outcome, Problem, Verdict
 from rlvr.verifiers.base import Verifier
+from rlvr.verify.processes import supervised
+
+Slow = Callable[[Verifier, str, Problem], Verdict]
+"""Judges a turn where `Verifier.quick` cannot: by the full call, in a process that may hang or crash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +25,10 @@ class Rule:
     parts: tuple[Rule, ...] = ()
     requires: tuple[str, ...] = ()
     """Names of rules of the pack that must have full marks, or this one scores 0 without being judged."""
+    datasets: tuple[str, ...] = ()
+    """Names of data sets of a mixture whose problems it judges; empty: all problems with the truth its verifiers need."""
+    allows: Mapping[str, str] = field(default_factory=dict)
+    """Attacks of the audit that it is known not to stop, each with the reason why that is so."""
 
     def __post_init__(self) -> None:
         if isinstance(self.weight, bool) or not isinstance(self.weight, int | float) or not math.isfinite(self.weight):
@@ -37,17 +45,24 @@ class Rule:
         """The rule's own verifier, or those of its parts, at any depth."""
         return (self.verifier,) if self.verifier else tuple(v for part in self.parts for v in part.verifiers())
 
-    def judge(self, turn: str, problem: Problem) -> Verdict:
+    def applies(self, problem: Problem) -> bool:
+        """Whether it judges this problem, or leaves it to other rules of the pack."""
+        if self.datasets:
+            return problem.metadata.get("dataset") in self.datasets
+        return all(verifier.applies(problem.truth) for verifier in self.verifiers())
+
+    def judge(self, turn: str, problem: Problem, slow: Slow = supervised) -> Verdict:
         """The verdict on an assistant's turn; a verifier that raises has failed on our side: `error`."""
         if self.verifier is None:
-            return self._judge_parts(turn, problem)
+            return self._judge_parts(turn, problem, slow)
         try:
-            return self.verifier(turn, problem)
+            verdict = self.verifier.quick(turn, problem)
         except Exception as error:  # noqa: BLE001  any exception of a verifier is a defect of ours, never the model's zero
             return Verdict.error("crash", f"{type(error).__name__}: {error}")
+        return slow(self.verifier, turn, problem) if verdict is None else verdict
 
-    def _judge_parts(self, turn: str, problem: Problem) -> Verdict:
-        verdicts = {part.name: part.judge(turn, problem) for part in self.parts}
+    def _judge_parts(self, turn: str, problem: Problem, slow: Slow) -> Verdict:
+        verdicts = {part.name: part.judge(turn, problem, slow) for part in self.parts}
         for part in self.parts:
             if part.weight and verdicts[part.name].score is None:
                 return verdicts[part.name]
@@ -68,7 +83,7 @@ class Judgement:
     outcome: Outcome
     """`scored`, or the worst outcome among the rules that count (`error`, then `unscorable`)."""
     verdicts: Mapping[str, Verdict]
-    """By rule name, in the pack's order."""
+    """By rule name, in the pack's order; of the rules that apply to the problem."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,39 +123,77 @@ class RulePack:
         weights = self.weights.values()
         return sum(min(w, 0.0) for w in weights), sum(max(w, 0.0) for w in weights)
 
+    def allows(self, attack: str) -> str | None:
+        """Why an attack of the audit may gain: every rule that counts says that stopping it is not its business."""
+        reasons = [rule.allows.get(attack) for rule in self.rules.values() if rule.weight]
+        return "; ".join(dict.fromkeys(str(reason) for reason in reasons)) if reasons and all(reasons) else None
+
+    def check_allows(self, attacks: Collection[str]) -> None:
+        """Errors: `ValueError` for a rule that allows an attack which does not exist."""
+        for rule in self.rules.values():
+            for name in rule.allows:
+                if name not in attacks:
+                    raise ValueError(
+                        f"rules.{rule.name}.allows.{name}: there is no such attack (allowed: {', '.join(sorted(attacks))})"
+                    )
+
     def named(self, judges: str) -> tuple[str, ...]:
         """Names of the rules all of whose verifiers judge that (`answer`, `format`); see `Verifier.judges`."""
         return tuple(name for name, rule in self.rules.items() if {v.judges for v in rule.verifiers()} == {judges})
 
+    def applicable(self, problem: Problem) -> tuple[str, ...]:
+        """Names of the rules that judge this problem, those that are required before those that require them."""
+        return tuple(name for name in self._order if self.rules[name].applies(problem))
+
+    def _unanswered(self, problem: Problem) -> tuple[str, ...]:
+        """The rules that judge answers, if none of them applies: form alone must not be paid for."""
+        judges = [name for name in self.named("answer") if self.rules[name].weight]
+        return () if any(self.rules[name].applies(problem) for name in judges) else tuple(judges)
+
     def check_truth(self, problem: Problem) -> str | None:
         """Why a rule that counts cannot score this problem, or None."""
-        for name, rule in self.rules.items():
+        unanswered = self._unanswered(problem)
+        for name in unanswered or self.applicable(problem):
+            rule = self.rules[name]
             for verifier in rule.verifiers() if rule.weight else ():
                 reason = verifier.check_truth(problem.truth)
                 if reason:
                     return f"{name}: {reason}"
-        return None
+        return f"{', '.join(unanswered)}: {_not_meant(problem)}" if unanswered else None
 
-    def judge(self, completion: str, problem: Problem) -> Judgement:
-        """Judge one completion. Pure: the same completion and problem get the same judgement, any number of times."""
+    def judge(self, completion: str, problem: Problem, slow: Slow = supervised) -> Judgement:
+        """Judge one completion. Pure: the same completion and problem get the same judgement, any number of times.
+
+        `slow` runs what may hang or crash; left out, in worker processes that are shared and live as long as this one.
+        """
         turn = problem.turn(completion)
-        verdicts: dict[str, Verdict] = {}
-        for name in self._order:
+        verdicts: dict[str, Verdict] = {
+            name: Verdict.unscorable("not_applicable", _not_meant(problem)) for name in self._unanswered(problem)
+        }
+        for name in self.applicable(problem):
             rule = self.rules[name]
-            lacking = next((needed for needed in rule.requires if verdicts[needed].score != 1.0), None)
+            lacking = next((other for other in rule.requires if other in verdicts and verdicts[other].score != 1.0), None)
             if lacking is None:
-                verdicts[name] = rule.judge(turn, problem)
+                verdicts[name] = rule.judge(turn, problem, slow)
             elif verdicts[lacking].score is None:
                 verdicts[name] = verdicts[lacking]
             else:
                 verdicts[name] = Verdict.scored(0.0, "requires", detail=f"not judged: {lacking} has no full marks")
-        return self.total({name: verdicts[name] for name in self.rules})
+        return self.total({name: verdicts[name] for name in self.rules if name in verdicts})
 
     def total(self, verdicts: Mapping[str, Verdict]) -> Judgement:
-        """Reward and outcome from the verdicts of all rules."""
-        outcomes = {verdicts[name].outcome for name, rule in self.rules.items() if rule.weight}
+        """Reward and outcome from the verdicts of all rules that apply to a problem."""
+        weighted = [(self.rules[name].weight, verdict) for name, verdict in verdicts.items() if self.rules[name].weight]
+        outcomes = {verdict.outcome for _, verdict in weighted}
         outcome: Outcome = "error" if "error" in outcomes else "unscorable" if "unscorable" in outcomes else "scored"
         reward = None
         if outcome == "scored":
-            reward = math.fsum(rule.weight * (verdicts[name].score or 0.0) for name, rule in self.rules.items())
+            reward = math.fsum(weight * (verdict.score or 0.0) for weight, verdict in weighted)
         return Judgement(reward=reward, outcome=outcome, verdicts=verdicts)
+
+
+def _not_meant(problem: Problem) -> str:
+    dataset = problem.metadata.get("dataset")
+    return f"not meant for a truth with {', '.join(problem.truth) or 'no keys'}" + (
+        f" of data set {dataset}" if dataset else ""
+    )

@@ -18,10 +18,27 @@ class Verifier(ABC):
 
     judges: ClassVar[Literal["answer", "format", "other"]] = "other"
     """What full marks mean to an evaluation: the answer is right (counts as accuracy), or the form is (counts as format)."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Keys of a truth that it cannot do without."""
 
     @abstractmethod
     def __call__(self, completion: str, problem: Problem) -> Verdict:
         """Judge the assistant's whole turn, `Problem.turn(completion)` (the rule pack has already joined the two)."""
+
+    def quick(self, completion: str, problem: Problem) -> Verdict | None:
+        """The verdict of the full call, where it is certain to come at once; this is called in the judging process itself.
+
+        None: only the full call can say, and it may be slow or hang, so it runs in a worker process under a deadline
+        (`rlvr.verify.processes`). Which of the two it is depends on the turn and the problem alone.
+        """
+        return self(completion, problem)
+
+    def prepare(self) -> None:  # noqa: B027  most have nothing to import
+        """Import what the full call will need; called in a worker process before the clock of a task starts."""
+
+    def applies(self, truth: Mapping[str, Any]) -> bool:
+        """Whether it is meant for problems with such a truth; in a mixture of data sets a rule judges those it applies to."""
+        return all(key in truth for key in self.needs)
 
     def check_truth(self, truth: Mapping[str, Any]) -> str | None:
         """None if `truth` can be scored, else why not; asked of every problem when a data set is loaded."""

@@ -5,19 +5,27 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
+from rlvr.answers.numbers import parse_number
+from rlvr.answers.text import normalise
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
-from rlvr.verifiers.math import normalise, parse_number
 
 _BLANK = frozenset("\u2800\u3164\u115f\u1160\uffa0")  # a Braille cell without dots, Hangul fillers: letters that show nothing
 _TAG = re.compile(r"</?(?:think|answer)>")
+_TAG_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def visible(text: str) -> str:
+    """The characters of `text` that a reader would see: no separators, control or format characters, lone marks, or blanks."""
+    return "".join(char for char in text if unicodedata.category(char)[0] not in "ZCM" and char not in _BLANK)
 
 
 def visible_chars(text: str) -> int:
-    """Number of characters a reader would see: no separators, control or format characters, lone marks, or blanks."""
-    return sum(unicodedata.category(char)[0] not in "ZCM" and char not in _BLANK for char in text)
+    """Number of characters a reader would see."""
+    return len(visible(text))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +66,50 @@ class ThinkAnswer(Verifier):
         if n_think < self.min_think_chars:
             return Verdict.scored(1.0 - self.length_share, "short_think", detail=detail)
         return Verdict.scored(1.0, "correct", detail=detail)
+
+
+@lru_cache(maxsize=256)
+def _tag_pattern(names: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(f"</?(?:{'|'.join(map(re.escape, names))})>")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tags(Verifier):
+    """Declared blocks, each exactly once and in order, with something visible in each and only white space around them.
+
+    `tags: [plan, code, answer]` asks for `<plan>...</plan> <code>...</code> <answer>...</answer>`. The turn is split at
+    every opening and closing tag of these names, as `ThinkAnswer` does it; other tags are text. A block that the prompt
+    opened counts (`Problem.prefill`). Reasons: `no_tags`, `wrong_tags`, `text_outside`, `empty_block`, `correct`.
+    """
+
+    judges: ClassVar = "format"
+
+    tags: tuple[str, ...] = ("think", "answer")
+    """Names of the blocks in their order: letters, digits, `_` and `-`, no name twice."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tags, str) or not self.tags:
+            raise ValueError(f"tags={self.tags!r}: must be a list of at least one name")
+        for name in self.tags:
+            if not isinstance(name, str) or not _TAG_NAME.fullmatch(name):
+                raise ValueError(f"tags={name!r}: must consist of letters, digits, _ and -")
+        if len(set(self.tags)) < len(self.tags):
+            raise ValueError(f"tags={', '.join(self.tags)}: must not hold a name twice")
+
+    def __call__(self, completion: str, problem: Problem) -> Verdict:
+        pattern = _tag_pattern(tuple(self.tags))
+        found = pattern.findall(completion)
+        if found != [tag for name in self.tags for tag in (f"<{name}>", f"</{name}>")]:
+            detail = f"tags found: {' '.join(found[:8])[:200] or 'none'}"
+            return Verdict.scored(0.0, "wrong_tags" if found else "no_tags", detail=detail)
+        pieces = pattern.split(completion)
+        outside = " ".join(piece.strip() for piece in pieces[::2]).strip()
+        if outside:
+            return Verdict.scored(0.0, "text_outside", detail=f"text outside the blocks: {outside[:40]!r}")
+        for name, content in zip(self.tags, pieces[1::2], strict=True):
+            if not visible_chars(content):
+                return Verdict.scored(0.0, "empty_block", detail=f"the {name} block is empty")
+        return Verdict.scored(1.0, "correct", detail=f"{len(self.tags)} blocks in order")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,20 @@
-"""Judging in this process."""
+"""Judging on this machine: quick rules in this process, rules that can hang in worker processes."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from rlvr.config import VerifyConfig
-from rlvr.rules.pack import Judgement, RulePack
-from rlvr.types import Group, Problem, RunStopped
+from rlvr.rules.pack import RulePack, Slow
+from rlvr.types import Group, Problem, Rollout, RunStopped, Verdict
+from rlvr.verifiers.base import Verifier
+from rlvr.verify.processes import shared
+
+_Done = tuple[Rollout, float]
+"""A judged rollout, and the wall time of its judgement."""
 
 
 class JudgingFailed(RunStopped):
@@ -21,31 +27,49 @@ class Judged:
 
     groups: tuple[Group, ...]
     seconds: tuple[float, ...]
-    """Wall time of each rollout's judgement, in order."""
+    """Wall time of each rollout's judgement, in order; waiting for a free worker process is no part of it."""
 
 
 def judge(groups: Sequence[Group], pack: RulePack, verify: VerifyConfig) -> Judged:
-    """Judge every rollout; errors are tried again, then stay masked (and counted: `check_error_share`)."""
-    seconds: list[float] = []
-    judged_groups = []
-    for group in groups:
-        rollouts = []
-        for rollout in group.rollouts:
-            start = time.perf_counter()
-            judgement = _with_retries(pack, rollout.text, group.problem, verify.retries)
-            seconds.append(time.perf_counter() - start)
-            rollouts.append(replace(rollout, verdicts=judgement.verdicts, reward=judgement.reward))
-        judged_groups.append(replace(group, rollouts=tuple(rollouts)))
-    return Judged(groups=tuple(judged_groups), seconds=tuple(seconds))
+    """Judge every rollout; errors are tried again, then stay masked (and counted: `check_error_share`).
+
+    A rollout is judged here and now where all verdicts are quick; else it is judged in a thread that waits for worker
+    processes, beside the others. Verdicts do not depend on the number of workers.
+    """
+    pool = shared(workers=verify.workers, deadline_s=verify.deadline_s, memory_mb=verify.memory_mb)
+    threads = ThreadPoolExecutor(pool.workers)
+
+    def start(rollout: Rollout, problem: Problem) -> Future[_Done] | _Done:
+        try:
+            return _judge(rollout, problem, pack, verify.retries, _refuse)
+        except _NotQuick:
+            return threads.submit(_judge, rollout, problem, pack, verify.retries, pool.judge)
+
+    try:
+        started = [[start(rollout, group.problem) for rollout in group.rollouts] for group in groups]
+        rows = [[each if isinstance(each, tuple) else each.result() for each in row] for row in started]
+    finally:  # interrupted: what has not started need not be
+        threads.shutdown(cancel_futures=True)
+    judged = tuple(replace(group, rollouts=tuple(r for r, _ in row)) for group, row in zip(groups, rows, strict=True))
+    return Judged(groups=judged, seconds=tuple(seconds for row in rows for _, seconds in row))
 
 
-def _with_retries(pack: RulePack, completion: str, problem: Problem, retries: int) -> Judgement:
-    judgement = pack.judge(completion, problem)
-    for _ in range(retries if judgement.outcome == "error" else 0):
-        judgement = pack.judge(completion, problem)
+class _NotQuick(Exception):
+    """Some rule needs a worker process."""
+
+
+def _refuse(verifier: Verifier, turn: str, problem: Problem) -> Verdict:
+    raise _NotQuick
+
+
+def _judge(rollout: Rollout, problem: Problem, pack: RulePack, retries: int, slow: Slow) -> _Done:
+    start = time.perf_counter()
+    judgement = pack.judge(rollout.text, problem, slow)
+    for _ in range(retries):
         if judgement.outcome != "error":
             break
-    return judgement
+        judgement = pack.judge(rollout.text, problem, slow)
+    return replace(rollout, verdicts=judgement.verdicts, reward=judgement.reward), time.perf_counter() - start
 
 
 def check_error_share(groups: Sequence[Group], pack: RulePack, allowed: float) -> None:

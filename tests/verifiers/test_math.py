@@ -10,91 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr import Problem
-from rlvr.verifiers.math import MathAnswer, boxes, normalise, parse_number
+from rlvr.answers.text import normalise
+from rlvr.verifiers.math import MathAnswer
 
 
 def judge(text: str, truth: object, **options: str) -> tuple[float | None, str, str | None]:
     verdict = MathAnswer(**options)(text, Problem(id="p", prompt="q", truth={"answer": truth}))  # type: ignore[arg-type]
     return verdict.score, verdict.reason, verdict.answer
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        (r"\boxed{2}", ["2"]),
-        (r"\boxed{1} or \boxed {2}", ["1", "2"]),
-        (r"\boxed{\frac{1}{2}}", [r"\frac{1}{2}"]),
-        (r"\boxed{\boxed{3}}", [r"\boxed{3}"]),
-        (r"\boxed{a\}b}", [r"a\}b"]),
-        (r"\boxed{5", []),
-        (r"I write \boxed{ and then \boxed{5}", ["5"]),
-        (r"} \boxed{5} {", ["5"]),
-        (r"boxed{5}", []),
-        ("", []),
-    ],
-)
-def test_boxes(text: str, found: list[str]) -> None:
-    assert boxes(text) == found
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("72", 72),
-        ("072", 72),
-        ("-3", -3),
-        ("\u22123", -3),  # minus sign
-        ("+3", 3),
-        ("1,234,567", 1234567),
-        ("1{,}234", 1234),
-        ("1\\,234", 1234),
-        ("$5", 5),
-        ("\\$5.50", Fraction(11, 2)),
-        ("-$5", -5),
-        ("$72$", 72),
-        ("72.", 72),
-        ("72.0", 72),
-        (".5", Fraction(1, 2)),
-        ("50%", 50),
-        ("50\\%", 50),
-        ("1/2", Fraction(1, 2)),
-        ("-1 / 2", Fraction(-1, 2)),
-        ("\\frac{1}{2}", Fraction(1, 2)),
-        ("-\\dfrac{1}{2}", Fraction(-1, 2)),
-        ("\\frac12", Fraction(1, 2)),
-        ("\uff17\uff12", 72),  # full-width digits
-        ("\u0667\u0662", 72),  # Arabic-Indic digits
-        ("\U0001d7d5\U0001d7d0", 72),  # mathematical bold digits
-        ("\u00bd", Fraction(1, 2)),  # one half
-        ("9" * 150, 10**150 - 1),
-        # not numbers
-        ("", None),
-        ("seven", None),
-        ("12 cm", None),
-        ("3 4", None),
-        ("3\\,4", None),
-        ("1\\!234", 1234),
-        ("1,\\!234", 1234),
-        ("2\u00bd", None),  # a mixed number, not 21/2
-        ("10\u00b2", None),  # a power, not 102
-        ("x\u2082", None),
-        ("x=1=2=5", None),
-        ("1,23", None),
-        ("1/0", None),
-        ("1/2/3", None),
-        ("1e5", None),
-        ("--5", None),
-        ("9^{9^9}", None),
-        ("9" * 300, None),
-        ("nan", None),
-        ("inf", None),
-        ("0x10", None),
-        ("1_000", None),
-        ("__import__('os')", None),
-    ],
-)
-def test_parse_number(text: str, value: object) -> None:
-    assert parse_number(text) == value
 
 
 @pytest.mark.parametrize(
@@ -107,7 +29,7 @@ def test_parse_number(text: str, value: object) -> None:
         (r"so \boxed{72} no, \boxed{3}", "72", 0.0, "wrong"),
         (r"so 72", "72", 0.0, "no_answer"),
         (r"so \boxed{}", "72", 0.0, "no_answer"),
-        (r"so \boxed{72 or 73}", "72", 0.0, "unparsable"),
+        (r"so \boxed{72 or 73}", "72", 0.0, "wrong"),
         (r"so \boxed{10000}", "9999", 0.0, "wrong"),
         (r"so \boxed{0.3333}", "1/3", 0.0, "wrong"),
         (r"so \boxed{998244352}", "998244353", 0.0, "wrong"),
@@ -132,7 +54,9 @@ def test_hashes_and_unique() -> None:
     assert judge(r"\boxed{0} then \boxed{0.0}", "0", which="unique")[1] == "correct"
 
 
-@pytest.mark.parametrize("truth", [{}, {"answer": "a dozen"}, {"answer": ""}, {"answer": None}, {"answers": ["7"]}])
+@pytest.mark.parametrize(
+    "truth", [{}, {"answer": "\\frac{1}{"}, {"answer": ""}, {"answer": "x=1=2"}, {"answer": "9^{9^9}"}, {"answers": ["7"]}]
+)
 def test_a_truth_that_cannot_be_checked_is_unscorable_never_zero(truth: dict[str, object]) -> None:
     problem = Problem(id="p", prompt="q", truth=truth)
     verdict = MathAnswer()(r"\boxed{7}", problem)
@@ -173,5 +97,5 @@ def test_long_hostile_text_takes_no_time(piece: str) -> None:
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(ValueError, match="extract=box: must be one of boxed, hashes"):
+    with pytest.raises(ValueError, match="extract=box: must be one of boxed, tag, hashes"):
         MathAnswer(extract="box")  # type: ignore[arg-type]

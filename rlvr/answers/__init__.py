@@ -1,0 +1,1 @@
+"""Reading and comparing answers: where they stand, what they mean, whether two mean the same."""

@@ -1,0 +1,218 @@
+"""Do two answers mean the same? Cheapest first, exact always, undecided only where sympy must say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from rlvr.answers.algebra import Ratio, TooBig, canonical, same
+from rlvr.answers.expression import Tree, num
+from rlvr.answers.numeric import differ, real_value
+from rlvr.answers.reading import label_of, read
+from rlvr.answers.records import Bracketed, Collection, Equation, Label, Matrix, Node, Quantity, Relation, Union, letter_of
+from rlvr.answers.text import normalise
+
+MAX_EXACT_DENOMINATOR = 8
+"""A decimal truth like 0.125 or 2.5 is taken as exact, one like 3.14 or 0.33 as rounded: the difference is whether it is a
+fraction with a denominator up to this."""
+
+Symbolic = Callable[[Tree, Tree], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """How leniently answers are compared."""
+
+    units: Literal["drop", "strict"] = "drop"
+    """`drop`: a missing unit is forgiven, a different one is not; `strict`: the units must be the same, or both missing."""
+    tolerance: float = 0.0
+    """Relative difference of real numbers that is forgiven; 0: none."""
+    rounded: bool = True
+    """A truth that is a rounded decimal equals what rounds to it."""
+    symbolic: Symbolic | None = None
+    """Decides what exact forms and values leave open; None leaves it open."""
+
+
+def compare(truth: Node, given: Node, how: Matching) -> bool | None:
+    """None: only a symbolic step could say. Errors: `TooBig`."""
+    if isinstance(truth, Label) or isinstance(given, Label):
+        return _words(truth) == _words(given)
+    if isinstance(truth, Equation) or isinstance(given, Equation):
+        return _equations(truth, given, how)
+    if isinstance(truth, Quantity) and isinstance(given, Quantity):
+        return _quantities(truth, given, how)
+    if isinstance(truth, Matrix) and isinstance(given, Bracketed):
+        truth = _as_tuple(truth)
+    elif isinstance(truth, Bracketed) and isinstance(given, Matrix):
+        given = _as_tuple(given)
+    if isinstance(truth, Bracketed) and isinstance(given, Bracketed):
+        letters = {truth.letter, given.letter} - {None}
+        if (truth.left, truth.right) != (given.left, given.right) or len(letters) > 1:
+            return False
+        return _in_order(truth.items, given.items, how)
+    if isinstance(truth, Matrix) and isinstance(given, Matrix):
+        if [len(row) for row in truth.rows] != [len(row) for row in given.rows]:
+            return False
+        pairs = zip(truth.rows, given.rows, strict=True)
+        return _all(_in_order(a, b, how) for a, b in pairs)
+    if isinstance(truth, Collection) and isinstance(given, Collection):
+        return _in_any_order(truth.items, given.items, how)
+    if isinstance(truth, Union) and isinstance(given, Union):
+        return _in_any_order(truth.parts, given.parts, how)
+    if isinstance(truth, Relation) and isinstance(given, Relation):
+        if truth.sign != given.sign:
+            return False
+        return _in_order((truth.left, truth.right), (given.left, given.right), how)
+    return False
+
+
+def _words(node: Node) -> str | None:
+    """Also of a lone letter: the choice (C) may be written as \\text{(C)}, (C) or C."""
+    return node.text if isinstance(node, Label) else letter_of(node)
+
+
+def _as_tuple(matrix: Matrix) -> Node:
+    """A column or a row of a vector may be written (a, b, c)."""
+    if all(len(row) == 1 for row in matrix.rows) or len(matrix.rows) == 1:
+        return Bracketed("(", ")", tuple(node for row in matrix.rows for node in row))
+    return matrix
+
+
+def _all(decisions: Sequence[bool | None] | object) -> bool | None:
+    decided: bool | None = True
+    for decision in decisions:  # type: ignore[attr-defined]
+        if decision is False:
+            return False
+        decided = None if decision is None else decided
+    return decided
+
+
+def _in_order(truth: Sequence[Node], given: Sequence[Node], how: Matching) -> bool | None:
+    if len(truth) != len(given):
+        return False
+    return _all(compare(a, b, how) for a, b in zip(truth, given, strict=True))
+
+
+def _in_any_order(truth: Sequence[Node], given: Sequence[Node], how: Matching) -> bool | None:
+    """As sets: every entry of each has an equal one in the other."""
+    decisions = [[compare(a, b, how) for b in given] for a in truth]
+    rows = [*decisions, *map(list, zip(*decisions, strict=True))] if decisions and given else []
+    if not rows:
+        return len(truth) == len(given)
+    if any(True not in row and None not in row for row in rows):
+        return False
+    return True if all(True in row for row in rows) else None
+
+
+def _equations(truth: Node, given: Node, how: Matching) -> bool | None:
+    if isinstance(truth, Equation) and isinstance(given, Equation):
+        if truth.name and given.name:
+            decided = truth.name == given.name and compare(truth.right, given.right, how)
+            if decided is not False:
+                return decided
+        return _same_zeros(truth, given)
+    equation, other = (truth, given) if isinstance(truth, Equation) else (given, truth)
+    if not isinstance(equation, Equation) or not equation.name:
+        return False
+    return compare(equation.right, given, how) if equation is truth else compare(other, equation.right, how)
+
+
+def _same_zeros(truth: Equation, given: Equation) -> bool:
+    """Left minus right of the one is a number times that of the other."""
+    if not isinstance(truth.right, Quantity) or not isinstance(given.right, Quantity):
+        return False
+    a, b = (canonical(("add", each.left, ("mul", num(-1), _tree(each.right)))) for each in (truth, given))
+    if not a.over or not b.over:
+        return not a.over and not b.over
+    first = min(a.over)
+    if first not in b.over:
+        return False
+    factor = canonical(num(b.over[first] / a.over[first]))
+    scaled = Ratio({monomial: value * factor.over[()] for monomial, value in a.over.items()}, a.under)
+    return scaled.over == b.over
+
+
+def _tree(node: Node) -> Tree:
+    assert isinstance(node, Quantity)
+    return node.tree
+
+
+def _quantities(truth: Quantity, given: Quantity, how: Matching) -> bool | None:
+    if truth.unit != given.unit:
+        percent = _percent(truth, given)
+        if percent is not None:
+            return percent
+        if how.units == "strict" or (truth.unit and given.unit):
+            return False
+    a, b = truth.form.rational, given.form.rational
+    if a is not None and b is not None:
+        return a == b or _near(truth, a, b, how)
+    if a is not None or b is not None or how.tolerance:
+        near = _near_value(truth, given, how)
+        if near:
+            return True
+    if same(truth.form, given.form):
+        return True
+    if differ(truth.tree, given.tree):
+        return False
+    return how.symbolic(truth.tree, given.tree) if how.symbolic else None
+
+
+def _percent(truth: Quantity, given: Quantity) -> bool | None:
+    """50% is 50 where the question says percent, and 1/2 where it does not; but 500% is not 5, whichever was meant."""
+    if {truth.unit, given.unit} != {"percent", None}:
+        return None
+    a, b = truth.form.rational, given.form.rational
+    if a is None or b is None:
+        return None
+    share, other = (a, b) if truth.unit else (b, a)
+    return True if other.denominator != 1 and other == share / 100 else None
+
+
+def _near(truth: Quantity, a: Fraction, b: Fraction, how: Matching) -> bool:
+    if how.tolerance and abs(a - b) <= Fraction(how.tolerance) * abs(a):
+        return True
+    # Half a unit of the last decimal; an answer with no more decimals than the truth was not rounded to it.
+    return _is_rounded(truth, how) and abs(a - b) * 2 <= Fraction(1, 10**truth.decimals)
+
+
+def _is_rounded(truth: Quantity, how: Matching) -> bool:
+    value = truth.form.rational
+    return how.rounded and truth.decimals >= 2 and value is not None and value.denominator > MAX_EXACT_DENOMINATOR
+
+
+def _near_value(truth: Quantity, given: Quantity, how: Matching) -> bool:
+    """A formula against a rounded decimal or under a declared tolerance, where it has a real value."""
+    if not how.tolerance and not _is_rounded(truth, how):
+        return False
+    a, b = real_value(truth.tree), real_value(given.tree)
+    if a is None or b is None:
+        return False
+    rounding = 0.5 * 10.0**-truth.decimals if _is_rounded(truth, how) else 0.0
+    return abs(a - b) <= max(how.tolerance * abs(a), rounding)
+
+
+def same_answer(a: str, b: str) -> bool:
+    """Do two extracted texts state one answer? As text, or exactly; where only sympy could say: no. Never raises."""
+    if a == b:
+        return True
+    try:
+        return compare(read(normalise(a)), read(normalise(b)), Matching(rounded=False)) is True
+    except (ValueError, RecursionError):
+        return label_of(a) == label_of(b)
+
+
+def distinct(texts: Sequence[str]) -> list[str]:
+    """The different answers among the texts, first ones first; stops at 8."""
+    found: list[str] = []
+    for text in dict.fromkeys(texts):
+        if not any(same_answer(text, other) for other in found):
+            found.append(text)
+        if len(found) == 8:
+            break
+    return found
+
+
+__all__ = ["Matching", "TooBig", "compare", "distinct", "same_answer"]

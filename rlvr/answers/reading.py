@@ -1,0 +1,178 @@
+"""What an answer is: a quantity, a set, a tuple or interval, a matrix, an equation, a word.
+
+`read` turns a text into one of the records of `rlvr.answers.records`; a truth is read once and kept.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+
+from rlvr.answers.algebra import TooBig, canonical
+from rlvr.answers.expression import Unreadable, num, parse
+from rlvr.answers.extract import boxes
+from rlvr.answers.numbers import decimals_of, parse_number
+from rlvr.answers.records import Bracketed, Collection, Label, Matrix, Node, Quantity, Union, letter_of
+from rlvr.answers.relations import has_relation, relation
+from rlvr.answers.splitting import clean, closing_at, split_top
+from rlvr.answers.units import split_unit
+
+MAX_CHARS = 1000
+"""Longest answer that is read."""
+MAX_ITEMS = 50
+"""Most entries of a list, set, tuple or matrix."""
+
+
+_MATRIX = re.compile(r"(.*?)[(\[]?\s*\\begin\{([pbB]?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\2\}\s*[)\]]?", re.DOTALL)
+_MEMBER = re.compile(r"([a-zA-Z](?:_\{?\w\}?)?|\\[a-z]+)\s*(?:\\in(?![a-z])|\u2208)\s*(.*)", re.DOTALL)
+_BASED = re.compile(r"\(?\s*([0-9]+)\s*\)?\s*_\s*\{?\s*(?:\\(?:text|mathrm|mbox)\{\s*)?(\d{1,2}|[a-z]+)[\s}]*")
+_BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "twelve": 12,
+          "sixteen": 16}  # fmt: skip
+_TEXT = re.compile(r"\\(?:text|mbox|mathrm|textbf|textit|textrm|textnormal|operatorname)\s*\{([^{}]*)\}")
+_CHOICE = re.compile(r"\(?\s*([A-Z])\s*[).]?")
+_WORDS = re.compile(r"[^\W\d_]{2,}")
+_LABEL = re.compile(r"[\w\s'.,:&/-]+")
+_COMMAS = (",", ";", "\\or", "\\and")
+_GROUPS = re.compile(r"(?<=\d),(?=\d{3}(?!\d)[^,]*$)")  # 20,000\pi: the comma of thousands, where it is the only one
+_PRODUCTS = set("abcdhkmnpqrstuvwxyz")
+
+
+@lru_cache(maxsize=8192)
+def read(text: str) -> Node:
+    """Errors: `Unreadable`, with the reason; `TooBig`."""
+    if len(text) > MAX_CHARS:
+        raise Unreadable(f"longer than {MAX_CHARS} characters")
+    value = parse_number(text)
+    if value is not None and not any(sign in text for sign in "%$\u20ac\u00a3\u00a5"):
+        return _number(value, text)
+    return _read(clean(text), 0)
+
+
+def label_of(text: str) -> str:
+    """How a text is compared as words: without case, LaTeX text commands, quotation marks, or brackets around one letter."""
+    plain = " ".join(_TEXT.sub(r"\1", text).replace("$", "").replace("\\ ", " ").split()).strip(" .\"'`*")
+    choice = _CHOICE.fullmatch(plain)
+    return choice[1] if choice else plain.casefold()
+
+
+def _number(value: Fraction, text: str, unit: str | None = None) -> Quantity:
+    tree = num(value)
+    return Quantity(tree, canonical(tree), unit, decimals_of(text))
+
+
+def _read(text: str, depth: int) -> Node:
+    if depth > 6:
+        raise Unreadable("nested too deep")
+    if not text:
+        raise Unreadable("it is empty")
+    inner = boxes(text)
+    if len(inner) == 1 and re.fullmatch(r"\\f?box(?:ed)?\s*\{.*\}", text, re.DOTALL):
+        return _read(clean(inner[0]), depth + 1)
+    matrix = _MATRIX.fullmatch(text)
+    if matrix and "=" not in matrix[1]:
+        return _matrix(matrix[1].strip(), matrix[3], depth)
+    whole = _TEXT.fullmatch(text)
+    if whole and whole[1][:1].isdigit():
+        return _read(whole[1], depth + 1)
+    label = _label(text)
+    if label:
+        return label
+    unions = split_top(text, ("\\cup",))
+    if len(unions) > 1:
+        return Union(_all(unions, depth))
+    member = _MEMBER.fullmatch(text)
+    if member:
+        inside = _read(member[2].strip(), depth + 1)
+        return Bracketed(inside.left, inside.right, inside.items, member[1]) if isinstance(inside, Bracketed) else inside
+    if "," in text and parse_number(split_unit(text)[0]) is not None:  # 1,234 dollars
+        return _quantity(text)
+    listed = split_top(_GROUPS.sub("", text), _COMMAS)
+    if len(listed) > 1 and closing_at(text) != len(text):
+        nodes = _all(listed, depth)
+        ranges = all(isinstance(node, Bracketed) and node.letter for node in nodes)
+        return Union(nodes) if ranges and "\\and" not in text else Collection(nodes)
+    if has_relation(text):
+        return relation(text, lambda side: _read(side, depth + 1))
+    bracketed = _bracketed(text, depth)
+    if bracketed:
+        return bracketed
+    if "\\pm" in text or "\\mp" in text:
+        signs = (("+", "-"), ("-", "+"))
+        both = [text.replace("\\pm", plus).replace("\\mp", minus).replace("+ -", "-").lstrip("+ ") for plus, minus in signs]
+        return Collection(_all(both, depth))
+    return _quantity(text)
+
+
+def _all(texts: list[str], depth: int) -> tuple[Node, ...]:
+    if len(texts) > MAX_ITEMS:
+        raise Unreadable(f"more than {MAX_ITEMS} entries")
+    nodes = [_read(each.strip(), depth + 1) for each in texts]
+    return tuple(
+        part for node in nodes for part in (node.items if isinstance(node, Collection) and not node.braces else (node,))
+    )
+
+
+def _matrix(factor: str, body: str, depth: int) -> Matrix:
+    rows = [row for row in re.split(r"\\\\(?:\[[^\]]*\])?", body) if row.strip()]
+    entries = [_all(row.split("&"), depth) for row in rows]
+    if factor:
+        times = parse(factor + "1" if factor in ("-", "+") else factor)
+        trees = [[("mul", times, each.tree) for each in row if isinstance(each, Quantity)] for row in entries]
+        entries = [tuple(Quantity(tree, canonical(tree)) for tree in row) for row in trees]
+    return Matrix(tuple(entries))
+
+
+def _label(text: str) -> Label | None:
+    whole = _TEXT.fullmatch(text)
+    if whole and not parse_number(whole[1]):
+        return Label(label_of(text))
+    plain = _TEXT.sub(r"\1", text)
+    if not _LABEL.fullmatch(plain) or not _WORDS.search(plain) or plain[:1].isdigit() or "_" in plain:
+        return None
+    words = _WORDS.findall(plain)
+    letters = len(words) == 1 and words[0] == plain and len(plain) <= 3 and set(plain) <= _PRODUCTS
+    known = {"sqrt", "pi", "sin", "cos", "tan", "log", "ln", "exp", "infty", "oo"}
+    return None if letters or known & set(words) else Label(label_of(text))
+
+
+def _bracketed(text: str, depth: int) -> Node | None:
+    if text.startswith("{") and closing_at(text) == len(text) and split_top(text[1:-1], _COMMAS)[1:]:
+        return Collection(_all(split_top(text[1:-1], _COMMAS), depth), braces=True)  # a set whose backslashes were forgotten
+    for opening in ("\\{", "(", "[", "]", "\\langle"):
+        if not text.startswith(opening):
+            continue
+        if opening == "\\{":
+            if closing_at(text) != len(text):
+                return None
+            inside = text[2:-2].strip()
+            return Collection(_all(split_top(inside, _COMMAS), depth) if inside else (), braces=True)
+        closing = next((c for c in (")", "]", "[", "\\rangle") if text.endswith(c)), "")
+        if not closing or closing_at(text) != len(text):
+            return None
+        items = split_top(text[len(opening) : -len(closing)], (",", ";"))
+        if len(items) == 1:
+            return _read(items[0].strip(), depth + 1) if (opening, closing) == ("(", ")") and "," in items[0] else None
+        left, right = {"]": "("}.get(opening, opening), {"[": ")"}.get(closing, closing)
+        nodes = _all(items, depth)
+        return Bracketed(left, right, nodes)
+    parts = split_top(text, (":",))
+    return Bracketed(":", ":", _all(parts, depth)) if len(parts) > 1 else None
+
+
+def _quantity(text: str) -> Quantity:
+    based = _BASED.fullmatch(text)
+    if based:
+        return _number(Fraction(int(based[1])), "", f"base {_BASES.get(based[2], based[2])}")
+    body, unit = split_unit(text)
+    value = parse_number(body)
+    if value is not None:
+        return _number(value, body, unit)
+    try:
+        tree = parse(_TEXT.sub(r"\1", _GROUPS.sub("", body)))
+        return Quantity(tree, canonical(tree), unit)
+    except (ZeroDivisionError, RecursionError, OverflowError) as error:
+        raise Unreadable(str(error) or type(error).__name__) from error
+
+
+__all__ = ["Node", "TooBig", "Unreadable", "label_of", "letter_of", "read"]

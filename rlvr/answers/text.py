@@ -1,0 +1,38 @@
+"""One spelling for what looks the same."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+# Unicode writes minus and fraction bars in several ways that NFKC leaves alone.
+_LOOKALIKES = str.maketrans({"\u2212": "-", "\u2010": "-", "\u2011": "-", "\u2012": "-", "\u2013": "-", "\ufe63": "-",
+                             "\u2044": "/", "\u2215": "/", "\u2217": "*"})  # fmt: skip
+_NON_ASCII = re.compile(r"[^\x00-\x7f]")
+
+
+def normalise(text: str) -> str:
+    """NFKC, with look-alike digits, minus signs and fraction bars as ASCII and no white space at the ends.
+
+    NFKC alone would read 10\u00b2 as 102 and 2\u00bd as 21/2: superscripts, subscripts and fractions are set apart first.
+    """
+    if text.isascii():
+        return text.strip()
+    # One by one: over a long run of combining marks NFKC takes quadratic time, and nothing here needs them composed.
+    return _NON_ASCII.sub(_plain, text).strip()
+
+
+def _plain(match: re.Match[str]) -> str:
+    return _plain_char(match[0])
+
+
+@lru_cache(maxsize=4096)
+def _plain_char(char: str) -> str:
+    if char.isdecimal():
+        return str(unicodedata.decimal(char))
+    if unicodedata.category(char) == "Cf":  # zero-width and direction marks show nothing
+        return ""
+    kind = unicodedata.decomposition(char).partition(" ")[0]
+    before = {"<super>": "^", "<sub>": "_", "<fraction>": " "}.get(kind, "")
+    return before + unicodedata.normalize("NFKC", char).translate(_LOOKALIKES)

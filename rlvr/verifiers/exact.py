@@ -1,0 +1,129 @@
+"""Exact answers: one of several spellings, one of several choices, one number."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+from rlvr.answers.choice import Choices, letter_of
+from rlvr.answers.extract import boxes, declared_order, find
+from rlvr.answers.numbers import parse_number
+from rlvr.answers.spelling import MAX_CHARS, Reading, normal_forms, read_spelling
+from rlvr.types import Problem, Verdict
+from rlvr.verifiers.base import Verifier
+
+
+def _read_number(text: str, *, truth: object) -> Reading:
+    value = parse_number(text)
+    if value is None:
+        return Reading(text, "unparsable", "not one number and nothing else")
+    return Reading(
+        value, "correct" if value == truth else "wrong", f"{value} {'is' if value == truth else 'is not'} {truth}"[:200]
+    )
+
+
+def _spellings(truth: Mapping[str, Any]) -> tuple[str, ...]:
+    answers = truth.get("answers", [truth["answer"]] if "answer" in truth else None)
+    if not isinstance(answers, list | tuple):
+        raise ValueError(f"the truth needs a list 'answers', or 'answer' (it has: {', '.join(truth) or 'none'})")
+    return tuple(_text(each, "answers") for each in answers)
+
+
+def _text(value: object, key: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"the truth's {key} hold {str(value)[:60]!r}, which is no text")
+    return str(value)
+
+
+def _choices(truth: Mapping[str, Any]) -> Choices:
+    choices, answer = truth.get("choices"), truth.get("answer")
+    if not isinstance(choices, list | tuple) or not 2 <= len(choices) <= 26:
+        raise ValueError(
+            f"the truth needs 2 to 26 'choices' and the letter of the right one (it has: {', '.join(truth) or 'none'})"
+        )
+    last = letter_of(len(choices) - 1)
+    if not isinstance(answer, str) or len(answer) != 1 or not "A" <= answer <= last:
+        raise ValueError(f"the truth's answer {str(answer)[:60]!r} must be a letter from A to {last}")
+    return Choices(tuple(_text(each, "choices") for each in choices), ord(answer) - ord("A"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExactAnswer(Verifier):
+    """Is the answer one of the spellings, the right choice, or the number that the truth names, and nothing else?
+
+    Never a part of it: an answer that lists candidates matches none of them. Reasons: `no_answer`, `unparsable`, `wrong`,
+    `ambiguous` (several letters, a letter with the text of another choice, different answers where one is asked for),
+    `no_such_choice`, `correct`.
+    """
+
+    judges: ClassVar = "answer"
+
+    kind: Literal["aliases", "choice", "number"]
+    """`aliases`: `truth["answers"]`; `choice`: `truth["choices"]`, `answer` the right letter; `number`: `truth["answer"]`."""
+    extract: str | tuple[str, ...] = ("boxed", "tag")
+    """Where the answer stands, in order: boxed, tag, hashes, phrase, number, whole; the first that finds one counts."""
+    which: Literal["last", "unique"] = "last"
+    """Which one counts where there are several; `unique`: several that differ are `ambiguous` and score 0."""
+    tag: str = "answer"
+    """The tag of the extractor `tag`."""
+    fold_accents: bool = True
+    """Aliases match without the accents of Latin letters: Beyonce is Beyonc\u00e9."""
+
+    def __post_init__(self) -> None:
+        for key, allowed in (("kind", ("aliases", "choice", "number")), ("which", ("last", "unique"))):
+            if getattr(self, key) not in allowed:
+                raise ValueError(f"{key}={getattr(self, key)}: must be one of {', '.join(allowed)}")
+        declared_order(self.extract)
+        if not re.fullmatch(r"[\w-]+", self.tag):
+            raise ValueError(f"tag={self.tag!r}: must be the name of a tag, without brackets")
+
+    def __call__(self, completion: str, problem: Problem) -> Verdict:
+        try:
+            read = self._reader(problem.truth)
+        except ValueError as error:
+            return Verdict.unscorable("bad_truth", str(error))
+        found = find(completion, declared_order(self.extract), tag=self.tag)
+        if found is None:
+            return Verdict.scored(0.0, "no_answer", detail=f"found no {' and no '.join(declared_order(self.extract))}")
+        texts = [inner for text in found.texts for inner in boxes(text) or [text] if inner.strip()] or [found.texts[-1]]
+        answer = texts[-1].strip()
+        reading = _bounded(read, answer)
+        if self.which == "unique" and any(_bounded(read, each).identity != reading.identity for each in dict.fromkeys(texts)):
+            return Verdict.scored(0.0, "ambiguous", answer[:200], f"{len(texts)} answers that differ")
+        return Verdict.scored(
+            float(reading.reason == "correct"), reading.reason, answer[:200], f"{found.source}: {reading.detail}"
+        )
+
+    def _reader(self, truth: Mapping[str, Any]) -> Callable[[str], Reading]:
+        """Errors: `ValueError` saying what is wrong with the truth."""
+        if self.kind == "choice":
+            return _choices(truth).read
+        if self.kind == "number":
+            value = parse_number(str(truth.get("answer")))
+            if value is None:
+                raise ValueError(f"the truth's answer {str(truth.get('answer'))[:60]!r} is not a number")
+            return partial(_read_number, truth=value)
+        forms = normal_forms(_spellings(truth), self.fold_accents)
+        if not forms:
+            raise ValueError("the truth has no answer with a letter, digit or symbol in it")
+        return partial(read_spelling, forms=forms, fold_accents=self.fold_accents)
+
+    def applies(self, truth: Mapping[str, Any]) -> bool:
+        """`choice` is for truths with choices; the others are for those without."""
+        if self.kind == "choice":
+            return "choices" in truth
+        return "choices" not in truth and ("answer" in truth or (self.kind == "aliases" and "answers" in truth))
+
+    def check_truth(self, truth: Mapping[str, Any]) -> str | None:
+        try:
+            self._reader(truth)
+        except ValueError as error:
+            return str(error)
+        return None
+
+
+def _bounded(read: Callable[[str], Reading], text: str) -> Reading:
+    return read(text.strip()) if len(text) <= MAX_CHARS else Reading(text, "unparsable", f"longer than {MAX_CHARS} characters")

@@ -1,0 +1,74 @@
+"""Verifier of form by a pattern of the user's own."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar, Literal
+
+import re2
+
+from rlvr.answers.extract import after_think
+from rlvr.types import Problem, Verdict
+from rlvr.verifiers.base import Verifier
+
+MAX_MEMORY = 2 << 20
+"""Bytes that a compiled pattern may take; this also bounds how long a character of text can take."""
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half a pair cannot be written in UTF-8
+
+
+@lru_cache(maxsize=64)
+def _compiled(pattern: str) -> Any:
+    """Errors: `re2.error`."""
+    options = re2.Options()
+    options.log_errors = False
+    options.never_capture = True  # groups are not asked for, and RE2 is much faster without
+    options.max_mem = MAX_MEMORY
+    return re2.compile(pattern.encode(), options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matches(Verifier):
+    """Does the turn match a regular expression?
+
+    The pattern is RE2's (https://github.com/google/re2/wiki/Syntax), whose time is linear in the text, whatever the text:
+    no lookaround and no backreference, `\\z` for the end of the text, `(?i)`, `(?s)` and `(?m)` for flags.
+    """
+
+    judges: ClassVar = "format"
+
+    pattern: str
+    """The regular expression."""
+    mode: Literal["search", "fullmatch"] = "search"
+    """`search`: anywhere in the text; `fullmatch`: all of it."""
+    scope: Literal["turn", "after_think"] = "turn"
+    """Text that is looked at: the whole turn, or what follows the last `</think>` (all of it without one)."""
+    negate: bool = False
+    """Full marks when it does not match (an empty turn has them too: join it with a rule that asks for something)."""
+
+    def __post_init__(self) -> None:
+        for key, allowed in (("mode", ("search", "fullmatch")), ("scope", ("turn", "after_think"))):
+            if getattr(self, key) not in allowed:
+                raise ValueError(f"{key}={getattr(self, key)}: must be one of {', '.join(allowed)}")
+        if not self.pattern:
+            raise ValueError("pattern='': must not be empty (it would match every text)")
+        try:
+            _compiled(self.pattern)
+        except (re2.error, UnicodeEncodeError) as error:
+            cause = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
+            raise ValueError(
+                f"pattern={self.pattern!r}: must be a regular expression of RE2, which has no lookaround and no backreference "
+                f"({' '.join(cause.split())})"
+            ) from error
+
+    def __call__(self, completion: str, problem: Problem) -> Verdict:
+        text = _SURROGATE.sub("\ufffd", after_think(completion) if self.scope == "after_think" else completion)
+        pattern = _compiled(self.pattern)
+        match = (pattern.search if self.mode == "search" else pattern.fullmatch)(text.encode())
+        answer = None if match is None else match.group()[:800].decode(errors="replace")[:200]
+        if (match is None) == self.negate:
+            return Verdict.scored(1.0, "correct", answer, "matches" if match else "does not match, as asked")
+        if match is None:
+            return Verdict.scored(0.0, "no_match", detail=f"{self.pattern[:100]!r} does not match")
+        return Verdict.scored(0.0, "forbidden", answer, f"{self.pattern[:100]!r} matches")

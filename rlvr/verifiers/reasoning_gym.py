@@ -1,0 +1,263 @@
+"""Scorers of Reasoning Gym's procedural tasks (Stojanovski et al. 2025, arXiv:2505.24760); needs the extra `reasoning_gym`."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import contextlib
+import difflib
+import importlib
+import importlib.util
+import inspect
+import json
+import math
+import re
+import textwrap
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
+
+from rlvr.answers.extract import boxes, declared_order, find
+from rlvr.types import Problem, Verdict
+from rlvr.verifiers.base import Verifier
+
+NONSENSE = "no answer"
+"""A scorer that gives this full marks judges nothing."""
+MISSING = "needs the package reasoning-gym: pip install 'rlvr[reasoning_gym]'"
+
+# What a scorer may touch, as read in version 0.1.25: magiccube and zss take text apart with patterns and never evaluate it.
+# Not sympy, which several scorers call: it evaluates Python text in `parse_expr` and `sympify`.
+_MODULES = {
+    *(
+        "abc",
+        "collections",
+        "copy",
+        "dataclasses",
+        "datetime",
+        "decimal",
+        "enum",
+        "fractions",
+        "functools",
+        "heapq",
+        "itertools",
+    ),
+    *("json", "magiccube", "math", "numpy", "operator", "random", "re", "reasoning_gym", "string", "typing", "warnings", "zss"),
+    *("builtins", ""),
+}
+_REFUSED = {*("eval", "exec", "compile", "__import__", "open", "input"), *("getattr", "setattr", "globals", "locals", "vars")}
+
+
+def installed() -> bool:
+    return importlib.util.find_spec("reasoning_gym") is not None
+
+
+def factory() -> Any:
+    """The package's registry of tasks. Errors: `ValueError` when it is not installed."""
+    if not installed():
+        raise ValueError(MISSING)
+    return importlib.import_module("reasoning_gym.factory")
+
+
+@lru_cache(maxsize=256)
+def refusal(task: str) -> str | None:
+    """Why a task's scorer is not run on model text, or None. Found by reading its code, not by running it."""
+    tasks = factory().DATASETS
+    if task not in tasks:
+        close = difflib.get_close_matches(task, tasks, 1, 0.3)
+        return f"task={task}: there is no such task{f'; did you mean {close[0]}?' if close else ''}"
+    if task == "composite":
+        return "task=composite: is scored by other tasks; name one of them"
+    found = next(_forbidden(tasks[task][0]), None)
+    return f"task={task}: its scorer {found}, so it is not run on model text" if found else None
+
+
+def _forbidden(task_class: Any) -> Iterator[str]:
+    """What a scorer must not do, in all code that it can reach: functions and classes of the package.
+
+    Where it cannot be told which function an attribute names, every function of that name in the classes seen is read. What
+    `__init__` does is never told the model's text, but the classes that it names may be asked for a score.
+    """
+    classes, seen = [task_class], set()
+    waiting: list[Any] = [task_class.score_answer, *_named_classes(task_class.__init__)]
+    while waiting:
+        code = waiting.pop()
+        if id(code) in seen:
+            continue
+        seen.add(id(code))
+        if isinstance(code, type):
+            classes.append(code)
+            waiting += [each for each in map(_function, vars(code).values()) if each]
+            waiting += [base for base in code.__mro__[1:] if _own(base)]
+            continue
+        for node in ast.walk(_tree(code)):
+            if isinstance(node, ast.Attribute):
+                waiting += [each for cls in classes if (each := _function(inspect.getattr_static(cls, node.attr, None)))]
+            for name, value in _mentioned(node, code):
+                origin = _origin(value)
+                if (name in _REFUSED and origin in ("builtins", "io", "_io")) or origin not in _MODULES:
+                    yield f"calls {name if origin in ('builtins', 'io', '_io') else origin} in {code.__qualname__}"
+                waiting += _callables(value)
+
+
+def _tree(code: types.FunctionType) -> ast.AST:
+    """A function's source; nothing where it has none (what `dataclass` makes)."""
+    try:
+        return ast.parse(textwrap.dedent(inspect.getsource(code)))
+    except (OSError, SyntaxError):
+        return ast.Module(body=[], type_ignores=[])
+
+
+def _mentioned(node: ast.AST, code: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """What a node names: a global or builtin, a member of a module, or what it imports."""
+    names = code.__globals__
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+        yield node.id, names.get(node.id, getattr(builtins, node.id, None))
+    elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        yield node.attr, getattr(names.get(node.value.id), node.attr, None) if _own(names.get(node.value.id)) else None
+    elif isinstance(node, ast.Import):
+        yield from ((alias.name, types.ModuleType(alias.name)) for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        place = importlib.util.resolve_name("." * node.level + (node.module or ""), names["__package__"])
+        module = importlib.import_module(place) if place.startswith("reasoning_gym") else types.ModuleType(place)
+        yield from ((alias.name, getattr(module, alias.name, module)) for alias in node.names)
+
+
+def _named_classes(code: Any) -> list[type]:
+    found = [value for node in ast.walk(_tree(code)) for _, value in _mentioned(node, code)] if _function(code) else []
+    return [each for value in found for each in _callables(value) if isinstance(each, type)]
+
+
+def _function(member: Any) -> types.FunctionType | None:
+    """A function of the package, also behind a property or a class method."""
+    member = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
+    return member if isinstance(member, types.FunctionType) and _own(member) else None
+
+
+def _callables(value: Any) -> list[Any]:
+    """Functions and classes of the package in a value: itself, or in a table of them."""
+    inside = (
+        list(value.values()) if isinstance(value, dict) else list(value) if isinstance(value, list | tuple | set) else [value]
+    )
+    return [each for each in inside if isinstance(each, type | types.FunctionType) and _own(each)]
+
+
+def _origin(value: Any) -> str:
+    """Top-level module of a module, function or class; empty for other values."""
+    if isinstance(value, types.ModuleType):
+        return value.__name__.split(".")[0]
+    callables = type | types.FunctionType | types.BuiltinFunctionType
+    return str(value.__module__ or "").split(".")[0] if isinstance(value, callables) else ""
+
+
+def _own(value: Any) -> bool:
+    return _origin(value) == "reasoning_gym"
+
+
+@lru_cache(maxsize=64)
+def _scorer(task: str, options: str) -> Any:
+    reason = refusal(task)
+    if reason:
+        raise ValueError(reason)
+    return factory().create_dataset(task, **{"seed": 0, "size": 1, **json.loads(options)}).score_answer
+
+
+def score(task: str, options: Mapping[str, Any], entry: Mapping[str, Any], answer: str) -> float:
+    """What the task's own scorer gives. Errors: `ValueError` for a task that is refused; whatever the scorer raises."""
+    return _scorer(task, json.dumps(options))(answer, json.loads(json.dumps(entry)))
+
+
+@lru_cache(maxsize=4096)
+def _truth_problem(text: str) -> str | None:
+    truth = json.loads(text)
+    task, options, entry = truth.get("task"), truth.get("options") or {}, truth.get("entry")
+    if not isinstance(task, str) or not isinstance(options, dict) or not isinstance(entry, dict) or "answer" not in entry:
+        return "the truth's 'reasoning_gym' needs a 'task' and an 'entry' with question, answer and metadata"
+    try:
+        refused = refusal(task)
+        if refused:
+            return refused
+        with contextlib.suppress(ValueError, TypeError, KeyError, IndexError):  # a scorer may well choke on it
+            if score(task, options, entry, NONSENSE) >= 1.0:
+                return f"task={task}: its scorer gives full marks to {NONSENSE!r}"
+        oracle = entry["answer"]
+        if isinstance(oracle, str) and not score(task, options, entry, oracle) >= 1.0:
+            return f"task={task}: its scorer does not give full marks to its own answer {oracle[:60]!r}"
+    except Exception as error:  # noqa: BLE001  a scorer that cannot read the truth may raise anything
+        return f"task={task}: its scorer cannot use this entry ({type(error).__name__}: {' '.join(str(error).split())[:100]})"
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningGym(Verifier):
+    """What a task's own scorer gives the answer. It runs in a worker process, for it may hang.
+
+    Tasks whose scorer evaluates text as Python (countdown, polynomial_multiplication, ...) are refused, and so are truths
+    for which it gives full marks to nonsense or less than that to its own answer. Reasons: `no_answer`, `unparsable` (the
+    scorer raises), `wrong`, `partial`, `correct`; `bad_score` when it gives no number.
+    """
+
+    judges: ClassVar = "answer"
+    needs: ClassVar = ("reasoning_gym",)
+
+    extract: str | tuple[str, ...] = ("tag", "boxed")
+    """Where the answer stands, in order: boxed, tag, hashes, phrase, number, whole; the last one found counts."""
+    tag: str = "answer"
+    """The tag of the extractor `tag`; a box inside it is opened."""
+    partial: bool = False
+    """Count scores below 1. Many scorers give some of it to any answer, or to one that merely contains the right one."""
+
+    def __post_init__(self) -> None:
+        declared_order(self.extract)
+        if not re.fullmatch(r"[\w-]+", self.tag):
+            raise ValueError(f"tag={self.tag!r}: must be the name of a tag, without brackets")
+        if not installed():
+            raise ValueError(f"verifier=ReasoningGym: {MISSING}")
+
+    def prepare(self) -> None:
+        factory()
+
+    def quick(self, completion: str, problem: Problem) -> Verdict | None:
+        bad_truth = self.check_truth(problem.truth)
+        if bad_truth:
+            return Verdict.unscorable("bad_truth", bad_truth)
+        if self._answer(completion) is None:
+            return Verdict.scored(0.0, "no_answer", detail=f"found no {' and no '.join(declared_order(self.extract))}")
+        return None
+
+    def __call__(self, completion: str, problem: Problem) -> Verdict:
+        verdict = self.quick(completion, problem)
+        if verdict is not None:
+            return verdict
+        answer, truth = self._answer(completion) or "", problem.truth["reasoning_gym"]
+        try:
+            given = score(truth["task"], truth.get("options") or {}, truth["entry"], answer)
+        except MemoryError:
+            raise  # the worker knows its limit
+        except Exception as error:  # noqa: BLE001  of the model's making: the scorer has read this truth before (check_truth)
+            return Verdict.scored(0.0, "unparsable", answer[:200], f"the scorer raises {type(error).__name__}: {error}"[:200])
+        if isinstance(given, bool) or not isinstance(given, int | float) or math.isnan(given):
+            return Verdict.error("bad_score", f"task={truth['task']}: the scorer gives {given!r}"[:200])
+        given = min(1.0, max(0.0, float(given)))
+        reason = "correct" if given == 1.0 else "partial" if given and self.partial else "wrong"
+        detail = f"the scorer of {truth['task']} gives {given:g}"
+        return Verdict.scored(given if reason != "wrong" else 0.0, reason, answer[:200], detail)
+
+    def _answer(self, completion: str) -> str | None:
+        found = find(completion, declared_order(self.extract), tag=self.tag)
+        if found is None:
+            return None
+        text = found.texts[-1]
+        whole = re.fullmatch(r"\\boxed\s*\{(.*)\}", text, re.DOTALL)  # also where braces in it do not balance
+        inner = boxes(text) or ([whole[1]] if whole else [])
+        return inner[-1].strip() if inner else text
+
+    def check_truth(self, truth: Mapping[str, Any]) -> str | None:
+        entry = truth.get("reasoning_gym")
+        if not isinstance(entry, Mapping):
+            return f"the truth has no object 'reasoning_gym' (it has: {', '.join(truth) or 'none'})"
+        try:
+            return _truth_problem(json.dumps(entry))
+        except (TypeError, ValueError) as error:
+            return f"the truth's 'reasoning_gym' is no plain data ({error})"
