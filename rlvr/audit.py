@@ -158,7 +158,7 @@ def _attempt(attack: Attack, targets: Sequence[Target], pack: RulePack) -> Attem
         tried=tried,
         gained=gained,
         worst=worst,
-        declared=pack.allows(attack.name()) if gained else None,
+        declared=pack.allows(attack.name(), attack.family()) if gained else None,
         errors=errors,
     )
 
@@ -219,7 +219,7 @@ def main(arguments: Sequence[str]) -> int:
         check_template(config.prompt)
         pack = rule_pack(config)
         attacks = find_attacks(settings.attacks, ("rlvr.", *config.rules_from))
-        pack.check_allows({attack.name() for attack in attacks})
+        pack.check_allows({name for attack in attacks for name in (attack.name(), attack.family())})
         splits = data_source(config.dataset).load()
         problems = [*splits.train, *splits.test]
         prompts = Prompts(template=replace(config.prompt, few_shot=0))

@@ -119,7 +119,8 @@ def render(plan: Plan, policy: Policy, prompts: Prompts, train: Sequence[Problem
     (train, of_train), (test, of_test) = (scorable(split, plan.pack, plan.source.on_unscorable) for split in (train, test))
     warnings += [f"{split} problems: {text}" for split, text in (("training", of_train), ("held-out", of_test)) if text]
     if len(train) < algo.problems:
-        raise ConfigError(f"algo.problems={algo.problems}: the data set has {len(train)} training problems")
+        hint = "" if train else "; it is for evaluation: train on another, or on a part of it (dataset.train_share)"
+        raise ConfigError(f"algo.problems={algo.problems}: the data set has {len(train)} training problems{hint}")
     solved = next((p for p in train if p.metadata.get("solution") or p.metadata.get("completion")), None)
     mismatch = full_marks(prompts, solved, plan.pack) if solved else None
     if mismatch:

@@ -61,9 +61,9 @@ def test_the_shipped_packs() -> None:
     assert set(before) == {"filler_think", "short_think", "repeated_answer", "repeated_reasoning"}
     assert after == {}
     pack = load_rules("r1_format+answer")
-    assert all(pack.allows(attack) for attack in before), "what the two do not stop is declared, with the reason, by both"
-    assert load_rules("answer").allows("empty_think")
-    assert pack.allows("empty_think") is None, "one rule that does not allow it is enough"
+    assert all(pack.allows(attack, "form") for attack in before), "what the two do not stop is declared by both"
+    assert load_rules("answer").allows("empty_think", "form")
+    assert pack.allows("empty_think", "form") is None, "one rule that does not allow it is enough"
 
 
 def test_references_and_truths_that_are_no_good_are_listed() -> None:

@@ -62,9 +62,7 @@ def compare(truth: Node, given: Node, how: Matching) -> bool | None:
     if isinstance(truth, Union) and isinstance(given, Union):
         return _in_any_order(truth.parts, given.parts, how)
     if isinstance(truth, Relation) and isinstance(given, Relation):
-        if truth.sign != given.sign:
-            return False
-        return _in_order((truth.left, truth.right), (given.left, given.right), how)
+        return _relations(truth, given, how)
     return False
 
 
@@ -123,15 +121,32 @@ def _same_zeros(truth: Equation, given: Equation) -> bool:
     """Left minus right of the one is a number times that of the other."""
     if not isinstance(truth.right, Quantity) or not isinstance(given.right, Quantity):
         return False
-    a, b = (canonical(("add", each.left, ("mul", num(-1), _tree(each.right)))) for each in (truth, given))
-    if not a.over or not b.over:
-        return not a.over and not b.over
-    first = min(a.over)
-    if first not in b.over:
+    return _factor(*(_minus(each.left, _tree(each.right)) for each in (truth, given))) is not None
+
+
+def _relations(truth: Relation, given: Relation, how: Matching) -> bool | None:
+    if truth.sign != given.sign:
         return False
-    factor = canonical(num(b.over[first] / a.over[first]))
-    scaled = Ratio({monomial: value * factor.over[()] for monomial, value in a.over.items()}, a.under)
-    return scaled.over == b.over
+    sides = (truth.left, truth.right, given.left, given.right)
+    if not all(isinstance(side, Quantity) for side in sides):
+        return _in_order(sides[:2], sides[2:], how)
+    factor = _factor(*(_minus(_tree(each.left), _tree(each.right)) for each in (truth, given)))
+    return factor is not None and (factor > 0 or truth.sign == "!=")
+
+
+def _minus(left: Tree, right: Tree) -> Ratio:
+    return canonical(("add", left, ("mul", num(-1), right)))
+
+
+def _factor(a: Ratio, b: Ratio) -> Fraction | None:
+    """The number that b is times a, or None."""
+    if not a.over or not b.over:
+        return None if a.over or b.over else Fraction(1)
+    first = min(a.over)
+    if first not in b.over or a.under != b.under:
+        return None
+    factor = b.over[first] / a.over[first]
+    return factor if {monomial: value * factor for monomial, value in a.over.items()} == b.over else None
 
 
 def _tree(node: Node) -> Tree:
@@ -144,6 +159,8 @@ def _quantities(truth: Quantity, given: Quantity, how: Matching) -> bool | None:
         percent = _percent(truth, given)
         if percent is not None:
             return percent
+        if given.unit and given.unit.startswith("base ") and not truth.unit:
+            return _in_base(given) == truth.form.rational
         if how.units == "strict" or (truth.unit and given.unit):
             return False
     a, b = truth.form.rational, given.form.rational
@@ -158,6 +175,14 @@ def _quantities(truth: Quantity, given: Quantity, how: Matching) -> bool | None:
     if differ(truth.tree, given.tree):
         return False
     return how.symbolic(truth.tree, given.tree) if how.symbolic else None
+
+
+def _in_base(quantity: Quantity) -> int | None:
+    """The value of 40_9, which was read as the digits 40 with the unit `base 9`; None where it has none."""
+    try:
+        return int(str(quantity.form.rational), int(str(quantity.unit).removeprefix("base ")))
+    except ValueError:
+        return None
 
 
 def _percent(truth: Quantity, given: Quantity) -> bool | None:

@@ -103,7 +103,8 @@ class _Reader:
                 if sign == "-":
                     factors.append(num(-1))
             elif self.starts_factor(token):
-                if (token[0].isdigit() or token[0] == ".") and self.tokens[self.at - 1] != "!":  # 3 4, x2: no product
+                number = token[0].isdigit() or token[0] == "."
+                if number and self.tokens[self.at - 1] != "!" and factors[-1][0] != "pow":  # 3 4, x2: not a product
                     raise Unreadable(f"a number follows {self.tokens[self.at - 1]!r}")
                 factors.append(self.power(depth))
             else:

@@ -10,11 +10,13 @@ from typing import Literal
 from rlvr.answers.text import normalise
 
 Scope = Literal["turn", "after_think"]
+SCOPES = ("turn", "after_think")
 
 _BOX_OR_BRACE = re.compile(r"\\f?box(?:ed)?\s*\{|\\.|[{}]", re.DOTALL)  # an escaped brace is not a brace
 _HASHES = re.compile(r"####[ \t]*([^\n]*)")
 # To the end of the line or of the sentence, whichever comes first.
-_PHRASE = re.compile(r"\banswer(?:\s+is\b|\s*[:=])[ \t:=]*((?:[^\n.!?]|[.!?](?![\s*]|$))*)", re.IGNORECASE)
+_LEAD = re.compile(r"\banswer(?:\s+is\b|\s*[:=])[ \t:=]*", re.IGNORECASE)
+_PHRASE = re.compile(rf"{_LEAD.pattern}((?:[^\n.!?]|[.!?](?![\s*]|$))*)", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![\w.])[+-]?\$?\d+(?:,\d{3})*(?:\.\d+)?(?:/\d+)?%?")
 
 
@@ -69,7 +71,8 @@ _EXTRACTORS: dict[str, Callable[[str, str], Sequence[str]]] = {
     "boxed": lambda text, tag: boxes(text),
     "tag": blocks,
     "hashes": lambda text, tag: _HASHES.findall(text),
-    "phrase": lambda text, tag: [match.strip(" *_") for match in _PHRASE.findall(text)],
+    # "Final Answer: The final answer is 5" says it twice in one sentence.
+    "phrase": lambda text, tag: [_LEAD.split(match)[-1].strip(" *_") for match in _PHRASE.findall(text)],
     "number": lambda text, tag: _NUMBER.findall(text),
     "whole": lambda text, tag: [after_think(text).strip()],
 }

@@ -13,7 +13,7 @@ MAX_EXPONENT = 300
 """Largest power of ten in scientific notation."""
 
 _PLAIN = re.compile(r"-?\d{1,18}")
-THOUSANDS = re.compile(r"(?:\{,\}|,\\!|\\!,|\\[,!])\s*(?=\d{3}(?!\d))")  # how LaTeX separates them
+THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\!,|\\[,!])\s*(?=\d{3}(?!\d))")  # how LaTeX separates them
 _SPACED = re.compile(r"\d{1,3}(?: \d{3})+(?![\d/])")
 _LATEX_FRACTION = re.compile(r"(-?)\s*(\d*)\s*\\[dtc]?frac\s*(?:\{\s*([^{}]+?)\s*\}|(\d))\s*(?:\{\s*([^{}]+?)\s*\}|(\d+))")
 _MIXED = re.compile(r"(-?)\s*(\d+)\s+(\d+)\s*/\s*(\d+)")

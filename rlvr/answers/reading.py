@@ -12,8 +12,9 @@ from functools import lru_cache
 from rlvr.answers.algebra import TooBig, canonical
 from rlvr.answers.expression import Unreadable, num, parse
 from rlvr.answers.extract import boxes
+from rlvr.answers.intervals import merged, reals_without
 from rlvr.answers.numbers import decimals_of, parse_number
-from rlvr.answers.records import Bracketed, Collection, Label, Matrix, Node, Quantity, Union, letter_of
+from rlvr.answers.records import Bracketed, Collection, Label, Matrix, Node, Quantity, letter_of
 from rlvr.answers.relations import has_relation, relation
 from rlvr.answers.splitting import clean, closing_at, split_top
 from rlvr.answers.units import split_unit
@@ -33,6 +34,9 @@ _TEXT = re.compile(r"\\(?:text|mbox|mathrm|textbf|textit|textrm|textnormal|opera
 _CHOICE = re.compile(r"\(?\s*([A-Z])\s*[).]?")
 _WORDS = re.compile(r"[^\W\d_]{2,}")
 _LABEL = re.compile(r"[\w\s'.,:&/-]+")
+_LETTERS = re.compile(r"\s*[A-Z](?:\s*(?:,|,?\s*\\?and|&)\s*[A-Z])+\s*")
+_REALS_WITHOUT = re.compile(r"\(-\\infty,\\infty\)\s*(?:\\setminus|\\backslash|-)\s*(\\\{.*\\\})", re.DOTALL)
+_BUILDER = re.compile(r"\\\{\s*[a-zA-Z]\s*(?:\\mid(?![a-zA-Z])|\||:)(.*[<>=].*)\\\}", re.DOTALL)
 _COMMAS = (",", ";", "\\or", "\\and")
 _GROUPS = re.compile(r"(?<=\d),(?=\d{3}(?!\d)[^,]*$)")  # 20,000\pi: the comma of thousands, where it is the only one
 _PRODUCTS = set("abcdhkmnpqrstuvwxyz")
@@ -73,14 +77,21 @@ def _read(text: str, depth: int) -> Node:
     if matrix and "=" not in matrix[1]:
         return _matrix(matrix[1].strip(), matrix[3], depth)
     whole = _TEXT.fullmatch(text)
-    if whole and whole[1][:1].isdigit():
-        return _read(whole[1], depth + 1)
+    if whole and (whole[1].lstrip(" (-.$")[:1].isdigit() or _LETTERS.fullmatch(whole[1])):
+        return _read(clean(whole[1]), depth + 1)
     label = _label(text)
     if label:
         return label
     unions = split_top(text, ("\\cup",))
     if len(unions) > 1:
-        return Union(_all(unions, depth))
+        return merged(_all(unions, depth))
+    reals = _REALS_WITHOUT.fullmatch(text)
+    without = reals_without(_read(reals[1], depth + 1)) if reals else None
+    if without:
+        return without
+    builder = _BUILDER.fullmatch(text)
+    if builder:
+        return _read(builder[1].strip(), depth + 1)
     member = _MEMBER.fullmatch(text)
     if member:
         inside = _read(member[2].strip(), depth + 1)
@@ -91,7 +102,7 @@ def _read(text: str, depth: int) -> Node:
     if len(listed) > 1 and closing_at(text) != len(text):
         nodes = _all(listed, depth)
         ranges = all(isinstance(node, Bracketed) and node.letter for node in nodes)
-        return Union(nodes) if ranges and "\\and" not in text else Collection(nodes)
+        return merged(nodes) if ranges and "\\and" not in text else Collection(nodes)
     if has_relation(text):
         return relation(text, lambda side: _read(side, depth + 1))
     bracketed = _bracketed(text, depth)
@@ -131,6 +142,8 @@ def _label(text: str) -> Label | None:
     if not _LABEL.fullmatch(plain) or not _WORDS.search(plain) or plain[:1].isdigit() or "_" in plain:
         return None
     words = _WORDS.findall(plain)
+    if re.search(r"[\d-]", plain) and max(map(len, words)) < 3:  # xy - 1 is a formula
+        return None
     letters = len(words) == 1 and words[0] == plain and len(plain) <= 3 and set(plain) <= _PRODUCTS
     known = {"sqrt", "pi", "sin", "cos", "tan", "log", "ln", "exp", "infty", "oo"}
     return None if letters or known & set(words) else Label(label_of(text))

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from rlvr.answers.algebra import canonical
-from rlvr.answers.expression import Tree, Unreadable, num, parse
+from rlvr.answers.expression import Unreadable, num, parse
+from rlvr.answers.intervals import MINUS_INFINITY, PLUS_INFINITY, quantity, reals_without
 from rlvr.answers.records import Bracketed, Equation, Node, Quantity, Relation, letter_of
 
 _RELATION = re.compile(r"<=|>=|!=|[<>=]")
@@ -18,7 +19,6 @@ _NAME = re.compile(
     r"|\(\s*[a-zA-Z](?:\s*,\s*[a-zA-Z])+\s*\)|m?\\angle\s*\{?[A-Z]{1,3}\}?|\|?[A-Z]{2}\|?|\\overline\s*\{\w+\}"
     r"|\\(?:text|mathrm|mbox)\s*\{[^{}]+\}|[A-Za-z]{3,20}"
 )
-_INFINITY: Tree = ("const", "oo")
 Read = Callable[[str], Node]
 
 
@@ -45,21 +45,22 @@ def _inequality(sign: str, left: Node, right: Node) -> Node:
     if sign[0] == ">":
         left, right, sign = right, left, sign.replace(">", "<")
     if sign == "!=":
-        return Relation(sign, left, right)
+        letter = letter_of(left) or letter_of(right)
+        without = reals_without(right if letter_of(left) else left, letter) if letter else None
+        return without or Relation(sign, left, right)
     closed = sign == "<="
-    if not letter_of(left) and not letter_of(right):
+    if isinstance(left, Quantity) and left.tree[:2] == ("fn", "abs") and left.tree[2][0] == "sym":
+        ends = (quantity(("mul", num(-1), right.tree)), right) if isinstance(right, Quantity) else None
+        if ends and not _has_letters([right]):
+            return Bracketed("[" if closed else "(", "]" if closed else ")", ends, left.tree[2][1])
+    if not (letter_of(left) and not _has_letters([right])) and not (letter_of(right) and not _has_letters([left])):
         solved = _solved(left, right)
         if solved is None:
             return Relation(sign, left, right)
         left, right = solved
     if letter_of(left):
-        minus_infinity = _quantity(("mul", num(-1), _INFINITY))
-        return Bracketed("(", "]" if closed else ")", (minus_infinity, right), letter_of(left))
-    return Bracketed("[" if closed else "(", ")", (left, _quantity(_INFINITY)), letter_of(right))
-
-
-def _quantity(tree: Tree) -> Quantity:
-    return Quantity(tree, canonical(tree))
+        return Bracketed("(", "]" if closed else ")", (MINUS_INFINITY, right), letter_of(left))
+    return Bracketed("[" if closed else "(", ")", (left, PLUS_INFINITY), letter_of(right))
 
 
 def _solved(left: Node, right: Node) -> tuple[Node, Node] | None:
@@ -73,7 +74,7 @@ def _solved(left: Node, right: Node) -> tuple[Node, Node] | None:
     (name, exponent), factor = letters[0][0], difference.over[letters[0]]
     if exponent != 1 or not name.isalpha() or name in ("pi", "e", "i", "oo"):
         return None
-    letter, bound = _quantity(("sym", name)), _quantity(num(-difference.over.get((), Fraction(0)) / factor))
+    letter, bound = quantity(("sym", name)), quantity(num(-difference.over.get((), Fraction(0)) / factor))
     return (letter, bound) if factor > 0 else (bound, letter)
 
 

@@ -12,6 +12,7 @@ _DROPPED = re.compile(
     r"|(?<!\\)\\[,;:!> ]|~|(?<!\\)\\-|\\(?:boldsymbol|underline|bm|mathbf|mathit|mathsf|pmb)(?![a-zA-Z])"
 )
 _SPELLINGS = (
+    (re.compile(r"(?<!\\)\{\s*\}"), ""),
     (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
     (re.compile(r"\\(?:leq?|leqslant)(?![a-zA-Z])|\u2264|=<"), "<="),
     (re.compile(r"\\(?:geq?|geqslant)(?![a-zA-Z])|\u2265"), ">="),
@@ -53,6 +54,8 @@ def clean(text: str) -> str:
             if len(text) > len(opening + closing) and text.startswith(opening) and text.endswith(closing):
                 text = text[len(opening) : -len(closing)].strip()
         text = text.rstrip(". ") if not text.endswith("\\.") else text
+    if text.endswith("\\") and not text.endswith("\\\\"):  # of a space at the end
+        text = text[:-1]
     text = THOUSANDS.sub(",", text)
     if "\\" in text or not text.isascii() or text[:1] == "=" or "U" in text or "+" in text or "r" in text or "d" in text:
         text = _DROPPED.sub(" ", text)

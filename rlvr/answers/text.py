@@ -9,6 +9,7 @@ from functools import lru_cache
 # Unicode writes minus and fraction bars in several ways that NFKC leaves alone.
 _LOOKALIKES = str.maketrans({"\u2212": "-", "\u2010": "-", "\u2011": "-", "\u2012": "-", "\u2013": "-", "\ufe63": "-",
                              "\u2044": "/", "\u2215": "/", "\u2217": "*"})  # fmt: skip
+_SUPERSCRIPTS = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u207b]{2,}")  # 10\u207b\u00b3 is one exponent
 _NON_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
@@ -19,6 +20,7 @@ def normalise(text: str) -> str:
     """
     if text.isascii():
         return text.strip()
+    text = _SUPERSCRIPTS.sub(lambda match: f"^{{{unicodedata.normalize('NFKC', match[0]).translate(_LOOKALIKES)}}}", text)
     # One by one: over a long run of combining marks NFKC takes quadratic time, and nothing here needs them composed.
     return _NON_ASCII.sub(_plain, text).strip()
 

@@ -63,8 +63,10 @@ def split_unit(text: str) -> tuple[str, str | None]:
         return sign[1], "percent" if "%" in sign[2] else "degree"
     for pattern in (_BEHIND_TEXT, _BEHIND_WORDS):
         match = pattern.fullmatch(text)
-        if match and match[2].strip() and _may_be_unit(match[2], written_as_text=pattern is _BEHIND_TEXT):
-            return match[1], unit_name(match[2], match[3])
+        if match:
+            words, _, power = match[2].partition("^")
+            if words.strip() and _may_be_unit(words, written_as_text=pattern is _BEHIND_TEXT):
+                return match[1], unit_name(words, match[3] or power.strip("{} "))
     return text, None
 
 

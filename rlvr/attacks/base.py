@@ -50,6 +50,11 @@ class Attack(ABC):
         return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
     @classmethod
+    def family(cls) -> str:
+        """The name of its module: what it attacks (`answers`, `form`)."""
+        return cls.__module__.rpartition(".")[2]
+
+    @classmethod
     def hack(cls) -> str:
         """The first line of the docstring."""
         return (cls.__doc__ or "").strip().splitlines()[0]

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rlvr.config import ConfigError
-from rlvr.data.rows import hub_rows, split_rows
+from rlvr.data.rows import check_place, hub_rows, split_rows
 from rlvr.data.source import DataSource, Splits
-from rlvr.hub import offline_if_unreachable
 from rlvr.types import Problem
 
 _CALCULATION = re.compile(r"<<[^<>]*>>")  # calculator annotations, <<48/2=24>>, which are not part of the prose
@@ -25,16 +23,13 @@ class GSM8K(DataSource):
     """Folder with train.jsonl and test.jsonl (`question`, `answer`), or with the hub's Parquet files."""
 
     def __post_init__(self) -> None:
-        if self.path is None:
-            offline_if_unreachable()
-        if self.path is not None and not Path(self.path).is_dir():
-            raise ConfigError(f"dataset.path={self.path}: no such folder")
+        check_place(self.path)
 
     def load(self) -> Splits:
         return Splits(train=self._split("train"), test=self._split("test"))
 
     def _split(self, split: str) -> Sequence[Problem]:
-        rows = split_rows(self.path, split) if self.path else hub_rows("openai/gsm8k", "main", split)
+        rows = split_rows(self.path, split, config="main") if self.path else hub_rows("openai/gsm8k", "main", split)
         return [_problem(f"gsm8k-{split}-{number:05}", row) for number, row in enumerate(rows)]
 
 

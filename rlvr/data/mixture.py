@@ -47,6 +47,9 @@ class Mixture(DataSource):
         given = self._given()
         if not given:
             return dict(parts)
+        empty = [name for name, problems in parts.items() if not problems]
+        if empty:
+            raise ConfigError(f"dataset.shares.{empty[0]}={given[empty[0]]}: that part has no training problems")
         whole = min(len(problems) / given[name] for name, problems in parts.items())
         return {name: problems[: round(whole * given[name])] for name, problems in parts.items()}
 

@@ -28,7 +28,7 @@ class Rule:
     datasets: tuple[str, ...] = ()
     """Names of data sets of a mixture whose problems it judges; empty: all problems with the truth its verifiers need."""
     allows: Mapping[str, str] = field(default_factory=dict)
-    """Attacks of the audit that it is known not to stop, each with the reason why that is so."""
+    """Attacks of the audit (or families of them) that it is known not to stop, each with the reason why that is so."""
 
     def __post_init__(self) -> None:
         if isinstance(self.weight, bool) or not isinstance(self.weight, int | float) or not math.isfinite(self.weight):
@@ -123,19 +123,19 @@ class RulePack:
         weights = self.weights.values()
         return sum(min(w, 0.0) for w in weights), sum(max(w, 0.0) for w in weights)
 
-    def allows(self, attack: str) -> str | None:
-        """Why an attack of the audit may gain: every rule that counts says that stopping it is not its business."""
-        reasons = [rule.allows.get(attack) for rule in self.rules.values() if rule.weight]
-        return "; ".join(dict.fromkeys(str(reason) for reason in reasons)) if reasons and all(reasons) else None
+    def allows(self, *names: str) -> str | None:
+        """Why an attack of the audit may gain, by its name or its family's: every rule that counts says that stopping it is not
+        its business. None: one of them does not say so."""
+        reasons = [next(filter(None, map(rule.allows.get, names)), None) for rule in self.rules.values() if rule.weight]
+        return "; ".join(dict.fromkeys(map(str, reasons))) if reasons and all(reasons) else None
 
     def check_allows(self, attacks: Collection[str]) -> None:
-        """Errors: `ValueError` for a rule that allows an attack which does not exist."""
+        """Errors: `ValueError` for a rule that allows an attack or a family which does not exist."""
         for rule in self.rules.values():
             for name in rule.allows:
                 if name not in attacks:
-                    raise ValueError(
-                        f"rules.{rule.name}.allows.{name}: there is no such attack (allowed: {', '.join(sorted(attacks))})"
-                    )
+                    allowed = ", ".join(sorted(attacks))
+                    raise ValueError(f"rules.{rule.name}.allows.{name}: there is no such attack (allowed: {allowed})")
 
     def named(self, judges: str) -> tuple[str, ...]:
         """Names of the rules all of whose verifiers judge that (`answer`, `format`); see `Verifier.judges`."""

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 from rlvr.answers.choice import Choices, letter_of
-from rlvr.answers.extract import boxes, declared_order, find
+from rlvr.answers.extract import SCOPES, Scope, boxes, declared_order, find
 from rlvr.answers.numbers import parse_number
 from rlvr.answers.spelling import MAX_CHARS, Reading, normal_forms, read_spelling
 from rlvr.types import Problem, Verdict
@@ -65,6 +65,8 @@ class ExactAnswer(Verifier):
     """`aliases`: `truth["answers"]`; `choice`: `truth["choices"]`, `answer` the right letter; `number`: `truth["answer"]`."""
     extract: str | tuple[str, ...] = ("boxed", "tag")
     """Where the answer stands, in order: boxed, tag, hashes, phrase, number, whole; the first that finds one counts."""
+    scope: Scope = "after_think"
+    """Where it is looked for: behind the last `</think>` (everywhere, without one), or in the whole `turn`."""
     which: Literal["last", "unique"] = "last"
     """Which one counts where there are several; `unique`: several that differ are `ambiguous` and score 0."""
     tag: str = "answer"
@@ -73,7 +75,8 @@ class ExactAnswer(Verifier):
     """Aliases match without the accents of Latin letters: Beyonce is Beyonc\u00e9."""
 
     def __post_init__(self) -> None:
-        for key, allowed in (("kind", ("aliases", "choice", "number")), ("which", ("last", "unique"))):
+        choices = {"kind": ("aliases", "choice", "number"), "scope": SCOPES, "which": ("last", "unique")}
+        for key, allowed in choices.items():
             if getattr(self, key) not in allowed:
                 raise ValueError(f"{key}={getattr(self, key)}: must be one of {', '.join(allowed)}")
         declared_order(self.extract)
@@ -85,7 +88,7 @@ class ExactAnswer(Verifier):
             read = self._reader(problem.truth)
         except ValueError as error:
             return Verdict.unscorable("bad_truth", str(error))
-        found = find(completion, declared_order(self.extract), tag=self.tag)
+        found = find(completion, declared_order(self.extract), tag=self.tag, scope=self.scope)
         if found is None:
             return Verdict.scored(0.0, "no_answer", detail=f"found no {' and no '.join(declared_order(self.extract))}")
         texts = [inner for text in found.texts for inner in boxes(text) or [text] if inner.strip()] or [found.texts[-1]]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from rlvr.answers import symbolic
 from rlvr.answers.compare import Matching, compare, distinct
-from rlvr.answers.extract import Scope, declared_order, find
+from rlvr.answers.extract import SCOPES, Scope, declared_order, find
 from rlvr.answers.numbers import parse_number
 from rlvr.answers.reading import TooBig, read
 from rlvr.answers.records import Node, Quantity
@@ -53,7 +53,7 @@ class MathAnswer(Verifier):
 
     def __post_init__(self) -> None:
         declared_order(self.extract)
-        choices = {"scope": ("turn", "after_think"), "which": ("last", "unique"), "units": ("drop", "strict")}
+        choices = {"scope": SCOPES, "which": ("last", "unique"), "units": ("drop", "strict")}
         for key, allowed in choices.items():
             if getattr(self, key) not in allowed:
                 raise ValueError(f"{key}={getattr(self, key)}: must be one of {', '.join(allowed)}")

@@ -49,6 +49,10 @@ _MODULES = {
 _REFUSED = {*("eval", "exec", "compile", "__import__", "open", "input"), *("getattr", "setattr", "globals", "locals", "vars")}
 
 
+# Python's int() takes 21_4 for 214, and so do scorers that call it; a subscript is written so.
+_UNDERSCORE = re.compile(r"(?<=\d)_(?=\d)")
+
+
 def installed() -> bool:
     return importlib.util.find_spec("reasoning_gym") is not None
 
@@ -172,8 +176,10 @@ def score(task: str, options: Mapping[str, Any], entry: Mapping[str, Any], answe
 def _truth_problem(text: str) -> str | None:
     truth = json.loads(text)
     task, options, entry = truth.get("task"), truth.get("options") or {}, truth.get("entry")
-    if not isinstance(task, str) or not isinstance(options, dict) or not isinstance(entry, dict) or "answer" not in entry:
+    if not isinstance(task, str) or not isinstance(options, dict) or not isinstance(entry, dict):
         return "the truth's 'reasoning_gym' needs a 'task' and an 'entry' with question, answer and metadata"
+    if not isinstance(entry.get("answer", 0), str | None):
+        return f"task={task}: the entry's answer must be a text or null, got {entry.get('answer')!r:.60}"
     try:
         refused = refusal(task)
         if refused:
@@ -245,13 +251,14 @@ class ReasoningGym(Verifier):
         return Verdict.scored(given if reason != "wrong" else 0.0, reason, answer[:200], detail)
 
     def _answer(self, completion: str) -> str | None:
-        found = find(completion, declared_order(self.extract), tag=self.tag)
+        found = find(completion, declared_order(self.extract), tag=self.tag, scope="after_think")
         if found is None:
             return None
         text = found.texts[-1]
         whole = re.fullmatch(r"\\boxed\s*\{(.*)\}", text, re.DOTALL)  # also where braces in it do not balance
         inner = boxes(text) or ([whole[1]] if whole else [])
-        return inner[-1].strip() if inner else text
+        answer = inner[-1].strip() if inner else text
+        return _UNDERSCORE.sub(" _ ", answer)
 
     def check_truth(self, truth: Mapping[str, Any]) -> str | None:
         entry = truth.get("reasoning_gym")

