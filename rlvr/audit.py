@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rlvr.attacks.base import Attack, Target, find_attacks
+from rlvr.attacks.base import BLUFF, Attack, Target, find_attacks
 from rlvr.build import data_source, rule_pack
 from rlvr.compose import compose
 from rlvr.config import AuditConfig, ConfigError
@@ -107,14 +107,14 @@ def _targets(problems: Sequence[Problem], pack: RulePack, prompts: Prompts, n: i
         candidates = [chr(ord("A") + at) for at in range(len(choices))] if choices else answers
         wrong_answers: list[str] = []
         for each in candidates:
-            if len(wrong_answers) < 2 and each != _answer(problem) and _less(pack, write(each, None), rendered, full):
+            if len(wrong_answers) < 2 and each != _answer(problem) and _less(pack, write(each, BLUFF), rendered, full):
                 wrong_answers.append(each)
         # Where no answer is wrong (no rule judges answers), any other will do.
         wrong_answers += [each for each in ("0", "1") if len(wrong_answers) < 2 and each != _answer(problem)]
         yield Target(
             problem=rendered,
             right=right,
-            wrong=write(wrong_answers[0], None),
+            wrong=write(wrong_answers[0], BLUFF),
             answer=_answer(problem),
             wrong_answers=tuple(wrong_answers),
             write=write,

@@ -35,7 +35,7 @@ class SeveralSolutions(Attack):
     def build(self, target: Target) -> Sequence[str | None]:
         if target.write is None:
             return [f"{target.wrong}\n{target.right}", f"{target.right}\n{target.wrong}"]
-        return ["\n".join(target.write(each, None) for each in order) for order in _candidates(target)]
+        return ["\n".join(str(target.written(each)) for each in order) for order in _candidates(target)]
 
 
 class SeveralAnswersInOnePlace(Attack):

@@ -12,6 +12,9 @@ from typing import ClassVar, Literal
 from rlvr.config import ConfigError
 from rlvr.types import Problem
 
+BLUFF = "Going through what is given step by step, and checking each of the steps once more, leads to the result below."
+"""Reasoning that anybody could write about any problem."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -22,16 +25,16 @@ class Target:
     right: str
     """The reference solution, written as the prompt asks."""
     wrong: str
-    """The same with another answer that the rules judge wrong."""
+    """One with reasoning that says nothing and an answer that the rules judge wrong."""
     answer: str
     """The right answer as text."""
     wrong_answers: tuple[str, ...]
     """Answers that are judged wrong; at least two, the first that of `wrong`."""
-    write: Callable[[str, str | None], str] | None
-    """`write(answer, reasoning)`: a solution as the prompt asks; reasoning None: the reference's. None where the data set has
-    whole completions and no answers."""
+    write: Callable[[str, str], str] | None
+    """`write(answer, reasoning)`: a solution as the prompt asks. None where the data set has whole completions, no answers."""
 
-    def written(self, answer: str, reasoning: str | None = None) -> str | None:
+    def written(self, answer: str, reasoning: str = BLUFF) -> str | None:
+        """A solution with that answer; the reference's reasoning is no default, because it may name the right one."""
         return self.write(answer, reasoning) if self.write else None
 
 
