@@ -82,6 +82,7 @@ def help_text() -> str:
         "",
         "  python train.py                                                     the embedded default: CPU, minutes, no download",
         "  python train.py rules=r1_format+answer model=qwen0.5b dataset=gsm8k  choose from the groups; join packs with +",
+        "  python train.py dataset=[gsm8k,arithmetic] rules=r1_format+math        a mixture of data sets",
         "  python train.py algo.group_size=16 rules.format.weight=0.05          set any key",
         "  python train.py -m rules.format.weight=0,0.05,0.1 seed=0,1           one run for each combination",
         "",

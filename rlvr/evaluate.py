@@ -31,6 +31,8 @@ class Evaluation:
     """Share of completions that hit the token limit."""
     rules: dict[str, float | None]
     """Mean score by rule, over the problems that it applies to."""
+    datasets: dict[str, float | None]
+    """Accuracy by part of a mixture; empty without one."""
 
 
 def evaluate(
@@ -55,9 +57,12 @@ def evaluate(
 def summarise(groups: Sequence[Group], pack: RulePack) -> Evaluation:
     """Evaluation from judged groups of one rollout each."""
     rollouts = [group.rollouts[0] for group in groups]
+    names = dict.fromkeys(str(name) for group in groups if (name := group.problem.metadata.get("dataset")))
 
-    def full_marks(names: Sequence[str]) -> float | None:
-        scores = [[r.verdicts[name].score for name in names if name in r.verdicts] for r in rollouts]
+    def full_marks(names: Sequence[str], dataset: str | None = None) -> float | None:
+        asked = [group for group in groups if dataset in (None, group.problem.metadata.get("dataset"))]
+        verdicts = [group.rollouts[0].verdicts for group in asked]
+        scores = [[each[name].score for name in names if name in each] for each in verdicts]
         return _mean([float(all(score == 1.0 for score in row)) for row in scores if row and None not in row])
 
     return Evaluation(
@@ -70,6 +75,7 @@ def summarise(groups: Sequence[Group], pack: RulePack) -> Evaluation:
             name: _mean([v.score for r in rollouts if (v := r.verdicts.get(name)) and v.score is not None])
             for name in pack.rules
         },
+        datasets={name: full_marks(pack.named("answer"), name) for name in names},
     )
 
 

@@ -55,6 +55,7 @@ def eval_metrics(evaluation: Evaluation | None) -> dict[str, float]:
         "eval/format": evaluation.format,
         "eval/reward": evaluation.reward,
         "eval/truncated": evaluation.truncated,
+        **{f"eval/accuracy/{name}": accuracy for name, accuracy in evaluation.datasets.items()},
     }
     return {name: value for name, value in named.items() if value is not None}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import platform
 import time
 from collections.abc import Sequence
@@ -77,9 +78,12 @@ def run(plan: Plan, *, folder: Path, config_yaml: str) -> Outcome:
 
 def _accelerator(config: Config) -> Accelerator:
     try:
-        return Accelerator(mixed_precision=config.cluster.mixed_precision, cpu=config.cluster.cpu)
+        accelerator = Accelerator(mixed_precision=config.cluster.mixed_precision, cpu=config.cluster.cpu)
     except ValueError as error:
         raise ConfigError(f"cluster.mixed_precision={config.cluster.mixed_precision}: {str(error).splitlines()[0]}") from error
+    if int(os.environ.get("WORLD_SIZE") or 1) > accelerator.num_processes:  # each would train by itself, into one folder
+        raise ConfigError(f"cluster.cpu={config.cluster.cpu}: several processes on a machine without GPUs need cluster.cpu=true")
+    return accelerator
 
 
 def _trainer(

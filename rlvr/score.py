@@ -1,7 +1,8 @@
 """`python -m rlvr.score rules=PACK input=IN.jsonl output=OUT.jsonl`: judge completions that are already there.
 
-Rows are `{"id", "prompt", "completion", "truth"}`; the output has a row for each, in the same order. Rows with the same prompt
-and truth are a group, and on a terminal each group is shown with its rewards and advantages. Without `output=` rows go to
+Rows are `{"id", "prompt", "completion", "truth"}` (and `dataset`, for rules that name theirs); the output has a row for each,
+in the same order. Rows with the same prompt and truth are a group, and on a terminal each group is shown with its rewards and
+advantages. Without `output=` rows go to
 standard output; `input=-` reads standard input. Other arguments are overrides of the pack: `rules.format.weight=0.05`.
 Exit status: 0; 1 when a row could not be read or judged (`error`); 2 when the arguments are wrong.
 """
@@ -56,7 +57,13 @@ def _score_row(pack: RulePack, number: int, row: dict[str, Any] | str) -> Scored
     if problem or isinstance(row, str):
         return _unreadable(pack, row_id, f"line {number}: {problem}")
     try:
-        task = Problem(id=row_id, prompt=row["prompt"], truth=row["truth"], prefill=row.get("prefill"))
+        task = Problem(
+            id=row_id,
+            prompt=row["prompt"],
+            truth=row["truth"],
+            prefill=row.get("prefill"),
+            metadata={"dataset": row["dataset"]} if row.get("dataset") else {},
+        )
     except RecursionError:
         return _unreadable(pack, row_id, f"line {number}: the truth is nested too deep")
     return Scored(id=row_id, completion=row["completion"], problem=task, judgement=pack.judge(row["completion"], task))
@@ -71,8 +78,9 @@ def _lacks(row: dict[str, Any]) -> str | None:
     for key, kind, name in (("prompt", str, "text"), ("completion", str, "text"), ("truth", dict, "object")):
         if not isinstance(row.get(key), kind):
             return f"needs {key!r}, as {name}"
-    if not isinstance(row.get("prefill"), str | None):
-        return "needs 'prefill', as text, where it is given"
+    for key in ("prefill", "dataset"):
+        if not isinstance(row.get(key), str | None):
+            return f"needs {key!r}, as text, where it is given"
     return None
 
 
@@ -164,4 +172,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

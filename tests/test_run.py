@@ -117,9 +117,10 @@ def test_config_yaml_repeats_the_run_to_the_bit(tmp_path: Path) -> None:
 def test_two_processes_train_like_one(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     assert train(*quick(one, steps=3)).returncode == 0
-    launcher = (sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--mixed_precision", "no")
-    result = train(*quick(two, "cluster.cpu=true", steps=3), launcher=(*launcher, "--main_process_port", "0"))
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    result = train(*quick(two, "cluster.cpu=true", steps=3), launcher=launcher)
     assert result.returncode == 0, result.stderr
+    assert ", 2 processes" in result.stdout
     for row, other in zip(without_times(one), without_times(two), strict=True):
         assert row == pytest.approx(other, rel=1e-4, abs=1e-6)
     assert result.stdout.count("after") == 1, "one process speaks"

@@ -103,3 +103,10 @@ def test_odd_texts_lose_nothing(tmp_path: Path) -> None:
 def test_wrong_arguments_exit_with_2(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_rows_of_several_data_sets(tmp_path: Path) -> None:
+    rows = [{**ROWS[0], "dataset": name} for name in ("gsm8k", "other")] + [{**ROWS[0], "dataset": 3}]
+    pack = load_rules("answer", ["rules.answer.datasets=[gsm8k]"])
+    scored = score_file(pack, write(tmp_path / "in.jsonl", rows))
+    assert [each.judgement.outcome for each in scored] == ["scored", "unscorable", "error"]

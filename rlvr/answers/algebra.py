@@ -1,224 +1,118 @@
 """Exact canonical forms: quotients of polynomials over letters, constants, roots and functions.
 
-A monomial is a sorted tuple of (atom, exponent) pairs, a polynomial a dict from monomial to Fraction. Atoms are strings:
-letters, `pi`, `e`, `i`, primes (`#2`, with an exponent between 0 and 1: what is left of a root), and functions of canonical
-forms. Two formulas with the same form are equal; two that are equal may still have different forms (identities of functions,
-nested roots): that is for `rlvr.answers.numeric` and `rlvr.answers.symbolic` to find out.
+Two formulas with the same form are equal. Two with different forms are different where nothing but letters, `pi` and roots of
+primes occurs (`decides`); elsewhere they may still be equal (identities of functions, nested roots): that is for
+`rlvr.answers.numeric` and `rlvr.answers.symbolic` to find out.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import re
 from fractions import Fraction
+from functools import lru_cache
 
-from rlvr.answers.expression import Tree
+from rlvr.answers.expression import Tree, has_infinity
+from rlvr.answers.polynomials import (
+    MAX_BITS,
+    ONE,
+    Ratio,
+    TooBig,
+    atom,
+    inverse,
+    joined,
+    number,
+    plus,
+    raised,
+    same,
+    times,
+)
 
-Monomial = tuple[tuple[str, Fraction], ...]
-Polynomial = dict[Monomial, Fraction]
-
-MAX_BITS = 4096
-"""Largest number that is computed, in bits."""
-MAX_TERMS = 100
-"""Most terms that a product is expanded to."""
 MAX_FACTORIAL = 400
-_ONE = Fraction(1)
+MAX_EXPANSION = 100
+"""Most that the exponents of powers of sums may add up to."""
+_LARGEST_DIVISOR = 2000
+_PLAIN = re.compile(r"[a-zA-Z]+(?:_\w+)?")
+_SINES = {Fraction(0): (0, 1), Fraction(1, 6): (1, 1), Fraction(1, 4): (1, 2), Fraction(1, 3): (1, 3), Fraction(1, 2): (2, 1)}
+"""Sines of turns of pi as a / 2 times the square root of b."""
 
 
-class TooBig(ValueError):
-    """The formula asks for a number or an expansion that nobody needs: 9^{9^9}, 1000000!, (a+b)^{999}."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """A quotient of two polynomials; the denominator is 1 or has several terms."""
-
-    over: Polynomial
-    under: Polynomial
-
-    @property
-    def rational(self) -> Fraction | None:
-        """The value, where it is a rational number."""
-        if not self.over:
-            return Fraction(0)
-        if len(self.over) == 1 and () in self.over and self.under == {(): 1}:
-            return self.over[()]
-        return None
-
-    def key(self) -> str:
-        """A text that is the same for the same form."""
-        return f"{_show(self.over)}/{_show(self.under)}"
-
-
-def _show(polynomial: Polynomial) -> str:
-    return "+".join(
-        sorted(f"{value}{monomial and [(a, str(x)) for a, x in monomial]}" for monomial, value in polynomial.items())
-    )
-
-
-def same(a: Ratio, b: Ratio) -> bool:
-    """Are the two equal as quotients of polynomials? Errors: `TooBig`."""
-    if a.under == b.under:
-        return a.over == b.over
-    return _multiply(a.over, b.under) == _multiply(b.over, a.under)
+def decides(form: Ratio) -> bool:
+    """Is the form the only one of its value? So it is for polynomials in letters, at most one of pi and e, and roots of primes:
+    such roots are linearly independent over the rationals (Besicovitch 1940), pi and e are transcendental."""
+    if form.under != {(): 1}:
+        return False
+    atoms = {name for monomial in form.over for name, _ in monomial}
+    primes = all(int(name[1:]) < _LARGEST_DIVISOR**2 for name in atoms if name[0] == "#")
+    return primes and not {"pi", "e"} <= atoms and all(name[0] == "#" or _PLAIN.fullmatch(name) for name in atoms)
 
 
 def canonical(tree: Tree) -> Ratio:
-    """Errors: `TooBig`; `ZeroDivisionError`."""
+    """Errors: `TooBig`; `ZeroDivisionError`, also for infinity within a formula."""
+    if has_infinity(tree) and tree not in (_INFINITY, ("mul", ("num", Fraction(-1)), _INFINITY)):
+        raise ZeroDivisionError("infinity is no number to compute with")
+    if _expansion(tree) > MAX_EXPANSION:
+        raise TooBig("an expansion of high powers of sums")
+    return _canonical(tree)
+
+
+def _expansion(tree: Tree) -> Fraction | int:
+    """Exponents of powers of sums, added up."""
+    parts = [part for part in tree[1:] if isinstance(part, tuple)]
+    raised_sum = tree[0] == "pow" and tree[2][0] == "num" and tree[1][0] not in ("num", "sym", "const")
+    return sum(map(_expansion, parts)) + (max(abs(tree[2][1]) - 1, 0) if raised_sum else 0)
+
+
+_INFINITY: Tree = ("const", "oo")
+
+
+def _canonical(tree: Tree) -> Ratio:
     kind = tree[0]
     if kind == "num":
-        return _number(tree[1])
-    if kind == "sym":
-        return _atom(tree[1])
-    if kind == "const":
-        return _atom({"pi": "pi", "e": "e", "i": "i", "oo": "oo"}[tree[1]])
-    if kind == "add":
-        total = canonical(tree[1])
-        for term in tree[2:]:
-            total = _plus(total, canonical(term))
-        return total
-    if kind == "mul":
-        product = canonical(tree[1])
-        for factor in tree[2:]:
-            product = _times(product, canonical(factor))
-        return product
+        return number(tree[1])
+    if kind in ("sym", "const"):
+        return atom(tree[1])
+    parts = [_canonical(each) for each in tree[2 if kind == "fn" else 1 :]]
+    if kind == "fn":
+        return _function(tree[1], parts)
     if kind == "pow":
-        return _power(canonical(tree[1]), canonical(tree[2]))
+        return _power(*parts)
     if kind == "root":
-        return _root(canonical(tree[1]), canonical(tree[2]))
-    return _function(tree[1], [canonical(each) for each in tree[2:]])
-
-
-def _number(value: Fraction) -> Ratio:
-    return Ratio({(): value} if value else {}, {(): _ONE})
-
-
-def _atom(name: str, exponent: Fraction = _ONE) -> Ratio:
-    return Ratio({((name, exponent),): _ONE}, {(): _ONE})
-
-
-def _plus(a: Ratio, b: Ratio) -> Ratio:
-    if a.under == b.under:
-        return _reduced(_sum(a.over, b.over), a.under)
-    return _reduced(_sum(_multiply(a.over, b.under), _multiply(b.over, a.under)), _multiply(a.under, b.under))
-
-
-def _times(a: Ratio, b: Ratio) -> Ratio:
-    if a.over == b.under:
-        return Ratio(b.over, a.under)
-    if b.over == a.under:
-        return Ratio(a.over, b.under)
-    return _reduced(_multiply(a.over, b.over), _multiply(a.under, b.under))
-
-
-def _inverse(a: Ratio) -> Ratio:
-    if not a.over:
-        raise ZeroDivisionError("a division by zero")
-    return _reduced(a.under, a.over)
-
-
-def _reduced(over: Polynomial, under: Polynomial) -> Ratio:
-    """A denominator of one term goes into the numerator; of several, its first coefficient becomes 1."""
-    if not over:
-        return Ratio({}, {(): _ONE})
-    if over == under:
-        return Ratio({(): _ONE}, {(): _ONE})
-    first, value = min(under.items())
-    if len(under) == 1:
-        back = {_raised(first, Fraction(-1)): 1 / value}
-        return Ratio(_multiply(over, back), {(): _ONE})
-    if value != 1:
-        over, under = ({monomial: each / value for monomial, each in p.items()} for p in (over, under))
-    return Ratio(over, under)
-
-
-def _sum(a: Polynomial, b: Polynomial) -> Polynomial:
-    total = dict(a)
-    for monomial, value in b.items():
-        new = total.get(monomial, 0) + value
-        if new:
-            total[monomial] = new
-        else:
-            total.pop(monomial, None)
+        return _root(*parts)
+    total = parts[0]
+    for part in parts[1:]:
+        total = plus(total, part) if kind == "add" else times(total, part)
     return total
-
-
-def _multiply(a: Polynomial, b: Polynomial) -> Polynomial:
-    if len(a) * len(b) > 20 * MAX_TERMS:
-        raise TooBig(f"a product of {len(a)} by {len(b)} terms")
-    product: Polynomial = {}
-    for left, x in a.items():
-        for right, y in b.items():
-            monomial, value = _joined(left, right, _small(x * y))
-            new = product.get(monomial, 0) + value
-            if new:
-                product[monomial] = new
-            else:
-                product.pop(monomial, None)
-    if len(product) > MAX_TERMS:
-        raise TooBig(f"a sum of {len(product)} terms")
-    return product
-
-
-def _small(value: Fraction) -> Fraction:
-    if value.numerator.bit_length() + value.denominator.bit_length() > 2 * MAX_BITS:
-        raise TooBig("a number of thousands of digits")
-    return value
-
-
-def _raised(monomial: Monomial, exponent: Fraction) -> Monomial:
-    return tuple((atom, each * exponent) for atom, each in monomial)
-
-
-def _joined(left: Monomial, right: Monomial, value: Fraction) -> tuple[Monomial, Fraction]:
-    """The product of two monomials and a number, with whole powers of primes and of i taken into the number."""
-    if not left and not right:
-        return (), value
-    exponents = dict(left)
-    for atom, exponent in right:
-        exponents[atom] = exponents.get(atom, Fraction(0)) + exponent
-    for atom, exponent in list(exponents.items()):
-        if atom[0] == "#":
-            whole = math.floor(exponent)
-            value *= Fraction(int(atom[1:])) ** whole
-            exponents[atom] = exponent - whole
-        elif atom == "i" and exponent.denominator == 1:
-            turns = int(exponent) % 4
-            value *= -1 if turns in (2, 3) else 1
-            exponents[atom] = Fraction(turns % 2)
-        if not exponents[atom]:
-            del exponents[atom]
-    return tuple(sorted(exponents.items())), value
 
 
 def _power(base: Ratio, exponent: Ratio) -> Ratio:
     by = exponent.rational
     if by is None:
-        return _atom(f"({base.key()})^({exponent.key()})")
+        return _rotation(base, exponent) or atom(f"({base.key()})^({exponent.key()})")
     if by.denominator != 1:
         return _root_of(base, by)
     n = int(by)
     if n < 0:
-        base, n = _inverse(base), -n
+        base, n = inverse(base), -n
     bits = max((v.numerator.bit_length() + v.denominator.bit_length() for v in base.over.values()), default=1)
     if n > 1 and (n > MAX_BITS or ((bits > 2 or len(base.over) > 1) and (bits - 1) * n > MAX_BITS)):
         raise TooBig(f"a power with exponent {n}")
-    result, square = _number(_ONE), base
+    result, square = number(ONE), base
     while n:
         if n & 1:
-            result = _times(result, square)
+            result = times(result, square)
         n >>= 1
         if n:
-            square = _times(square, square)
+            square = times(square, square)
     return result
 
 
 def _root(degree: Ratio, inside: Ratio) -> Ratio:
     by, value = degree.rational, inside.rational
     if by is None or by.denominator != 1 or by < 2:
-        return _power(inside, _inverse(degree))
+        return _power(inside, inverse(degree))
     if value is not None and value < 0 and by % 2:  # the real root, as \sqrt[3]{-8} is meant
-        return _times(_number(Fraction(-1)), _root_of(_number(-value), 1 / by))
+        return times(number(Fraction(-1)), _root_of(number(-value), 1 / by))
     return _root_of(inside, 1 / by)
 
 
@@ -227,31 +121,34 @@ def _root_of(inside: Ratio, exponent: Fraction) -> Ratio:
     value = inside.rational
     if value is None:
         if inside.under == {(): 1} and len(inside.over) == 1:
-            ((monomial, number),) = inside.over.items()
-            if len(monomial) == 1 and monomial[0][1] == 1 and monomial[0][0] not in ("i", "oo") and number > 0:
-                atom = Ratio({_raised(monomial, exponent): _ONE}, {(): _ONE})
-                return _times(_root_of(_number(number), exponent), atom)
-        return _atom(f"({inside.key()})^({exponent})")
+            ((monomial, factor),) = inside.over.items()
+            if len(monomial) == 1 and monomial[0][1] == 1 and monomial[0][0] not in ("i", "oo") and factor > 0:
+                letter = Ratio({raised(monomial, exponent): ONE}, {(): ONE})
+                return times(_root_of(number(factor), exponent), letter)
+        return atom(f"({inside.key()})^({exponent})")
     if value < 0:
         if exponent.denominator != 2:
-            return _atom(f"({value})^({exponent})")
-        return _times(_power(_atom("i"), _number(Fraction(exponent.numerator))), _root_of(_number(-value), exponent))
+            return atom(f"({value})^({exponent})")
+        return times(_power(atom("i"), number(Fraction(exponent.numerator))), _root_of(number(-value), exponent))
     if not value:
-        return _number(Fraction(0))
+        if exponent < 0:
+            raise ZeroDivisionError("a division by zero")
+        return number(Fraction(0))
     if exponent.numerator > 64 or exponent.denominator > 64:
         raise TooBig(f"a power with exponent {exponent}")
-    result = _number(_ONE)
-    for number, sign in ((value.numerator, 1), (value.denominator, -1)):
-        for prime, count in _primes(number):
-            monomial, factor = _joined(((f"#{prime}", sign * count * exponent),), (), _ONE)
-            result = _times(result, Ratio({monomial: factor}, {(): _ONE}))
+    result = number(ONE)
+    for whole, sign in ((value.numerator, 1), (value.denominator, -1)):
+        for prime, count in _primes(whole):
+            monomial, factor = joined(((f"#{prime}", sign * count * exponent),), (), ONE)
+            result = times(result, Ratio({monomial: factor}, {(): ONE}))
     return result
 
 
-def _primes(number: int) -> list[tuple[int, int]]:
+@lru_cache(maxsize=1024)
+def _primes(number: int) -> tuple[tuple[int, int], ...]:
     """Prime factors with their counts; what has no factor below 2,000 is left whole (or as the square that it is)."""
     found = []
-    for prime in range(2, 2000):
+    for prime in range(2, _LARGEST_DIVISOR):
         if prime * prime > number:
             break
         count = 0
@@ -262,23 +159,81 @@ def _primes(number: int) -> list[tuple[int, int]]:
     if number > 1:
         root = math.isqrt(number)
         found.append((root, 2) if root * root == number else (number, 1))
-    return found
+    return tuple(found)
 
 
 def _function(name: str, arguments: list[Ratio]) -> Ratio:
     values = [each.rational for each in arguments]
     first = values[0]
-    if name == "factorial" and first is not None and first.denominator == 1 and first >= 0:
+    if name == "factorial" and first is not None and first.denominator == 1:
+        if first < 0:
+            raise ZeroDivisionError("the factorial of a negative number")
         if first > MAX_FACTORIAL:
             raise TooBig(f"{first}!")
-        return _number(Fraction(math.factorial(int(first))))
+        return number(Fraction(math.factorial(int(first))))
     if name == "binomial" and None not in values and all(v is not None and v.denominator == 1 and v >= 0 for v in values):
         n, k = (int(v) for v in values if v is not None)
         if n > MAX_BITS:
             raise TooBig(f"a binomial coefficient of {n}")
-        return _number(Fraction(math.comb(n, k)))
+        return number(Fraction(math.comb(n, k)))
     if first is not None and name in ("floor", "ceiling", "abs"):
-        return _number(Fraction({"floor": math.floor, "ceiling": math.ceil, "abs": abs}[name](first)))
-    if name == "log" and first == 1:
-        return _number(Fraction(0))
-    return _atom(f"{name}({', '.join(each.key() for each in arguments)})")
+        return number(Fraction({"floor": math.floor, "ceiling": math.ceil, "abs": abs}[name](first)))
+    if name == "log" and first == 0:
+        raise ZeroDivisionError("the logarithm of zero")
+    known = _logarithm(arguments[0]) if name == "log" else _trigonometric(name, arguments[0])
+    return known or atom(f"{name}({', '.join(each.key() for each in arguments)})")
+
+
+def _logarithm(of: Ratio) -> Ratio | None:
+    """Of a product of primes and powers of e: a sum, so that log_2 8 is 3 and log_e x the natural one."""
+    if of.under != {(): 1} or len(of.over) != 1:
+        return None
+    ((monomial, factor),) = of.over.items()
+    if factor <= 0 or any(name != "e" and name[0] != "#" for name, _ in monomial):
+        return None
+    terms = [(name, exponent) for name, exponent in monomial]
+    for whole, sign in ((factor.numerator, 1), (factor.denominator, -1)):
+        terms += [(f"#{prime}", Fraction(sign * count)) for prime, count in _primes(whole)]
+    total = number(Fraction(0))
+    for name, times_ in terms:
+        logarithm = number(ONE) if name == "e" else atom(f"log({name[1:]})")
+        total = plus(total, times(number(times_), logarithm))
+    return total
+
+
+def _trigonometric(name: str, of: Ratio) -> Ratio | None:
+    """Of 0, 30, 45, 60, 90 degrees and their like in the other quadrants."""
+    if name not in ("sin", "cos", "tan", "cot", "sec", "csc"):
+        return None
+    turns = Fraction(0) if not of.over else of.over.get(_PI) if len(of.over) == 1 and of.under == {(): 1} else None
+    if turns is None:
+        return None
+    sine, cosine = _sine(turns), _sine(turns + Fraction(1, 2))
+    if sine is None or cosine is None:
+        return None
+    over, under = {"sin": (sine, None), "cos": (cosine, None), "tan": (sine, cosine), "cot": (cosine, sine),
+                   "sec": (number(ONE), cosine), "csc": (number(ONE), sine)}[name]  # fmt: skip
+    return over if under is None else times(over, inverse(under))
+
+
+def _rotation(base: Ratio, exponent: Ratio) -> Ratio | None:
+    """e to a known turn of pi times i."""
+    if base != atom("e") or list(exponent.over) != [_I_PI] or exponent.under != {(): 1}:
+        return None
+    turns = exponent.over[_I_PI]
+    sine, cosine = _sine(turns), _sine(turns + Fraction(1, 2))
+    return plus(cosine, times(atom("i"), sine)) if sine is not None and cosine is not None else None
+
+
+_I_PI = (("i", ONE), ("pi", ONE))
+_PI = (("pi", ONE),)
+
+
+def _sine(turns: Fraction) -> Ratio | None:
+    """The sine of `turns` times pi."""
+    sign = 1 if turns % 2 < 1 else -1
+    known = _SINES.get(min(turns % 1, 1 - turns % 1))
+    return known and times(number(Fraction(sign * known[0], 2)), _root_of(number(Fraction(known[1])), Fraction(1, 2)))
+
+
+__all__ = ["Ratio", "TooBig", "canonical", "decides", "same"]

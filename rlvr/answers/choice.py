@@ -18,6 +18,7 @@ _LEAD = re.compile(
 _LABELLED = re.compile(  # a sign of the text is no separator: (C) -2, (D) .5
     r"(?:[(\[]\s*([A-Z])\s*[)\]]|([A-Z])(?=[).:,]|\s-\s))(?:[):]|[.,](?!\d)){0,2}(?:\s-(?=\s))?\s*(\S.*)", re.DOTALL
 )
+_BOTH = re.compile(r"(?:([A-Z])\s*\((.+)\)|(.+)\s\(([A-Z])\))", re.DOTALL)  # B (its text); its text (B)
 _JOINING = {"and", "or", "both", "either", "option", "options", "choice", "choices"}
 _WORDS = re.compile(r"[^\W_]+")
 
@@ -40,6 +41,15 @@ def _tables(choices: tuple[str, ...]) -> tuple[tuple[Callable[[str], str], Mappi
         table.pop("", None)
         tables.append((reading, table))
     return tuple(tables)
+
+
+def _parts(text: str) -> tuple[str, str]:
+    """The letter and the text of what names a choice by both, else nothing."""
+    match = _LABELLED.fullmatch(text)
+    if match:
+        return match[1] or match[2], match[3]
+    both = _BOTH.fullmatch(text)
+    return (both[1] or both[4], both[2] or both[3]) if both else ("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +81,10 @@ class Choices:
     def _letters(self, body: str) -> Reading:
         """`C. the text of C`, several letters, or nothing that is understood."""
         for each in (body, body.replace("**", "")):  # **C.** its text; but ** is also an operator
-            match = _LABELLED.fullmatch(each)
-            hits = self._hits(match[3]) if match else ()
-            if match and hits:
-                index = ord(match[1] or match[2]) - ord("A")
+            letter, text = _parts(each)
+            hits = self._hits(text)
+            if hits:
+                index = ord(letter) - ord("A")
                 if index in hits:
                     return self._chosen((index,))
                 return Reading(body, "ambiguous", f"the letter {letter_of(index)} with the text of {letter_of(hits[0])}")

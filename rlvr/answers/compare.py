@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from rlvr.answers.algebra import Ratio, TooBig, canonical, same
-from rlvr.answers.expression import Tree, num
+from rlvr.answers.algebra import Ratio, TooBig, canonical, decides, same
+from rlvr.answers.expression import Tree, has_infinity, num
 from rlvr.answers.numeric import differ, real_value
 from rlvr.answers.reading import label_of, read
 from rlvr.answers.records import Bracketed, Collection, Equation, Label, Matrix, Node, Quantity, Relation, Union, letter_of
@@ -18,6 +18,9 @@ MAX_EXACT_DENOMINATOR = 8
 """A decimal truth like 0.125 or 2.5 is taken as exact, one like 3.14 or 0.33 as rounded: the difference is whether it is a
 fraction with a denominator up to this."""
 
+_NO_SOLUTION = {"no solution", "no solutions", "no real solution", "no real solutions", "empty set", "the empty set"}
+MAX_SPELLINGS = 100
+"""More texts than this are different answers: nobody writes one answer in a hundred ways."""
 Symbolic = Callable[[Tree, Tree], bool]
 
 
@@ -38,7 +41,11 @@ class Matching:
 def compare(truth: Node, given: Node, how: Matching) -> bool | None:
     """None: only a symbolic step could say. Errors: `TooBig`."""
     if isinstance(truth, Label) or isinstance(given, Label):
-        return _words(truth) == _words(given)
+        return _words(truth) == _words(given) or _nothing(truth) is _nothing(given) is True
+    if isinstance(truth, Bracketed) != isinstance(given, Bracketed):
+        truth, given = _as_point(truth), _as_point(given)
+    if isinstance(given, Collection) and not given.braces and not isinstance(truth, Collection | Union):
+        return len(given.items) > 1 and _all(compare(truth, item, how) for item in given.items)  # 1/2 or 0.5
     if isinstance(truth, Equation) or isinstance(given, Equation):
         return _equations(truth, given, how)
     if isinstance(truth, Quantity) and isinstance(given, Quantity):
@@ -58,6 +65,8 @@ def compare(truth: Node, given: Node, how: Matching) -> bool | None:
         pairs = zip(truth.rows, given.rows, strict=True)
         return _all(_in_order(a, b, how) for a, b in pairs)
     if isinstance(truth, Collection) and isinstance(given, Collection):
+        if _names(truth) != _names(given) and None in (_names(truth), _names(given)):  # a = 1, b = 2 is not 2, 1
+            return _in_order(truth.items, given.items, how)
         return _in_any_order(truth.items, given.items, how)
     if isinstance(truth, Union) and isinstance(given, Union):
         return _in_any_order(truth.parts, given.parts, how)
@@ -69,6 +78,11 @@ def compare(truth: Node, given: Node, how: Matching) -> bool | None:
 def _words(node: Node) -> str | None:
     """Also of a lone letter: the choice (C) may be written as \\text{(C)}, (C) or C."""
     return node.text if isinstance(node, Label) else letter_of(node)
+
+
+def _nothing(node: Node) -> bool:
+    """The empty set, in signs or in words."""
+    return (isinstance(node, Collection) and not node.items) or (isinstance(node, Label) and node.text in _NO_SOLUTION)
 
 
 def _as_tuple(matrix: Matrix) -> Node:
@@ -85,6 +99,21 @@ def _all(decisions: Sequence[bool | None] | object) -> bool | None:
             return False
         decided = None if decision is None else decided
     return decided
+
+
+def _names(collection: Collection) -> tuple[str, ...] | None:
+    """Of a list like x = 1, y = 2, where each letter is given once."""
+    names = [item.name for item in collection.items if isinstance(item, Equation) and item.name]
+    return tuple(names) if len(set(names)) == len(collection.items) > 1 else None
+
+
+def _as_point(node: Node) -> Node:
+    """x = 1, y = 2 as the tuple that it means, in the order of the alphabet."""
+    names = _names(node) if isinstance(node, Collection) and not node.braces else None
+    if names is None or not isinstance(node, Collection):
+        return node
+    items = [item.right for item in node.items if isinstance(item, Equation)]
+    return Bracketed("(", ")", tuple(item for _, item in sorted(zip(names, items, strict=True), key=lambda pair: pair[0])))
 
 
 def _in_order(truth: Sequence[Node], given: Sequence[Node], how: Matching) -> bool | None:
@@ -112,7 +141,7 @@ def _equations(truth: Node, given: Node, how: Matching) -> bool | None:
                 return decided
         return _same_zeros(truth, given)
     equation, other = (truth, given) if isinstance(truth, Equation) else (given, truth)
-    if not isinstance(equation, Equation) or not equation.name:
+    if not isinstance(equation, Equation) or not (equation.name or (equation.letters and equation is given)):
         return False
     return compare(equation.right, given, how) if equation is truth else compare(other, equation.right, how)
 
@@ -172,6 +201,8 @@ def _quantities(truth: Quantity, given: Quantity, how: Matching) -> bool | None:
             return True
     if same(truth.form, given.form):
         return True
+    if has_infinity(truth.tree) or has_infinity(given.tree) or (decides(truth.form) and decides(given.form)):
+        return False
     if differ(truth.tree, given.tree):
         return False
     return how.symbolic(truth.tree, given.tree) if how.symbolic else None
@@ -232,7 +263,10 @@ def same_answer(a: str, b: str) -> bool:
 def distinct(texts: Sequence[str]) -> list[str]:
     """The different answers among the texts, first ones first; stops at 8."""
     found: list[str] = []
-    for text in dict.fromkeys(texts):
+    spellings = list(dict.fromkeys(texts))
+    if len(spellings) > MAX_SPELLINGS:
+        return spellings[:8]
+    for text in spellings:
         if not any(same_answer(text, other) for other in found):
             found.append(text)
         if len(found) == 8:

@@ -47,6 +47,10 @@ def num(value: int | Fraction) -> Tree:
     return ("num", Fraction(value))
 
 
+def has_infinity(tree: Tree) -> bool:
+    return tree == ("const", "oo") or any(has_infinity(part) for part in tree[1:] if isinstance(part, tuple))
+
+
 def parse(text: str) -> Tree:
     """The tree of a formula, `text` cleaned by `rlvr.answers.reading`. Errors: `Unreadable`."""
     if len(text) > MAX_CHARS:
@@ -242,7 +246,9 @@ class _Reader:
 
     def tight(self, depth: int) -> Tree:
         """What a function without brackets applies to: \\sin 2x is sin(2x), \\sin x \\cos x two factors."""
-        if self.peek() in ("(", "[", "{"):
+        if self.peek() in ("(", "["):  # \sin(x)^2 is the square of the sine
+            return self.atom(depth + 1)
+        if self.peek() == "{":
             return self.power(depth + 1)
         factors = [self.power(depth + 1)]
         while self.starts_factor(self.peek()) and self.peek().removeprefix("\\") not in _FUNCTIONS and self.peek() not in "([":

@@ -31,6 +31,17 @@ def reals_without(points: Node, letter: str | None = None) -> Union | None:
     return Union(tuple(Bracketed("(", ")", pair, letter) for pair in pairwise(ends)))
 
 
+def conjunction(parts: Sequence[Node]) -> Bracketed | None:
+    """A lower bound and an upper one above it, which leave what lies between: x > 2, x < 5; not x < 2, x > 5."""
+    known = [(ends, part) for part in parts if (ends := _ends(part)) and isinstance(part, Bracketed)]
+    below = [(ends, part) for ends, part in known if ends[0] == -float("inf") and ends[2] != float("inf")]
+    above = [(ends, part) for ends, part in known if ends[2] == float("inf") and ends[0] != -float("inf")]
+    if len(parts) != 2 or len(below) != 1 or len(above) != 1 or below[0][1].letter != above[0][1].letter:
+        return None
+    (low, left), (high, right) = above[0], below[0]
+    return Bracketed(left.left, right.right, (left.items[0], right.items[1]), left.letter) if low[0] < high[2] else None
+
+
 def merged(parts: Sequence[Node]) -> Node:
     """The union of the parts; intervals that overlap or touch as one. [1, 2) and [2, 3] is [1, 3]."""
     known = [_ends(part) for part in parts]

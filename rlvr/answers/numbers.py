@@ -15,7 +15,7 @@ MAX_EXPONENT = 300
 _PLAIN = re.compile(r"-?\d{1,18}")
 THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\!,|\\[,!])\s*(?=\d{3}(?!\d))")  # how LaTeX separates them
 _SPACED = re.compile(r"\d{1,3}(?: \d{3})+(?![\d/])")
-_LATEX_FRACTION = re.compile(r"(-?)\s*(\d*)\s*\\[dtc]?frac\s*(?:\{\s*([^{}]+?)\s*\}|(\d))\s*(?:\{\s*([^{}]+?)\s*\}|(\d+))")
+_LATEX_FRACTION = re.compile(r"(-?)\s*(\d*)\s*\\[dtc]?frac\s*(?:\{\s*([^{}]+?)\s*\}|(\d))\s*(?:\{\s*([^{}]+?)\s*\}|(\d))")
 _MIXED = re.compile(r"(-?)\s*(\d+)\s+(\d+)\s*/\s*(\d+)")
 _SCIENTIFIC = re.compile(
     r"(.+?)\s*(?:(?:\\times|\\cdot|\*|x|\u00d7)\s*10\s*\^\s*(?:\{\s*([+-]?\d+)\s*\}|([+-]?\d+))|[eE]([+-]?\d+))"

@@ -10,6 +10,7 @@ import cmath
 import hashlib
 import math
 from collections.abc import Callable
+from fractions import Fraction
 
 from rlvr.answers.expression import Tree
 
@@ -109,6 +110,15 @@ def _checked(value: complex, error: float) -> tuple[complex, float]:
     if not (cmath.isfinite(value) and math.isfinite(error)):
         raise NoValue("out of range")
     return value, error
+
+
+def rounds_to(tree: Tree, rounded: Fraction, decimals: int) -> bool:
+    """Is `rounded` the formula's value, cut or rounded to so many decimals?"""
+    value = real_value(tree)
+    if value is None:
+        return False
+    last = 10.0**-decimals
+    return abs(value - float(rounded)) <= 0.501 * last or 0 <= abs(value) - abs(float(rounded)) < last * (1 - 1e-9)
 
 
 def real_value(tree: Tree) -> float | None:

@@ -55,6 +55,8 @@ class Equation:
     left: Tree
     right: Node
     name: str | None
+    letters: bool = False
+    """The left is a sum or product of letters (m + n = 5): an answer may mean the right alone, a truth does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,11 @@ _NAME = re.compile(
     r"|\(\s*[a-zA-Z](?:\s*,\s*[a-zA-Z])+\s*\)|m?\\angle\s*\{?[A-Z]{1,3}\}?|\|?[A-Z]{2}\|?|\\overline\s*\{\w+\}"
     r"|\\(?:text|mathrm|mbox)\s*\{[^{}]+\}|[A-Za-z]{3,20}"
 )
+# Sums and products of letters, and what probability and analysis write: m + n, P(X = 2), f(g(2))
+_LETTERS_ONLY = re.compile(rf"-?\s*[a-zA-Z]{_SUBSCRIPT}(?:\s*(?:[+-]|\*|\\cdot(?![a-zA-Z]))?\s*[a-zA-Z]{_SUBSCRIPT})+")
+_HEADED = re.compile(
+    r"(?:\\mathbb\s*\{?\s*[PE]\s*\}?|\\Pr|[PE])\s*(?:\((?:[^()]|\([^()]*\))*\)|\[[^\[\]]*\])\s*(?==)|[a-z]\([a-z]\([\w.-]+\)\)\s*(?==)"
+)
 Read = Callable[[str], Node]
 
 
@@ -28,6 +33,9 @@ def has_relation(text: str) -> bool:
 
 def relation(text: str, read: Read) -> Node:
     """What a text with one or more relation signs says; `read` reads its sides. Errors: `Unreadable`."""
+    headed = _HEADED.match(text)
+    if headed:
+        text = "P" + text[headed.end() :]
     signs = _RELATION.findall(text)
     sides = [each.strip() for each in _RELATION.split(text)]
     if "" in sides or len(sides) > 6:
@@ -91,18 +99,24 @@ def _between(signs: list[str], sides: list[str], read: Read) -> Node:
 def _equation(sides: list[str], read: Read) -> Node:
     """An equation of two sides; a chain is its value, if all of it is one value: x = 2 + 3 = 5."""
     name = sides[0] if _NAME.fullmatch(sides[0]) and sides[0] not in ("e", "i", "\\pi") else None
-    values = [read(side) for side in (sides[1:] if name else sides)]
+    letters = not name and _LETTERS_ONLY.fullmatch(sides[0]) is not None and not _has_letters([read(sides[-1])])
+    values = [read(side) for side in (sides[1:] if name or letters else sides)]
     first = values[-1]
     if len(values) > 1 and not (len(sides) == 2 and _has_letters(values)):
         forms = [value.form for value in values if isinstance(value, Quantity)]
-        if len(forms) < len(values) or any(form != forms[0] for form in forms):
+        units = {value.unit for value in values if isinstance(value, Quantity)} - {None}
+        if len(forms) < len(values) or any(form != forms[0] for form in forms) or len(units) > 1:
             raise Unreadable("a chain of values that are not the same")
+        if letters:
+            return Equation(parse(sides[0]), first, None, letters=True)
         return Equation(("sym", name), first, name) if name else first
     if name:
         try:
             return Equation(parse(name), first, name)
         except Unreadable:
             return Equation(("sym", name), first, name)
+    if letters:
+        return Equation(parse(sides[0]), first, None, letters=True)
     left, right = values
     if not isinstance(left, Quantity):
         raise Unreadable("an equation of something else than formulas")

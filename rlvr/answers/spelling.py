@@ -63,6 +63,7 @@ _NUMBER = re.compile(
 )
 _LATEX_FRACTION = re.compile(r"\\[dt]?frac\s*\{(\d+)\}\s*\{(\d+)\}")
 _MINUS_CURRENCY = re.compile(r"(?<![^\s(\[])-\s*([$\u20ac\u00a3\u00a5])\s*(?=[\d.])")
+_MINUS = re.compile(r"\A-(?=[^\W\d_\s]|\u221e|\s*[-+])")  # before a word or another sign; `- 5` is a number too
 _INITIALS = re.compile(r"(?<!\w)(?:[^\W\d_]\.\s*)+(?:[^\W\d_](?!\w))?")
 _APOSTROPHE = re.compile(r"(?<=[^\W\d_])['\u2018\u2019\u00b4`](?=[^\W\d_])")
 _ARTICLE = re.compile(r"(?<![^\s\"'(\[*_\u201c\u2018])(?:an?|the)\s+(?=\S)")  # not the last word: vitamin A
@@ -81,7 +82,7 @@ def normal_form(text: str, *, fold_accents: bool) -> str:
     text = re.sub(r"(?<=\d)\s*/\s*(?=\d)", "/", _MINUS_CURRENCY.sub(r"\1-", text))
     text = _INITIALS.sub(lambda match: re.sub(r"[.\s]", "", match[0]) + " ", text)
     text = _ARTICLE.sub("", _APOSTROPHE.sub("", text))
-    text = re.sub(r"(?<![^\W\d_])#", " ", re.sub(r"\A-(?=[^\W\d_\s]|\u221e)", "\u2212", text))
+    text = re.sub(r"(?<![^\W\d_])#", " ", _MINUS.sub("\u2212", re.sub(r"\A-\s+(?=[\d.])", "-", text)))
     words, at = [], 0
     for match in _NUMBER.finditer(text):
         number = match[0].replace(",", "").removeprefix("+")

@@ -9,7 +9,15 @@ from rlvr.answers.numbers import THOUSANDS
 
 _DROPPED = re.compile(
     r"\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|limits|quad|qquad|hspace\{[^{}]*\})(?![a-zA-Z])\s?"
-    r"|(?<!\\)\\[,;:!> ]|~|(?<!\\)\\-|\\(?:boldsymbol|underline|bm|mathbf|mathit|mathsf|pmb)(?![a-zA-Z])"
+    r"|(?<!\\)\\[,;:!> ]|~|(?<!\\)\\-"
+    r"|\\(?:boldsymbol|underline|bm|mathbf|mathit|mathsf|pmb|rm|bf|it|vec|hat|overrightarrow|checkmark)(?![a-zA-Z])"
+    r"|\\(?:text)?color\s*\{\w+\}|\\(?:text|mathrm)\s*\{[\s.,]*\}"
+)
+_UNIT_IN_BRACKETS = (  # 5\\ (\\text{cm}), 5\\text{ (cm)}
+    r"\\(?:text|mathrm)\s*\{\s*\(([a-z .]+)\)\s*\}|\(\s*\\(?:text|mathrm)\s*\{(?!\s*mod)([a-z .]+)\}\s*\)"
+)
+_ORDINAL = (  # 3^{rd}
+    r"(?<=\d)\s*\^\s*(?:\{\s*(?:st|nd|rd|th)\s*\}|\{?\s*\\(?:text|mathrm)\s*\{\s*(?:st|nd|rd|th)\s*\}\s*\}?)"
 )
 _SPELLINGS = (
     (re.compile(r"(?<!\\)\{\s*\}"), ""),
@@ -29,6 +37,12 @@ _SPELLINGS = (
     (re.compile(r"\\[td]binom(?![a-zA-Z])"), r"\\binom"),
     (re.compile(r"\\bar(?![a-zA-Z])"), r"\\overline"),
     (re.compile(r"\\mathbb\s*\{?\s*R\s*\}?|\u211d"), r"(-\\infty,\\infty)"),
+    (re.compile(r"\{:\}"), ":"),
+    (re.compile(r"\\dot\s*\{?(\d)\}?"), r"\\overline{\1}"),
+    (re.compile(_UNIT_IN_BRACKETS), r"\\text{\1\2}"),
+    (re.compile(r"(\\(?:text|mathrm)\s*\{[^{}]*)\}\s*/\s*\\(?:text|mathrm)\s*\{"), r"\1/"),
+    (re.compile(_ORDINAL), ""),
+    (re.compile(r"\\equiv(?=[^=<>]*\bp?mod(?![a-zA-Z]))"), "="),
     (re.compile(r"\u03c0"), r"\\pi "),
     (re.compile(r"\u221e"), r"\\infty "),
     (re.compile(r"\u00b0|\\degree(?![a-zA-Z])|\^\s*\{?\s*\\circ\s*\}?|\^o(?![a-zA-Z])"), r"^\\circ "),
@@ -40,6 +54,7 @@ _SPELLINGS = (
     (re.compile(r"^(?:\\(?:approx|equiv|sim)(?![a-zA-Z])|\u2248|=)\s*"), ""),
 )
 _LISTED = re.compile(r",\s*(\\or|\\and)\b")  # 3, 5, and 7
+_SPECIAL = re.compile(r"[=U+rd~]|\{:")  # what only the spellings below have, besides commands
 _WRAPPERS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
 _PIECE = re.compile(r"\\[a-zA-Z]+|\\.|.", re.DOTALL)
 _OPENING = {"(", "[", "{", "\\{", "\\langle", "\\lfloor", "\\lceil"}
@@ -57,7 +72,7 @@ def clean(text: str) -> str:
     if text.endswith("\\") and not text.endswith("\\\\"):  # of a space at the end
         text = text[:-1]
     text = THOUSANDS.sub(",", text)
-    if "\\" in text or not text.isascii() or text[:1] == "=" or "U" in text or "+" in text or "r" in text or "d" in text:
+    if "\\" in text or not text.isascii() or text[:1] == "=" or _SPECIAL.search(text):
         text = _DROPPED.sub(" ", text)
         for pattern, spelling in _SPELLINGS:
             text = pattern.sub(spelling, text)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 from rlvr.answers.expression import Tree
 
-MAX_NODES = 200
-"""Largest formula that is handed to sympy."""
+MAX_NODES = 150
+"""Largest formulas that are handed to sympy, both together."""
+_DIGITS = 40
 
 
 def size(tree: Tree) -> int:
@@ -18,19 +20,38 @@ def size(tree: Tree) -> int:
 def equal(a: Tree, b: Tree) -> bool:
     """Does sympy prove the two equal, for real letters?
 
-    Formulas that come here agree numerically (`rlvr.answers.numeric`), so not proven mostly means: equal to many digits.
+    Formulas that come here agree in floating point (`rlvr.answers.numeric`), so not proven mostly means: equal to many digits.
     """
-    import sympy  # half a second, and only the worker process needs it
-
     if size(a) + size(b) > MAX_NODES:
         return False
-    difference = _expression(a, sympy) - _expression(b, sympy)
-    if difference == 0:
-        return True
-    for simplify in (sympy.simplify, sympy.radsimp, sympy.expand, sympy.logcombine, sympy.trigsimp):
-        if simplify(difference) == 0:
+    import sympy  # half a second, and only the worker process needs it
+
+    try:
+        difference = _expression(a, sympy) - _expression(b, sympy)
+        if difference == 0:
             return True
-    return difference.equals(0) is True
+        if _apart(difference, sympy):
+            return False
+        steps = (sympy.expand, sympy.radsimp, sympy.trigsimp, sympy.logcombine, sympy.gammasimp, sympy.simplify)
+        return any(step(difference) == 0 for step in steps)
+    except (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError):
+        return False  # sympy raises all of these on formulas that it cannot handle
+    except sympy.polys.polyerrors.BasePolynomialError:
+        return False
+
+
+def _apart(difference: Any, sympy: Any) -> bool:
+    """Is it more than nothing at some point, computed with more digits than floating point has?"""
+    for shift in (0, 1):
+        values = {letter: sympy.Rational(7 + 4 * at + 10 * shift, 9 + at) for at, letter in enumerate(_letters(difference))}
+        value = sympy.N(difference.subs(values), _DIGITS, maxn=3 * _DIGITS)
+        if value.is_number and value.is_finite and abs(value) > Fraction(1, 10**_DIGITS):
+            return True
+    return False
+
+
+def _letters(difference: Any) -> list[Any]:
+    return sorted(difference.free_symbols, key=lambda letter: letter.name)
 
 
 def _expression(tree: Tree, sympy: Any) -> Any:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
 
 # Unicode writes minus and fraction bars in several ways that NFKC leaves alone.
 _LOOKALIKES = str.maketrans({"\u2212": "-", "\u2010": "-", "\u2011": "-", "\u2012": "-", "\u2013": "-", "\ufe63": "-",
                              "\u2044": "/", "\u2215": "/", "\u2217": "*"})  # fmt: skip
 _SUPERSCRIPTS = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u207b]{2,}")  # 10\u207b\u00b3 is one exponent
-_NON_ASCII = re.compile(r"[^\x00-\x7f]")
+_MAX_PLAIN = 4  # one sign that stands for a whole sentence is no part of an answer
 
 
 def normalise(text: str) -> str:
@@ -22,14 +21,22 @@ def normalise(text: str) -> str:
         return text.strip()
     text = _SUPERSCRIPTS.sub(lambda match: f"^{{{unicodedata.normalize('NFKC', match[0]).translate(_LOOKALIKES)}}}", text)
     # One by one: over a long run of combining marks NFKC takes quadratic time, and nothing here needs them composed.
-    return _NON_ASCII.sub(_plain, text).strip()
+    return text.translate(_PLAIN).strip()
 
 
-def _plain(match: re.Match[str]) -> str:
-    return _plain_char(match[0])
+class _Plain(dict[int, str]):
+    """What stands for a character; looked up once, because translating a long text must be fast."""
+
+    def __missing__(self, code: int) -> str:
+        plain = chr(code) if code < 128 else _plain_char(chr(code))
+        if len(self) < 20_000:
+            self[code] = plain
+        return plain
 
 
-@lru_cache(maxsize=4096)
+_PLAIN = _Plain()
+
+
 def _plain_char(char: str) -> str:
     if char.isdecimal():
         return str(unicodedata.decimal(char))
@@ -37,4 +44,5 @@ def _plain_char(char: str) -> str:
         return ""
     kind = unicodedata.decomposition(char).partition(" ")[0]
     before = {"<super>": "^", "<sub>": "_", "<fraction>": " "}.get(kind, "")
-    return before + unicodedata.normalize("NFKC", char).translate(_LOOKALIKES)
+    plain = unicodedata.normalize("NFKC", char).translate(_LOOKALIKES)
+    return before + plain if len(plain) <= _MAX_PLAIN else char

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from rlvr.types import Outcome, Problem, Verdict
 from rlvr.verifiers.base import Verifier
+from rlvr.verify.child import describe
 from rlvr.verify.processes import supervised
 
 Slow = Callable[[Verifier, str, Problem], Verdict]
@@ -58,7 +59,7 @@ class Rule:
         try:
             verdict = self.verifier.quick(turn, problem)
         except Exception as error:  # noqa: BLE001  any exception of a verifier is a defect of ours, never the model's zero
-            return Verdict.error("crash", f"{type(error).__name__}: {error}")
+            return Verdict.error("crash", describe(error))
         return slow(self.verifier, turn, problem) if verdict is None else verdict
 
     def _judge_parts(self, turn: str, problem: Problem, slow: Slow) -> Verdict:

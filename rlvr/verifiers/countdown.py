@@ -22,6 +22,7 @@ MAX_DEPTH = 50
 _TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d+)?)|(\\[dt]?frac(?![A-Za-z]))|([-+*/(){}]))")
 _SPELLINGS = (
     (re.compile(r"\\(?:times|cdot)(?![A-Za-z])|[\u00d7\u00b7\u22c5\u2219]"), "*"),
+    (re.compile(r"(?:(?<=\d)\s+|(?<=[)\]}])\s*)[xX]\s*(?=[\d(\[\\])"), "*"),  # 3 x 5, not 0x3
     (re.compile(r"\\div(?![A-Za-z])|\u00f7"), "/"),
     (re.compile(r"\\(?:left|right)(?=\s*[()\[\]])|\\[,;:! ]|\\[()\[\]]|\$"), " "),  # sizes, spaces, maths delimiters
     (re.compile(r"\["), "("),
@@ -57,7 +58,7 @@ class Countdown(Verifier):
 
     def __post_init__(self) -> None:
         declared_order(self.extract)
-        if not self.tag.isidentifier():
+        if not re.fullmatch(r"[\w-]+", self.tag):
             raise ValueError(f"tag={self.tag!r}: must be a name, without brackets")
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:

@@ -26,9 +26,13 @@ def _read_number(text: str, *, truth: object) -> Reading:
 
 
 def _spellings(truth: Mapping[str, Any]) -> tuple[str, ...]:
-    answers = truth.get("answers", [truth["answer"]] if "answer" in truth else None)
-    if not isinstance(answers, list | tuple):
+    if "answers" not in truth and "answer" not in truth:
         raise ValueError(f"the truth needs a list 'answers', or 'answer' (it has: {', '.join(truth) or 'none'})")
+    if "answers" not in truth and isinstance(truth["answer"], list | tuple):
+        raise ValueError("the truth's answer is a list: several spellings stand under 'answers'")
+    answers = truth.get("answers", (truth.get("answer"),))
+    if not isinstance(answers, list | tuple):
+        raise ValueError(f"the truth's answers {str(answers)[:60]!r} must be a list of texts")
     return tuple(_text(each, "answers") for each in answers)
 
 
@@ -40,10 +44,12 @@ def _text(value: object, key: str) -> str:
 
 def _choices(truth: Mapping[str, Any]) -> Choices:
     choices, answer = truth.get("choices"), truth.get("answer")
-    if not isinstance(choices, list | tuple) or not 2 <= len(choices) <= 26:
+    if choices is None:
         raise ValueError(
             f"the truth needs 2 to 26 'choices' and the letter of the right one (it has: {', '.join(truth) or 'none'})"
         )
+    if not isinstance(choices, list | tuple) or not 2 <= len(choices) <= 26:
+        raise ValueError(f"the truth's choices {str(choices)[:60]!r} must be a list of 2 to 26 texts")
     last = letter_of(len(choices) - 1)
     if not isinstance(answer, str) or len(answer) != 1 or not "A" <= answer <= last:
         raise ValueError(f"the truth's answer {str(answer)[:60]!r} must be a letter from A to {last}")
@@ -111,14 +117,17 @@ class ExactAnswer(Verifier):
             return partial(_read_number, truth=value)
         forms = normal_forms(_spellings(truth), self.fold_accents)
         if not forms:
-            raise ValueError("the truth has no answer with a letter, digit or symbol in it")
+            raise ValueError(f"the truth has no answer of up to {MAX_CHARS} characters with a letter, digit or symbol in it")
         return partial(read_spelling, forms=forms, fold_accents=self.fold_accents)
 
     def applies(self, truth: Mapping[str, Any]) -> bool:
-        """`choice` is for truths with choices; the others are for those without."""
+        """Each kind for truths with the key of its own; an `answer` beside `choices` is their letter.
+
+        `aliases` can read a single `answer`, but leaves it to the rules for such: they would both pay for it.
+        """
         if self.kind == "choice":
             return "choices" in truth
-        return "choices" not in truth and ("answer" in truth or (self.kind == "aliases" and "answers" in truth))
+        return ("answers" if self.kind == "aliases" else "answer") in truth and "choices" not in truth
 
     def check_truth(self, truth: Mapping[str, Any]) -> str | None:
         try:

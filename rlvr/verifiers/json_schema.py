@@ -159,6 +159,7 @@ _OWN = {
     "uniqueItems": _unique_items,
 }
 _KEYWORDS = {**Draft202012Validator.VALIDATORS, **_OWN}
+_HELPERS = {"minContains", "maxContains", "then", "else"}  # read by other keywords
 _Validator: Any = extend(Draft202012Validator, {name: _metered(name, check) for name, check in _KEYWORDS.items()})
 _BY_PROPERTY = ("properties", "patternProperties", "additionalProperties")
 
@@ -169,6 +170,11 @@ class Schema:
 
     validator: Any
     """Of jsonschema."""
+
+    def asks(self) -> bool:
+        """Whether it has a keyword at all: without one every document is valid. (`{}` and `true` say so and mean it.)"""
+        schema = self.validator.schema
+        return not isinstance(schema, dict) or not schema or bool(schema.keys() & (_KEYWORDS.keys() | _HELPERS))
 
     def violation(self, value: Any, *, steps: int = MAX_STEPS) -> str | None:
         """What is wrong with `value`, in one line, or None. Errors: `TooComplex`."""

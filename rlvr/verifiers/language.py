@@ -58,6 +58,8 @@ _NO_SCRIPT = ("MODIFIER", "FEMININE", "MASCULINE", "IDEOGRAPHIC", "KATAKANA-HIRA
 _GREEK_ALIKE = re.compile("[\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03bf]")
 _IDEOGRAPHS = frozenset({"CJK", "HIRAGANA", "KATAKANA", "HANGUL"})
 _END = re.compile(r"(?<=[.\u2026:;])\s+|(?<=[\u3002\u0964\u061f!?])|\n+")
+# One character that stands for 18, so that a text of it would be judged at 18 times its length, and its usual short form.
+_LONGEST, _SHORTER = "\ufdfa", "\u0635\u0644\u0639\u0645"
 _LETTERS = re.compile(r"[^\W\d_]+")
 _WORD = re.compile(r"[^\s\d!-&(-/:-@\[-`{-~]{2,}")  # the apostrophe is part of a word; single letters are names of things
 
@@ -128,7 +130,7 @@ class Language(Verifier):
         _identifier(tuple(self.languages))
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
-        prose, spans = split_prose(normalise(completion))
+        prose, spans = split_prose(normalise(completion.replace(_LONGEST, _SHORTER)))
         passages = [*self._sentences(prose), *self._hidden(spans)]
         total = sum(each.total for each in passages)
         if not total:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,13 +12,14 @@ from rlvr.answers import symbolic
 from rlvr.answers.compare import Matching, compare, distinct
 from rlvr.answers.extract import SCOPES, Scope, declared_order, find
 from rlvr.answers.numbers import parse_number
-from rlvr.answers.reading import TooBig, read
+from rlvr.answers.reading import TooBig, chosen, is_choice, read
 from rlvr.answers.records import Node, Quantity
 from rlvr.answers.text import normalise
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
 
 _SHOWN = 200  # characters of an answer that a verdict repeats
+_LARGEST = 10**1000  # no truth is longer, and Python refuses to write very long numbers
 _UNIT_SIGNS = frozenset("%$\u20ac\u00a3\u00a5\u00b0")
 
 
@@ -66,12 +68,14 @@ class MathAnswer(Verifier):
         return "answer" in truth and "choices" not in truth
 
     def check_truth(self, truth: Mapping[str, Any]) -> str | None:
-        if truth.get("answer") is None:
-            return f"the truth has no key 'answer' (it has: {', '.join(truth) or 'none'})"
-        read_as = _truth(str(truth["answer"]))
-        return (
-            f"the truth's answer {str(truth['answer'])[:60]!r} cannot be read: {read_as}" if isinstance(read_as, str) else None
-        )
+        answer = truth.get("answer")
+        if answer is None:
+            return f"the truth has no key 'answer' (it has: {', '.join(map(str, truth)) or 'none'})"
+        if isinstance(answer, bool) or not isinstance(answer, str | int | float):
+            return f"the truth's answer is a {type(answer).__name__}: must be a text or a number"
+        text = _text(answer)
+        read_as = _truth(text)
+        return f"the truth's answer {text[:60]!r} cannot be read: {read_as}" if isinstance(read_as, str) else None
 
     def prepare(self) -> None:
         import sympy  # noqa: F401  # pyright: ignore[reportUnusedImport]
@@ -97,7 +101,7 @@ class MathAnswer(Verifier):
         if self.which == "unique" and len(found.texts) > 1 and len(different := distinct(found.texts)) > 1:
             shown = ", ".join(each[:20] for each in different[:4])
             return Verdict.scored(0.0, "ambiguous", answer, f"{found.source}: {len(different)} answers that differ: {shown}")
-        decision, reason, detail = self._compare(str(problem.truth["answer"]), text, decide)
+        decision, reason, detail = self._compare(_text(problem.truth["answer"]), text, decide)
         if decision is None:
             return None
         return Verdict.scored(float(decision), reason, answer, f"{found.source}: {detail}")
@@ -117,13 +121,19 @@ class MathAnswer(Verifier):
                 return False, "wrong", f"{given[:60]} is not {truth[:60]} as exact numbers"
         how = Matching(units=self.units, tolerance=self.tolerance, rounded=self.rounded, symbolic=decide)
         try:
-            decision = compare(node, read(given), how)
+            decision = compare(node, read(chosen(given, letter=is_choice(node))), how)
         except TooBig as error:
             return False, "too_big", f"not computed: {error}"
         except (ValueError, ArithmeticError, RecursionError) as error:  # Unreadable is a ValueError
             return False, "unparsable", f"cannot be read: {error or type(error).__name__}"
         by = "by sympy" if decide else "in exact form" if decision else "in form or value"
         return decision, "correct" if decision else "wrong", f"{'equal to' if decision else 'not'} {truth[:60]}, {by}"
+
+
+def _text(answer: str | int | float) -> str:
+    if isinstance(answer, float):
+        return repr(answer) if math.isfinite(answer) else ""
+    return answer if isinstance(answer, str) else str(answer) if abs(answer) < _LARGEST else ""
 
 
 @lru_cache(maxsize=65536)

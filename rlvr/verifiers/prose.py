@@ -10,7 +10,7 @@ _OPEN = re.compile(rf"\\[\\$]|```|`|\$\$|\$|\\\[|\\\(|\\begin\{{((?:{_MATHS})\*?
 _CLOSE = {"```": "```", "$$": "$$", "\\[": "\\]", "\\(": "\\)", "[asy]": "[/asy]"}
 # These stay within a line (code) or a paragraph (maths): a stray backtick is none, and a price is no mathematics.
 _INLINE = {"`": re.compile(r"`[^`\n]+`"), "$": re.compile(r"\$(?:[^$\\\n]|\\.|\n(?!\s*\n))+\$", re.DOTALL)}
-_CODE = ("```", "`", "[asy]")
+_BLOCKS = ("```", "[asy]")
 _FOUR_WORDS = re.compile(r"(?<!\w)(?:[^\W\d_]{2,}[.,;:]?\s+){3}[^\W\d_]{2,}")
 _MARKUP = re.compile(r"https?://[!-~]+|</?[A-Za-z][\w-]*>|\\[A-Za-z]+")
 
@@ -18,8 +18,9 @@ _MARKUP = re.compile(r"https?://[!-~]+|</?[A-Za-z][\w-]*>|\\[A-Za-z]+")
 def split_prose(text: str) -> tuple[str, list[str]]:
     """The prose of `text`, and the contents of its code spans (fences, backticks) and maths spans (LaTeX).
 
-    Four words in a row are no mathematics: what says so between maths delimiters is prose. URLs, tags and LaTeX commands are
-    in neither. Linear in the text: a delimiter that is never closed is none, and one is looked for only where it is left.
+    Four words in a row are no mathematics, and no code within a line: what says so between such delimiters is prose. URLs,
+    tags and LaTeX commands are in neither. Linear in the text: a delimiter that is never closed is none, and one is looked
+    for only where it is left.
     """
     prose: list[str] = []
     spans: list[str] = []
@@ -49,8 +50,8 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
             end = text.find(close, at) + len(close) if last[close] >= at else -1
         if end < 0:
             continue
-        if token not in _CODE and _FOUR_WORDS.search(text, at, end):
-            at = at if token == "$" else end
+        if token not in _BLOCKS and _FOUR_WORDS.search(text, at, end):
+            at = at if token in _INLINE else end
             continue
         yield opened.start(), end
         at = end

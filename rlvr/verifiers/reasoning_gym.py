@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from rlvr.answers.extract import boxes, declared_order, find
+from rlvr.answers.numbers import parse_number
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
 
@@ -51,6 +52,10 @@ _REFUSED = {*("eval", "exec", "compile", "__import__", "open", "input"), *("geta
 
 # Python's int() takes 21_4 for 214, and so do scorers that call it; a subscript is written so.
 _UNDERSCORE = re.compile(r"(?<=\d)_(?=\d)")
+
+
+# NaN compares with nothing, and so the scorer of complex_arithmetic finds it no worse than the right answer.
+_NAN = re.compile(r"(?:nan[ij]?)+")
 
 
 def installed() -> bool:
@@ -184,15 +189,20 @@ def _truth_problem(text: str) -> str | None:
         refused = refusal(task)
         if refused:
             return refused
-        with contextlib.suppress(ValueError, TypeError, KeyError, IndexError):  # a scorer may well choke on it
-            if score(task, options, entry, NONSENSE) >= 1.0:
-                return f"task={task}: its scorer gives full marks to {NONSENSE!r}"
         oracle = entry["answer"]
+        for wrong in (NONSENSE, "0") if isinstance(oracle, str) and parse_number(oracle) else (NONSENSE,):
+            with contextlib.suppress(ValueError, TypeError, KeyError, IndexError):  # a scorer may well choke on it
+                if score(task, options, entry, wrong) >= 1.0:  # that of coin_flip gives them to any beginning of the answer
+                    return f"task={task}: its scorer gives full marks to {wrong!r}"
         if isinstance(oracle, str) and not score(task, options, entry, oracle) >= 1.0:
             return f"task={task}: its scorer does not give full marks to its own answer {oracle[:60]!r}"
     except Exception as error:  # noqa: BLE001  a scorer that cannot read the truth may raise anything
         return f"task={task}: its scorer cannot use this entry ({type(error).__name__}: {' '.join(str(error).split())[:100]})"
     return None
+
+
+def _is_nan(answer: str) -> bool:
+    return bool(_NAN.fullmatch(re.sub(r"[^a-z]", "", answer.lower())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +247,8 @@ class ReasoningGym(Verifier):
         if verdict is not None:
             return verdict
         answer, truth = self._answer(completion) or "", problem.truth["reasoning_gym"]
+        if _is_nan(answer) and not _is_nan(str(truth["entry"].get("answer"))):
+            return Verdict.scored(0.0, "wrong", answer[:200], "not a number")
         try:
             given = score(truth["task"], truth.get("options") or {}, truth["entry"], answer)
         except MemoryError:

@@ -19,6 +19,7 @@ from rlvr.verifiers.strict_json import MAX_CHARS, NotJson, parse, read, text_of
 
 _FENCE = re.compile(r"(`{3,})([^`]*)")
 _BEFORE_DOCTYPE = re.compile(r"\s*(?:<!--.*?-->\s*|<\?.*?\?>\s*)*+<!DOCTYPE", re.DOTALL)
+_ASK_FOR_OTHERS = frozenset({"answer", "answers", "choices", "json_schema", "tools", "numbers", "reasoning_gym"})
 _XSD = "{http://www.w3.org/2001/XMLSchema}"
 
 
@@ -105,7 +106,11 @@ class JsonMode(Verifier):
         except (TypeError, ValueError, RecursionError) as error:
             return f"the truth's json_schema is not JSON: {error}"
         schema = compiled(text, formats=self.formats)
-        return f"the truth's json_schema is {schema}" if isinstance(schema, str) else schema
+        if isinstance(schema, str):
+            return f"the truth's json_schema is {schema}"
+        if not schema.asks():  # a schema inside of another object, or a misspelt one
+            return f"the truth's json_schema has no keyword of JSON Schema, only {', '.join(schema.validator.schema)[:80]}"
+        return schema
 
 
 def _begins_with_two_documents(text: str) -> bool:
@@ -160,6 +165,8 @@ def _xsd(text: str, thread: int) -> _Xsd | str:
         fetching = named & {"import", "include", "redefine", "override"}
         if fetching:
             return f"xs:{min(fetching)} is not supported: nothing is fetched, from disk or network"
+        if root.find(f"{_XSD}element") is None:
+            return "it declares no element at its top, so that no document can follow it"
         return _Xsd(etree.XMLSchema(root), bool(named & {"pattern", "key", "keyref", "unique"}))
     except (etree.XMLSyntaxError, etree.XMLSchemaParseError, UnicodeEncodeError) as error:
         return str(error)
@@ -209,6 +216,10 @@ class XmlMode(Verifier):
         xsd = self._xsd_of(problem.truth)
         return None if isinstance(xsd, _Xsd) and xsd.may_hang else self(completion, problem)
 
+    def applies(self, truth: Mapping[str, Any]) -> bool:
+        """With an XSD; without one only to a truth that asks for nothing else."""
+        return "xsd" in truth or not _ASK_FOR_OTHERS & truth.keys()
+
     def check_truth(self, truth: Mapping[str, Any]) -> str | None:
         xsd = self._xsd_of(truth)
         return xsd if isinstance(xsd, str) else None
@@ -217,7 +228,7 @@ class XmlMode(Verifier):
         text = truth.get("xsd")
         if text is None:
             return None
-        xsd = _xsd(text.strip(), threading.get_ident()) if isinstance(text, str) else f"a {type(text).__name__}, not text"
+        xsd = _xsd(text.strip(), threading.get_ident()) if isinstance(text, str) else f"it is no text, but {str(text)[:40]!r}"
         return f"the truth's xsd is no XSD that we use: {_one_line(xsd)}" if isinstance(xsd, str) else xsd
 
 

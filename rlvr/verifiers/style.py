@@ -22,6 +22,8 @@ _ODD = re.compile(r"[^\t-\r -~]")
 # Unicode's Default_Ignorable_Code_Point beyond the category Cf: joiners, fillers and variation selectors show nothing.
 _INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 _SPACE = re.compile(r"\s+")
+# Thai, Lao, Burmese, Khmer, Japanese and Chinese are written without spaces between words.
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +155,7 @@ class UniqueAnswer(Verifier):
 
     def __post_init__(self) -> None:
         declared_order(self.extract)
-        if not self.tag.isidentifier():
+        if not re.fullmatch(r"[\w-]+", self.tag):
             raise ValueError(f"tag={self.tag!r}: must be a name, without brackets")
         if self.max_copies < 1:
             raise ValueError(f"max_copies={self.max_copies}: must be at least 1")
@@ -235,7 +237,7 @@ class Forbidden(Verifier):
         for key in self.truth_keys:
             if key not in truth:
                 return f"the truth has no key {key!r} (it has: {', '.join(truth) or 'none'})"
-            if next(_texts(truth[key]), None) is None:
+            if not any(map(str.strip, _texts(truth[key]))):
                 return f"the truth's {key} holds no text"
         return None
 
@@ -256,14 +258,17 @@ def _says(text: str, phrase: str, whole_words: bool) -> bool:
     at = text.find(phrase)
     while at >= 0:
         end = at + len(phrase)
-        if not whole_words or not (_one_word(text[at - 1 : at], phrase[0]) or _one_word(phrase[-1], text[end : end + 1])):
+        if not whole_words or not (
+            _one_word(phrase[0], text[max(0, at - 1) : at]) or _one_word(phrase[-1], text[end : end + 1])
+        ):
             return True
         at = text.find(phrase, at + 1)
     return False
 
 
-def _one_word(left: str, right: str) -> bool:
-    return all(char.isalnum() or char == "_" for char in (left, right))
+def _one_word(edge: str, beside: str) -> bool:
+    """Whether the first or last character of a phrase goes on in the text; `test_` is what it says, a prefix."""
+    return edge.isalnum() and (beside.isalnum() or beside == "_") and not _UNSPACED.match(edge)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -24,7 +24,7 @@ from typing import Any
 from rlvr.types import Verdict
 
 HEADER = struct.Struct(">Q")
-MAX_REPLY = 16 << 20
+MAX_REPLY = 4 << 20
 """Bytes; a length above it is no length of ours."""
 _CPU_MARGIN_S = 1
 """How far the kernel's own limit lies behind the deadline that the other end enforces."""

@@ -48,8 +48,12 @@ def judge(groups: Sequence[Group], pack: RulePack, verify: VerifyConfig) -> Judg
     try:
         started = [[start(rollout, group.problem) for rollout in group.rollouts] for group in groups]
         rows = [[each if isinstance(each, tuple) else each.result() for each in row] for row in started]
-    finally:  # interrupted: what has not started need not be
-        threads.shutdown(cancel_futures=True)
+    except BaseException:  # interrupted: neither what waits nor what is being judged is of use to anybody
+        threads.shutdown(wait=False, cancel_futures=True)
+        pool.close()
+        raise
+    finally:
+        threads.shutdown()
     judged = tuple(replace(group, rollouts=tuple(r for r, _ in row)) for group, row in zip(groups, rows, strict=True))
     return Judged(groups=judged, seconds=tuple(seconds for row in rows for _, seconds in row))
 

@@ -62,7 +62,7 @@ class Worker:
         self._writable, self._readable = select.poll(), select.poll()
         self._writable.register(self._to, select.POLLOUT)
         self._readable.register(self._from, select.POLLIN)
-        self._buffer, self._number, self._ending = bytearray(), 0, threading.Lock()
+        self._buffer, self._number, self._ending = bytearray(), 0, threading.RLock()
 
     def judge(self, payload: bytes, deadline_s: float, memory_mb: int) -> tuple[Verdict, bool]:
         """The verdict, and whether the worker can go on."""
@@ -100,7 +100,8 @@ class Worker:
     def _message(self, patience: Callable[[], float]) -> dict[str, Any]:
         """The next message of this task; waits as long as `patience` says, which is asked again and again."""
         while (frame := self._frame()) is None:
-            if self._readable.poll(patience() * 1000):
+            # What has been said counts, however late we come to hear it: patience is for when there is nothing.
+            if self._readable.poll(0) or self._readable.poll(patience() * 1000):
                 part = os.read(self._from, 1 << 16)
                 if not part:
                     raise EOFError
@@ -134,20 +135,21 @@ class Worker:
             return psutil.Process(self._process.pid).status() == psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:  # the program that we are part of ignores SIGCHLD
             return True
-        except OSError:  # no descriptors left to look with
+        except (psutil.Error, OSError):  # no descriptors left to look with
             return False
 
     def kill(self) -> None:
-        """Kill it and what it has started."""
-        with self._ending:
+        """Kill it and what it has started; from any thread."""
+        with self._ending:  # never between the moment when it is reaped, and its number free, and when we know of that
             if self._process.returncode is None:
                 with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: for a group of dead processes
                     os.killpg(self._process.pid, signal.SIGKILL)
 
     def end(self) -> int:
         """Kill it, and return how it ended (as `Popen.returncode`), which may have been before."""
-        self.kill()
-        status = self._process.wait()
+        with self._ending:
+            self.kill()
+            status = self._process.wait()
         for file in self._files:
             file.close()
         return status
@@ -222,7 +224,7 @@ def _death(status: int, *, deadline_s: float, never_began: bool) -> Verdict:
 def _verdict(plain: dict[str, Any]) -> Verdict:
     """Errors: `ValueError`, `TypeError`, `KeyError` for what is no verdict."""
     verdict = Verdict(**plain)
-    texts = (verdict.outcome, verdict.reason, verdict.detail, verdict.answer or "")
+    texts = (verdict.reason, verdict.detail, "" if verdict.answer is None else verdict.answer)
     if verdict.outcome not in ("scored", "unscorable", "error") or not all(isinstance(text, str) for text in texts):
         raise ValueError("not a verdict")
     return verdict

@@ -42,7 +42,8 @@ class Supervisor:
             raise ValueError(f"deadline_s={deadline_s}: must be above 0")
         if memory_mb < 1:
             raise ValueError(f"memory_mb={memory_mb}: must be at least 1")
-        self._limits, self._closed = (deadline_s, memory_mb), False
+        self.closed = False
+        self._limits = (deadline_s, memory_mb)
         self._all: set[Worker] = set()
         self.forget()
 
@@ -69,10 +70,10 @@ class Supervisor:
             return verdict
 
     def _take(self) -> Worker:
-        _supervisors.add(self)
         with self._lock:
-            if self._closed:
+            if self.closed:
                 raise RuntimeError("the supervisor was closed")
+            _supervisors.add(self)
             worker = self._idle.pop() if self._idle else None
         if worker is not None:
             if worker.alive():
@@ -80,7 +81,7 @@ class Supervisor:
             self._put_back(worker, keep=False)
         worker = Worker()
         with self._lock:
-            if not self._closed:
+            if not self.closed:
                 self._all.add(worker)
                 return worker
         worker.end()
@@ -88,7 +89,7 @@ class Supervisor:
 
     def _put_back(self, worker: Worker, *, keep: bool) -> None:
         with self._lock:
-            if keep and not self._closed:
+            if keep and not self.closed:
                 self._idle.append(worker)
                 return
             self._all.discard(worker)
@@ -97,7 +98,7 @@ class Supervisor:
     def close(self) -> None:
         """End all workers; what they are judging becomes `error`."""
         with self._lock:
-            self._closed = True
+            self.closed = True
             idle, self._idle = self._idle, []
             busy = self._all.difference(idle)
             self._all.difference_update(idle)
@@ -133,10 +134,12 @@ def shared(
     deadline_s: float = VerifyConfig.deadline_s,
     memory_mb: int = VerifyConfig.memory_mb,
 ) -> Supervisor:
-    """The supervisor of this process with such settings, to be used again and never closed: that happens at exit."""
+    """The supervisor of this process with such settings, to be used again; it is closed at exit. Whoever closes it before
+    (`rlvr.verify.local`, when interrupted) ends what others have it judge, and the next one to ask gets a new one."""
     key = (workers, deadline_s, memory_mb)
-    made = _shared.get(key) or Supervisor(workers=workers, deadline_s=deadline_s, memory_mb=memory_mb)
-    return _shared.setdefault(key, made)
+    if (made := _shared.get(key)) and made.closed:
+        _shared.pop(key, None)
+    return _shared.get(key) or _shared.setdefault(key, Supervisor(workers=workers, deadline_s=deadline_s, memory_mb=memory_mb))
 
 
 def supervised(verifier: Verifier, turn: str, problem: Problem) -> Verdict:

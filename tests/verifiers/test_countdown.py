@@ -244,3 +244,19 @@ def test_long_hostile_text_takes_no_time(piece: str) -> None:
     judge(f"<answer>{text}</answer>")
     judge(f"<answer>{text[:1000]}</answer>")
     assert time.process_time() - start < 10
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("3 x 5 + 7", True),
+        ("(3) x 5 + 7", True),
+        ("(3)x(5) + 7", True),
+        ("7 + 3 X 5", True),
+        ("x 3 * 5 + 7", False),
+        ("3 x x 5 + 7", False),
+    ],
+)
+def test_an_x_between_numbers_is_a_product(text: str, right: bool) -> None:
+    problem = Problem(id="p", prompt="q", truth={"numbers": [3, 5, 7], "target": 22})
+    assert Countdown()(f"<answer>{text}</answer>", problem).score == float(right)

@@ -304,7 +304,8 @@ def test_a_truth_that_cannot_be_checked_is_unscorable_never_zero(kind: Any, trut
     ("truth", "kinds"),
     [
         ({"answers": ["Paris"]}, {"aliases"}),
-        ({"answer": "72"}, {"aliases", "number"}),
+        ({"answer": "72"}, {"number"}),
+        ({"answers": ["72"], "answer": "72"}, {"aliases", "number"}),
         (CITIES, {"choice"}),
         ({"cases": []}, set()),
     ],
@@ -410,3 +411,64 @@ def test_long_hostile_text_takes_no_time(piece: str) -> None:
         verifier(f"\\boxed{{{text}}}", problem)
     assert time.process_time() - start < 30
     assert named("Paris", text, "Paris")[0] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("truth", "answer", "right"),
+    [
+        ("5", "- 5", False),
+        ("-5", "- 5", True),
+        ("-5", "-  5", True),
+        ("5", "- -5", False),
+        ("-5", "- -5", False),
+        ("5", "-\n5", False),
+        ("0.5", "- .5", False),
+        ("Paris", "- Paris", True),
+        ("5", "5", True),
+    ],
+)
+def test_a_minus_that_stands_off_is_a_minus(truth: str, answer: str, right: bool) -> None:
+    verdict = ExactAnswer(kind="aliases")(f"<answer>{answer}</answer>", Problem(id="p", prompt="q", truth={"answers": [truth]}))
+    assert verdict.score == float(right)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("B (the cell wall)", "correct"),
+        ("the cell wall (B)", "correct"),
+        ("**B** (the cell wall).", "correct"),
+        ("A (the nucleus)", "wrong"),
+        ("the nucleus (A)", "wrong"),
+        ("B (the nucleus)", "ambiguous"),
+        ("the nucleus (B)", "ambiguous"),
+        ("B (or A)", "ambiguous"),
+        ("B (the wall)", "unparsable"),
+        ("(the cell wall) B", "unparsable"),
+    ],
+)
+def test_a_choice_by_letter_and_text_in_brackets(answer: str, reason: str) -> None:
+    problem = Problem(id="p", prompt="q", truth={"choices": ["the nucleus", "the cell wall"], "answer": "B"})
+    assert ExactAnswer(kind="choice")(f"<answer>{answer}</answer>", problem).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "truth", "message"),
+    [
+        (
+            "aliases",
+            {"answer": ["Paris", "City of Paris"]},
+            "the truth's answer is a list: several spellings stand under 'answers'",
+        ),
+        ("aliases", {"answers": "Paris"}, "the truth's answers 'Paris' must be a list of texts"),
+        (
+            "aliases",
+            {"answers": ["x" * 3000]},
+            "the truth has no answer of up to 2000 characters with a letter, digit or symbol",
+        ),
+        ("choice", {"choices": "ab", "answer": "A"}, "the truth's choices 'ab' must be a list of 2 to 26 texts"),
+        ("choice", {"choices": ["a"], "answer": "A"}, "must be a list of 2 to 26 texts"),
+    ],
+)
+def test_a_bad_truth_is_told_by_what_is_wrong_with_it(kind: Any, truth: dict[str, Any], message: str) -> None:
+    assert message in (ExactAnswer(kind=kind).check_truth(truth) or "")

@@ -296,3 +296,19 @@ def test_long_hostile_text_takes_no_time(piece: str) -> None:
     judge(text)
     judge(f"\\[${text}\\]")
     assert time.process_time() - start < 15
+
+
+def test_a_sentence_between_backticks_is_no_code() -> None:
+    problem = Problem(id="p", prompt="q", truth={})
+    french = "Nous calculons d'abord le nombre total de pommes, puis nous divisons par deux pour obtenir le resultat."
+    assert Language()(f"`{french}`", problem).score == 0.0
+    assert Language()(f"``{french}``", problem).score == 0.0
+    assert Language()(f"It is `{french}` that counts, and `x = f(y)`.", problem).reason == "foreign"
+    assert Language()("Call `numpy.linalg.norm(x, axis=0)` and then `print(y)` it.", problem).score == 1.0
+
+
+def test_a_character_that_stands_for_eighteen_is_no_lever() -> None:
+    """U+FDFA made a text of 400,000 characters one of seven million."""
+    verdict = Language()("\ufdfa" * 400_000, Problem(id="p", prompt="q", truth={}))
+    assert (verdict.score, verdict.reason) == (0.0, "foreign")
+    assert Language(languages=("ar",))("\ufdfa", Problem(id="p", prompt="q", truth={})).score == 1.0

@@ -96,6 +96,36 @@ def test_long_hostile_text_takes_no_time(piece: str) -> None:
     assert time.process_time() - start < 10
 
 
+NESTED = ["\\sin(" * 38 + "x" + ")" * 38, "((" * 15 + "x" + "+1)^{2})" * 15, "+".join(["(1+x)^{90}"] * 8), "2^" * 290 + "2"]
+
+
+@pytest.mark.parametrize("text", [*NESTED, "\\sqrt" * 110 + "2", "3^{1000}" * 70, "\\binom{4000}{2000}" * 25, "(n!)!!!!!!"])
+def test_a_small_formula_takes_neither_time_nor_memory(text: str) -> None:
+    """The name of a nested function once doubled with every level: 38 of them were 30 GB."""
+    start = time.process_time()
+    problem = Problem(id="p", prompt="q", truth={"answer": "x+1"})
+    MathAnswer().quick(f"\\boxed{{{text}}}", problem)
+    MathAnswer().quick("\\boxed{7}", Problem(id="p", prompt="q", truth={"answer": text}))
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    "answer", [True, (1, 2), {"a": 1}, float("nan"), float("inf"), pytest.param(10**5000, id="huge"), "\\ud800", "(" * 300]
+)
+def test_an_odd_truth_is_reported(answer: object) -> None:
+    assert judge(r"\boxed{7}", answer)[1] == "bad_truth"
+
+
+@pytest.mark.parametrize(("answer", "text"), [(7, "7"), (0.5, r"\frac12"), (1e-07, "10^{-7}"), (-3, "-3")])
+def test_a_truth_may_be_a_number(answer: object, text: str) -> None:
+    assert judge(f"\\boxed{{{text}}}", answer)[1] == "correct"
+
+
+def test_one_answer_is_not_written_in_a_hundred_ways() -> None:
+    boxes = " ".join(f"\\boxed{{7.{'0' * zeros}}}" for zeros in range(101))
+    assert judge(boxes, "7", which="unique")[1] == "ambiguous"
+
+
 def test_options_are_checked() -> None:
     with pytest.raises(ValueError, match="extract=box: must be one of boxed, tag, hashes"):
         MathAnswer(extract="box")  # type: ignore[arg-type]

@@ -520,3 +520,51 @@ def test_the_packs(pack: str, truth: dict[str, Any], right: str, wrong: str) -> 
     assert [load_rules(pack).judge(text, problem).reward for text in (right, wrong)] == [1.0, 0.0]
     both = load_rules(f"r1_format+{pack}").judge(f"<think>as they asked me</think><answer>{right}</answer>", problem)
     assert both.reward == pytest.approx(1.1)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"name": "person", "strict": True, "schema": {"type": "object", "required": ["name"]}},
+        {"tpye": "object"},
+        {"$defs": {"a": {"type": "string"}}},
+        {"title": "Anything"},
+    ],
+)
+def test_a_schema_without_a_keyword_is_a_bad_truth_and_not_full_marks_for_anything(schema: dict[str, Any]) -> None:
+    problem = Problem(id="p", prompt="q", truth={"json_schema": schema})
+    assert JsonMode()("1", problem).reason == "bad_truth"
+    assert "has no keyword of JSON Schema, only " in (JsonMode().check_truth(problem.truth) or "")
+
+
+@pytest.mark.parametrize("schema", [{}, True, "{}"])
+def test_a_schema_that_means_any_json(schema: Any) -> None:
+    problem = Problem(id="p", prompt="q", truth={"json_schema": schema})
+    assert JsonMode().check_truth(problem.truth) is None
+    assert [JsonMode()(text, problem).score for text in ("1", "x")] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("inside", ["", '<xs:complexType name="t"/>', "<xs:annotation/>"])
+def test_an_xsd_that_no_document_can_follow_is_a_bad_truth(inside: str) -> None:
+    xsd = f'<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">{inside}</xs:schema>'
+    assert "declares no element" in (XmlMode().check_truth({"xsd": xsd}) or "")
+    assert XmlMode()("<a/>", Problem(id="p", prompt="q", truth={"xsd": xsd})).reason == "bad_truth"
+
+
+@pytest.mark.parametrize(
+    ("truth", "xml", "json_mode"),
+    [
+        ({}, True, False),
+        ({"topic": "birds"}, True, False),
+        ({"xsd": "<xs:schema/>"}, True, False),
+        ({"xsd": "<xs:schema/>", "answer": "5"}, True, False),
+        ({"answer": "5"}, False, False),
+        ({"answers": ["Paris"]}, False, False),
+        ({"choices": ["a", "b"], "answer": "A"}, False, False),
+        ({"json_schema": {}}, False, True),
+        ({"tools": [], "calls": []}, False, False),
+        ({"numbers": [1], "target": 1}, False, False),
+    ],
+)
+def test_which_problems_of_a_mixture_are_judged(truth: dict[str, Any], xml: bool, json_mode: bool) -> None:
+    assert (XmlMode().applies(truth), JsonMode().applies(truth)) == (xml, json_mode)

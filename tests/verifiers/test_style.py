@@ -400,3 +400,31 @@ def test_many_spellings_of_one_answer_take_no_time() -> None:
     assert UniqueAnswer()("".join(f"\\boxed{{4.{'0' * n}}}" for n in range(800)), PROBLEM).reason == "repeated"
     assert UniqueAnswer()("".join(f"\\boxed{{{n}}}" for n in range(40_000)), PROBLEM).reason == "ambiguous"
     assert time.process_time() - start < 10
+
+
+@pytest.mark.parametrize(
+    ("phrase", "text", "found"),
+    [
+        ("test_", "def test_x(): pass", True),
+        ("test_", "def mytest_x(): pass", False),
+        ("test", "def test_x(): pass", False),
+        ("_hidden", "the_hidden one", True),
+        ("\u4f5c\u5f0a", "\u6211\u4f5c\u5f0a\u4e86", True),
+        ("\u30c6\u30b9\u30c8", "\u3053\u306e\u30c6\u30b9\u30c8\u306f", True),
+        ("test", "\u6211test\u4e86", False),
+        ("cat", "a category", False),
+    ],
+)
+def test_the_ends_of_a_word(phrase: str, text: str, found: bool) -> None:
+    verdict = Forbidden(phrases=(phrase,))(text, Problem(id="p", prompt="q", truth={}))
+    assert verdict.reason == ("forbidden" if found else "correct")
+
+
+@pytest.mark.parametrize("tests", [[" "], ["", "\n"], [["\t"]]])
+def test_blank_texts_in_a_truth_forbid_nothing_and_say_so(tests: list[Any]) -> None:
+    assert Forbidden(truth_keys=("tests",)).check_truth({"tests": tests}) == "the truth's tests holds no text"
+
+
+def test_the_tag_may_have_a_hyphen() -> None:
+    text = "<final-answer>5</final-answer>"
+    assert UniqueAnswer(extract="tag", tag="final-answer")(text, Problem(id="p", prompt="q", truth={})).score == 1.0

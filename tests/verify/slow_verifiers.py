@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rlvr import Problem, Verdict, Verifier
 
@@ -38,17 +39,25 @@ class Does(Verifier):
         return said if said is not None else Verdict.scored(1.0, "correct", completion)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Mixed(Does):
+    """Slow for a turn that names an action, quick for any other. The answer says who judged."""
+
+    def quick(self, completion: str, problem: Problem) -> Verdict | None:
+        return None if ": " in completion else Verdict.scored(1.0, "correct", f"{os.getpid()} {problem.id} {completion}")
+
+
 class Unpicklable(Does):
     def __reduce__(self) -> str:
         raise OSError("not me")
 
 
-def action(function: Callable[[str], object]) -> Callable[[str], object]:
+def action(function: Callable[[str], Any]) -> Callable[[str], Any]:
     ACTIONS[function.__name__] = function
     return function
 
 
-ACTIONS: dict[str, Callable[[str], object]] = {}
+ACTIONS: dict[str, Callable[[str], Any]] = {}
 
 
 @action
@@ -76,8 +85,8 @@ def spin(text: str) -> None:
 
 
 @action
-def spin_a_second(text: str) -> None:
-    spin("1")
+def spin_half_a_second(text: str) -> None:
+    spin("0.5")
 
 
 @action
@@ -122,7 +131,7 @@ def allocate_at_once(text: str) -> None:
 
 @action
 def leak(text: str) -> Verdict:
-    KEPT.append(os.urandom(40 << 20))
+    KEPT.append(b"x" * (40 << 20))
     return who("")
 
 
@@ -231,7 +240,7 @@ def say_what_is_no_json(text: str) -> Verdict:
 
 @action
 def say_what_is_no_text(text: str) -> Verdict:
-    return Verdict(outcome="scored", score=1.0, reason="correct", answer=7)  # type: ignore[arg-type]
+    return Verdict(outcome="scored", score=1.0, reason="correct", answer=0)  # type: ignore[arg-type]
 
 
 @action
@@ -251,7 +260,7 @@ def say_much(text: str) -> Verdict:
 
 @action
 def say_too_much(text: str) -> Verdict:
-    return Verdict.scored(1.0, "correct", detail="a" * (17 << 20))
+    return Verdict.scored(1.0, "correct", detail="a" * (5 << 20))
 
 
 @action
