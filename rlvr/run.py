@@ -82,7 +82,7 @@ def _accelerator(config: Config) -> Accelerator:
     except ValueError as error:
         raise ConfigError(f"cluster.mixed_precision={config.cluster.mixed_precision}: {str(error).splitlines()[0]}") from error
     if int(os.environ.get("WORLD_SIZE") or 1) > accelerator.num_processes:  # each would train by itself, into one folder
-        raise ConfigError(f"cluster.cpu={config.cluster.cpu}: several processes on a machine without GPUs need cluster.cpu=true")
+        raise ConfigError(f"cluster.cpu={config.cluster.cpu}: several processes without GPUs need cluster.cpu=true")
     return accelerator
 
 

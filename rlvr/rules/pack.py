@@ -146,21 +146,25 @@ class RulePack:
         """Names of the rules that judge this problem, those that are required before those that require them."""
         return tuple(name for name in self._order if self.rules[name].applies(problem))
 
-    def _unanswered(self, problem: Problem) -> tuple[str, ...]:
-        """The rules that judge answers, if none of them applies: form alone must not be paid for."""
-        judges = [name for name in self.named("answer") if self.rules[name].weight]
-        return () if any(self.rules[name].applies(problem) for name in judges) else tuple(judges)
+    def _unjudged(self, problem: Problem) -> tuple[str, ...]:
+        """The rules that judge answers (of a pack without such: all that count), if none of them applies to the problem.
+
+        Form alone must not be paid for, and a problem that no rule judges must not get a zero.
+        """
+        counting = [name for name, rule in self.rules.items() if rule.weight]
+        wanted = [name for name in self.named("answer") if name in counting] or counting
+        return () if any(self.rules[name].applies(problem) for name in wanted) else tuple(wanted)
 
     def check_truth(self, problem: Problem) -> str | None:
         """Why a rule that counts cannot score this problem, or None."""
-        unanswered = self._unanswered(problem)
-        for name in unanswered or self.applicable(problem):
+        unjudged = self._unjudged(problem)
+        for name in unjudged or self.applicable(problem):
             rule = self.rules[name]
             for verifier in rule.verifiers() if rule.weight else ():
                 reason = verifier.check_truth(problem.truth)
                 if reason:
                     return f"{name}: {reason}"
-        return f"{', '.join(unanswered)}: {_not_meant(problem)}" if unanswered else None
+        return f"{', '.join(unjudged)}: {_not_meant(problem)}" if unjudged else None
 
     def judge(self, completion: str, problem: Problem, slow: Slow = supervised) -> Judgement:
         """Judge one completion. Pure: the same completion and problem get the same judgement, any number of times.
@@ -169,7 +173,7 @@ class RulePack:
         """
         turn = problem.turn(completion)
         verdicts: dict[str, Verdict] = {
-            name: Verdict.unscorable("not_applicable", _not_meant(problem)) for name in self._unanswered(problem)
+            name: Verdict.unscorable("not_applicable", _not_meant(problem)) for name in self._unjudged(problem)
         }
         for name in self.applicable(problem):
             rule = self.rules[name]

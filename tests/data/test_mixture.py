@@ -83,6 +83,14 @@ def test_form_alone_is_never_paid_for() -> None:
     assert pack.check_truth(problem) == "answer: not meant for a truth with answer, choices"
 
 
+def test_a_problem_that_no_rule_judges_is_no_zero() -> None:
+    for name in ("json_mode", "mcq", "qa", "countdown", "xml_mode"):
+        pack = load_rules(name, ["rules.format.weight=0"] if name == "countdown" else [])
+        problem = Problem(id="p", prompt="q", truth={"answer": "4"})
+        assert pack.judge("<think>clearly it is so</think><answer>\\boxed{4}</answer>", problem).outcome == "unscorable", name
+        assert pack.check_truth(problem), name
+
+
 def test_the_spellings_of_a_mixture() -> None:
     assert joined("dataset=[gsm8k, arithmetic]") == "dataset=gsm8k+arithmetic"
     assert joined("rules=[a,b]") == "rules=[a,b]"

@@ -274,3 +274,20 @@ def test_any_text_gets_a_score_and_the_same_one_twice(text: str) -> None:
             assert verdict.score is not None
             assert 0.0 <= verdict.score <= 1.0
             assert verdict == verifier(text, problem) == pickle.loads(pickle.dumps(verifier))(text, problem)
+
+
+@needs_package
+@pytest.mark.parametrize("text", ["nan", "NaN", "nan + nanj", "n a n", "-nan", "nani"])
+def test_nan_is_no_answer(text: str) -> None:
+    """The distance of NaN is NaN, and `min(1, NaN)` is 1: the scorer of complex_arithmetic gives it full marks."""
+    verdict = ReasoningGym()(f"<answer>{text}</answer>", first("complex_arithmetic"))
+    assert (verdict.score, verdict.reason) == (0.0, "wrong")
+
+
+@needs_package
+def test_a_scorer_that_takes_the_beginning_of_the_answer_is_refused() -> None:
+    """That of coin_flip gives 0 full marks where 0.2344 is right."""
+    data = factory().create_dataset("coin_flip", seed=3, size=8)
+    entry = next(entry for entry in map(dict, data) if 0 < float(entry["answer"]) < 1)
+    truth = {"reasoning_gym": {"task": "coin_flip", "entry": json.loads(json.dumps(entry))}}
+    assert ReasoningGym().check_truth(truth) == "task=coin_flip: its scorer gives full marks to '0'"
