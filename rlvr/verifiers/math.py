@@ -101,12 +101,12 @@ class MathAnswer(Verifier):
         if self.which == "unique" and len(found.texts) > 1 and len(different := distinct(found.texts)) > 1:
             shown = ", ".join(each[:20] for each in different[:4])
             return Verdict.scored(0.0, "ambiguous", answer, f"{found.source}: {len(different)} answers that differ: {shown}")
-        decision, reason, detail = self._compare(_text(problem.truth["answer"]), text, decide)
+        decision, reason, detail = self._compare(truth=_text(problem.truth["answer"]), given=text, decide=decide)
         if decision is None:
             return None
         return Verdict.scored(float(decision), reason, answer, f"{found.source}: {detail}")
 
-    def _compare(self, truth: str, given: str, decide: Any) -> tuple[bool | None, str, str]:
+    def _compare(self, *, truth: str, given: str, decide: Any) -> tuple[bool | None, str, str]:
         """Decision, reason, and how it was reached."""
         if given == normalise(truth):
             return True, "correct", "the same text"
@@ -121,7 +121,7 @@ class MathAnswer(Verifier):
                 return False, "wrong", f"{given[:60]} is not {truth[:60]} as exact numbers"
         how = Matching(units=self.units, tolerance=self.tolerance, rounded=self.rounded, symbolic=decide)
         try:
-            decision = compare(node, read(chosen(given, letter=is_choice(node))), how)
+            decision = compare(truth=node, given=read(chosen(given, letter=is_choice(node))), how=how)
         except TooBig as error:
             return False, "too_big", f"not computed: {error}"
         except (ValueError, ArithmeticError, RecursionError) as error:  # Unreadable is a ValueError
