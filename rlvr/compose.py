@@ -139,6 +139,9 @@ def one_line(error: Exception, overrides: Sequence[str]) -> str:
     if isinstance(cause, MissingMandatoryValue | InterpolationToMissingValueError):
         return f"{key}: must be set, as {key}=VALUE"
     first = str(cause.args[0] if cause.args else cause).strip().splitlines()[0]
+    if "not a subclass of RuleConfig" in first:
+        name = key.removeprefix("rules.")
+        return f"rules.{name}: a new rule needs a file, rules/NAME.yaml in a folder of yours (--config-dir DIR)"
     given = next((o for o in overrides if key and re.match(rf"\+*{re.escape(key)}=", o)), key)
     return f"{given.lstrip('+')}: {first}" if given else first
 

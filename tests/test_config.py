@@ -97,6 +97,7 @@ def _schemas(schema: Any, prefix: str) -> list[tuple[str, Any]]:
         (["rules=r1_fromat"], "rules=r1_fromat: there is no such choice; did you mean r1_format?"),
         (["rules=answer+nope"], "rules=nope: there is no such choice"),
         (["rules=answer+"], "rules=answer+: a '+' stands between two names"),
+        (["+rules.new={weight: 1}"], "rules.new: a new rule needs a file, rules/NAME.yaml in a folder of yours"),
         (["rules=math+answer"], "the packs math and answer define the rule answer differently"),
         (["rules.answer.verifier.extract=box"], "rules.answer.verifier.extract=box: must be one of boxed, tag, hashes, phrase"),
         (["rules.answer.verifier.extract=[boxed,tgs]"], "rules.answer.verifier.extract=tgs: must be one of boxed, tag, hashes"),
