@@ -21,6 +21,8 @@ CHOICES = [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_of_every_group_composes_and_is_built(group: str, choice: str, tmp_path: Path) -> None:
+    if choice == "reasoning_gym":
+        pytest.importorskip("reasoning_gym")
     (tmp_path / "rows.jsonl").write_text("{}")
     needed = {
         ("dataset", "jsonl"): [f"dataset.path={tmp_path}/rows.jsonl"],

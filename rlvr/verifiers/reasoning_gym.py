@@ -229,7 +229,7 @@ class ReasoningGym(Verifier):
         if not re.fullmatch(r"[\w-]+", self.tag):
             raise ValueError(f"tag={self.tag!r}: must be the name of a tag, without brackets")
         if not installed():
-            raise ValueError(f"verifier=ReasoningGym: {MISSING}")
+            raise ValueError(f"_target_=rlvr.verifiers.reasoning_gym.ReasoningGym: {MISSING}")
 
     def prepare(self) -> None:
         factory()
