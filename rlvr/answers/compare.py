@@ -234,7 +234,7 @@ def _percent(truth: Quantity, given: Quantity) -> bool | None:
 def _near(truth: Quantity, a: Fraction, b: Fraction, how: Matching) -> bool:
     if how.tolerance and abs(a - b) <= Fraction(how.tolerance) * abs(a):
         return True
-    # Half a unit of the last decimal; an answer with no more decimals than the truth was not rounded to it.
+    # Half a unit of the truth's last decimal.
     return _is_rounded(truth, how) and abs(a - b) * 2 <= Fraction(1, 10**truth.decimals)
 
 
@@ -260,7 +260,7 @@ def same_answer(a: str, b: str) -> bool:
         return True
     try:
         return _compare(read(normalise(a)), read(normalise(b)), Matching(rounded=False)) is True
-    except (ValueError, RecursionError):
+    except (ValueError, ArithmeticError, RecursionError):
         return label_of(a) == label_of(b)
 
 
