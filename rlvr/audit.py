@@ -79,12 +79,13 @@ def audit(pack: RulePack, problems: Sequence[Problem], prompts: Prompts, attacks
     reasons = [(problem, full_marks(prompts, problem, pack)) for problem in with_reference]
     sound = [problem for problem, reason in reasons if reason is None]
     targets = list(_targets(sound, pack, prompts, n_targets))
+    honest = [tuple(pack.judge(each, t.problem).reward or 0.0 for each in (t.right, t.wrong)) for t in targets]
     return Report(
         lint=checked,
         references=len(with_reference),
         short=tuple((problem, reason) for problem, reason in reasons if reason),
         attacked=len(targets),
-        attempts=tuple(_attempt(attack, targets, pack) for attack in attacks),
+        attempts=tuple(_attempt(attack, targets, honest, pack) for attack in attacks),
     )
 
 
@@ -130,10 +131,11 @@ def _less(pack: RulePack, completion: str, problem: Problem, full: float | None)
     return reward is not None and full is not None and reward < full - _CLOSE
 
 
-def _attempt(attack: Attack, targets: Sequence[Target], pack: RulePack) -> Attempt:
+def _attempt(attack: Attack, targets: Sequence[Target], honest: Sequence[tuple[float, ...]], pack: RulePack) -> Attempt:
+    """`honest`: rewards of the right and the wrong honest solution of each target."""
     tried, gained, errors, most = 0, 0, 0, 0.0
     worst: tuple[str, float, float] | None = None
-    for target in targets:
+    for target, (right, wrong) in zip(targets, honest, strict=True):
         completions = [each for each in attack.build(target) if each is not None]
         if not completions:
             continue
@@ -141,7 +143,6 @@ def _attempt(attack: Attack, targets: Sequence[Target], pack: RulePack) -> Attem
         judged = [pack.judge(each, target.problem).reward for each in completions]
         errors += sum(reward is None for reward in judged)
         rewards = [reward or 0.0 for reward in judged]
-        right, wrong = (pack.judge(each, target.problem).reward or 0.0 for each in (target.right, target.wrong))
         if attack.earns == "guess":  # as many completions as candidates
             fair = (right + (len(rewards) - 1) * wrong) / len(rewards)
             excess, reward = sum(rewards) / len(rewards) - fair, max(rewards)

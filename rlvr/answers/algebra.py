@@ -12,7 +12,7 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
-from rlvr.answers.expression import Tree, has_infinity
+from rlvr.answers.expression import INFINITY, Tree, has_infinity
 from rlvr.answers.polynomials import (
     MAX_BITS,
     ONE,
@@ -49,7 +49,7 @@ def decides(form: Ratio) -> bool:
 
 def canonical(tree: Tree) -> Ratio:
     """Errors: `TooBig`; `ZeroDivisionError`, also for infinity within a formula."""
-    if has_infinity(tree) and tree not in (_INFINITY, ("mul", ("num", Fraction(-1)), _INFINITY)):
+    if has_infinity(tree) and tree not in (INFINITY, ("mul", ("num", Fraction(-1)), INFINITY)):
         raise ZeroDivisionError("infinity is no number to compute with")
     if _expansion(tree) > MAX_EXPANSION:
         raise TooBig("an expansion of high powers of sums")
@@ -61,9 +61,6 @@ def _expansion(tree: Tree) -> Fraction | int:
     parts = [part for part in tree[1:] if isinstance(part, tuple)]
     raised_sum = tree[0] == "pow" and tree[2][0] == "num" and tree[1][0] not in ("num", "sym", "const")
     return sum(map(_expansion, parts)) + (max(abs(tree[2][1]) - 1, 0) if raised_sum else 0)
-
-
-_INFINITY: Tree = ("const", "oo")
 
 
 def _canonical(tree: Tree) -> Ratio:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -96,9 +96,9 @@ def _as_tuple(matrix: Matrix) -> Node:
     return matrix
 
 
-def _all(decisions: Sequence[bool | None] | object) -> bool | None:
+def _all(decisions: Iterable[bool | None]) -> bool | None:
     decided: bool | None = True
-    for decision in decisions:  # type: ignore[attr-defined]
+    for decision in decisions:
         if decision is False:
             return False
         decided = None if decision is None else decided

@@ -47,8 +47,15 @@ def num(value: int | Fraction) -> Tree:
     return ("num", Fraction(value))
 
 
+INFINITY: Tree = ("const", "oo")
+
+
 def has_infinity(tree: Tree) -> bool:
-    return tree == ("const", "oo") or any(has_infinity(part) for part in tree[1:] if isinstance(part, tuple))
+    return tree == INFINITY or any(has_infinity(part) for part in tree[1:] if isinstance(part, tuple))
+
+
+def has_letters(tree: Tree) -> bool:
+    return tree[0] == "sym" or any(has_letters(part) for part in tree[1:] if isinstance(part, tuple))
 
 
 def parse(text: str) -> Tree:

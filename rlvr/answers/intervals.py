@@ -7,17 +7,18 @@ from fractions import Fraction
 from itertools import pairwise
 
 from rlvr.answers.algebra import canonical
-from rlvr.answers.expression import Tree, num
+from rlvr.answers.expression import INFINITY, Tree, num
 from rlvr.answers.records import Bracketed, Collection, Node, Quantity, Union
 
-_INFINITY: Tree = ("const", "oo")
-PLUS_INFINITY = Quantity(_INFINITY, canonical(_INFINITY))
-MINUS_INFINITY = Quantity(("mul", num(-1), _INFINITY), canonical(("mul", num(-1), _INFINITY)))
 _Ends = tuple[Fraction | float, bool, Fraction | float, bool]  # low, closed, high, closed
 
 
 def quantity(tree: Tree) -> Quantity:
     return Quantity(tree, canonical(tree))
+
+
+PLUS_INFINITY = quantity(INFINITY)
+MINUS_INFINITY = quantity(("mul", num(-1), INFINITY))
 
 
 def reals_without(points: Node, letter: str | None = None) -> Union | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from rlvr.answers.algebra import canonical
-from rlvr.answers.expression import Unreadable, num, parse
+from rlvr.answers.expression import Unreadable, has_letters, num, parse
 from rlvr.answers.intervals import MINUS_INFINITY, PLUS_INFINITY, quantity, reals_without
 from rlvr.answers.records import Bracketed, Equation, Node, Quantity, Relation, letter_of
 
@@ -125,4 +125,4 @@ def _equation(sides: list[str], read: Read) -> Node:
 
 
 def _has_letters(values: list[Node]) -> bool:
-    return any("('sym'," in str(value.tree) for value in values if isinstance(value, Quantity))
+    return any(has_letters(value.tree) for value in values if isinstance(value, Quantity))

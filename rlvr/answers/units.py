@@ -60,7 +60,7 @@ _NO_UNITS = {
     "infty", "union", "frac", "times", "no", "about", "less", "more", "exp", "abc", "xyz",
     "least", "most", "plus", "minus", "negative", "squared", "cubed", "factorial", "except", "because", "maybe", "but",
     "either", "neither", "nor", "half", "halves", "thirds", "fourths", "fifths", "sixths", "sevenths", "eighths", "ninths",
-    "tenths",     "hundredths", "thousandths", "modulo", "divided", "over", "point", "unless", "between", "percentile", "power",
+    "tenths", "hundredths", "thousandths", "modulo", "divided", "over", "point", "unless", "between", "percentile", "power",
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "twenty",
     "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety", "wrong", "incorrect", "false", "unknown", "then",
 }  # fmt: skip

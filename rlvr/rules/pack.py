@@ -93,6 +93,8 @@ class RulePack:
 
     rules: Mapping[str, Rule]
     _order: tuple[str, ...] = field(init=False)
+    _decisive: tuple[str, ...] = field(init=False)
+    """The rules that count and judge answers; of a pack without such, all that count."""
 
     def __post_init__(self) -> None:
         if not self.rules:
@@ -102,6 +104,9 @@ class RulePack:
             if unknown:
                 raise ValueError(f"rules.{rule.name}.requires={unknown[0]}: the pack's rules are {', '.join(self.rules)}")
         object.__setattr__(self, "_order", self._sorted_by_requirement())
+        counting = tuple(name for name, rule in self.rules.items() if rule.weight)
+        judges = tuple(name for name in self.named("answer") if name in counting)
+        object.__setattr__(self, "_decisive", judges or counting)
 
     def _sorted_by_requirement(self) -> tuple[str, ...]:
         order: list[str] = []
@@ -147,13 +152,11 @@ class RulePack:
         return tuple(name for name in self._order if self.rules[name].applies(problem))
 
     def _unjudged(self, problem: Problem) -> tuple[str, ...]:
-        """The rules that judge answers (of a pack without such: all that count), if none of them applies to the problem.
+        """The decisive rules, if none of them applies to the problem.
 
         Form alone must not be paid for, and a problem that no rule judges must not get a zero.
         """
-        counting = [name for name, rule in self.rules.items() if rule.weight]
-        wanted = [name for name in self.named("answer") if name in counting] or counting
-        return () if any(self.rules[name].applies(problem) for name in wanted) else tuple(wanted)
+        return () if any(self.rules[name].applies(problem) for name in self._decisive) else self._decisive
 
     def check_truth(self, problem: Problem) -> str | None:
         """Why a rule that counts cannot score this problem, or None."""

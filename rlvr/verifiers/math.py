@@ -35,7 +35,6 @@ class MathAnswer(Verifier):
     """
 
     judges: ClassVar = "answer"
-    needs: ClassVar = ("answer",)
 
     extract: str | tuple[str, ...] = "boxed"
     """Where the answer stands; one of boxed, tag, hashes (GSM8K's `####`), phrase ("the answer is"), number (the last one),
