@@ -180,7 +180,3 @@ def _encoded(message: dict[str, Any]) -> bytes:
     if len(data) > MAX_REPLY:
         raise ValueError(f"{len(data)} bytes, more than {MAX_REPLY}")
     return data
-
-
-if __name__ == "__main__":
-    main()
