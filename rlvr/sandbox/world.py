@@ -1,0 +1,169 @@
+"""A candidate's module in its world, called from outside one call at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import select
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rlvr.sandbox.base import LIMIT_ENDINGS, Ending, Limits
+from rlvr.sandbox.inside import wire
+from rlvr.sandbox.running import check_begun, ending_of, send
+
+if TYPE_CHECKING:
+    from rlvr.sandbox.client import Sandbox
+
+
+class WorldEnded(BaseException):
+    """The world is gone: a limit, a crash, or the candidate ended itself. No `Exception`, so that no test takes it for its own."""
+
+    def __init__(self, ending: Ending, detail: str) -> None:
+        super().__init__(f"{ending}: {detail}")
+        self.ending, self.detail = ending, detail
+
+
+class Raised(Exception):
+    """The candidate's code raised."""
+
+    def __init__(self, names: Sequence[str], kind: str, text: str, ending: str | None) -> None:
+        super().__init__(f"{kind}: {text}")
+        self.names = tuple(names)
+        """Its built-in classes, the most special first."""
+        self.kind, self.text = kind, text
+        self.ending = ending
+        """The limit that it speaks of, if any: `memory`, `process_limit`, ..."""
+
+
+class World:
+    """Made by `Sandbox.load`; the first thing to ask is `loaded`. Used by one thread; closed by its user."""
+
+    def __init__(self, sandbox: Sandbox, channel: socket.socket, limits: Limits) -> None:
+        self._sandbox, self._channel, self._limits = sandbox, channel, limits
+        self._buffer = bytearray()
+        self._open = True
+        self._waited = 0.0
+        self._begun = False
+
+    def loaded(self) -> None:
+        """Wait for the module's own lines to run. Errors: `Raised`, `WorldEnded`, `SandboxError`."""
+        self._checked(self._reply())
+
+    def ask(
+        self,
+        what: str,
+        target: int | None,
+        name: str | None,
+        arguments: Sequence[Any] = (),
+        keywords: Mapping[str, Any] | None = None,
+        *,
+        back: bool = False,
+    ) -> tuple[Any, list[Any] | None]:
+        """The value of a call (`what="call"`), or an attribute (`get`, `set`), of the module (`target=None`) or of one of its
+        objects; and with `back` the arguments as they are afterwards. Errors: `Raised`, `WorldEnded`, `SandboxError`;
+        `wire.NotPlain` for arguments that are no plain data."""
+        if not self._open:
+            raise WorldEnded("exit", "the world it belongs to is gone")
+        order = (what, target, name, wire.encode(list(arguments)), wire.encode(dict(keywords or {})), back)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it is dead, and the reply says so
+            send(self._channel, marshal.dumps(order))
+        reply = self._checked(self._reply())
+        try:
+            value = wire.decode(reply.get("value"))
+            return value, wire.decode(reply["arguments"]) if back else None
+        except (wire.NotPlain, KeyError, RecursionError, MemoryError) as error:
+            return wire.Opaque(f"unreadable ({str(error)[:100]})"), None
+
+    def _checked(self, frame: bytes) -> dict[str, Any]:
+        try:
+            reply = wire.loads(frame)
+        except wire.NotPlain as error:
+            self._end("exit", f"what it wrote cannot be read: {error}")
+        if not isinstance(reply, dict):
+            self._end("exit", "what it wrote is no reply")
+        if "raised" in reply:
+            names = [str(name)[:100] for name in reply["raised"]] if isinstance(reply["raised"], list) else []
+            ending = reply.get("ending")
+            known = ending if isinstance(ending, str) and ending in LIMIT_ENDINGS else None
+            raise Raised(names, str(reply.get("class"))[:100], str(reply.get("text"))[:500], known)
+        return reply
+
+    def _reply(self) -> bytes:
+        """The next frame, within the time that a call may take."""
+        start, allowed = time.monotonic(), self._limits.wall_s
+        if not self._begun:
+            check_begun(self._frame(start, allowed, first=True))
+            self._begun = True
+        return self._frame(start, allowed)
+
+    def _frame(self, start: float, allowed: float, *, first: bool = False) -> bytes:
+        while True:
+            if len(self._buffer) >= wire.HEADER.size:
+                end = wire.HEADER.size + wire.HEADER.unpack_from(self._buffer)[0]
+                if end > wire.MAX_BYTES + wire.HEADER.size:
+                    self._end("output_limit", "a reply of more than 4 MB")
+                if len(self._buffer) >= end:
+                    frame = bytes(self._buffer[wire.HEADER.size : end])
+                    del self._buffer[:end]
+                    return frame
+            left = start + allowed - time.monotonic()
+            readable = left > 0 and select.select([self._channel], [], [], left)[0]
+            if readable:
+                part = b""
+                with contextlib.suppress(ConnectionResetError):
+                    part = self._channel.recv(1 << 16)
+                if not part:
+                    self._died(first=first)
+                self._buffer += part
+            else:
+                allowed += self._waiting()
+                if time.monotonic() - start >= min(allowed, 10 * self._limits.wall_s):
+                    self._end("timeout", f"{self._limits.wall_s:g} s")
+
+    def _waiting(self) -> float:
+        """Seconds that the program has waited for a processor since this was asked last: they are not the program's fault."""
+        self._sandbox.tell({"do": "usage"})
+        answer = self._sandbox.answer()
+        if "waited" not in answer:
+            self._over(answer)
+        waited, self._waited = answer["waited"] - self._waited, answer["waited"]
+        return max(0.0, waited)
+
+    def _died(self, *, first: bool) -> None:
+        """The world hung up: it has died, or closed its channel and must."""
+        if first and not self._buffer:
+            self.close()
+            check_begun(b"")
+        readable, _, _ = select.select([self._sandbox.control], [], [], 0.05)
+        self._over(self._sandbox.answer() if readable else self._sandbox.kill("hung up"))
+
+    def _end(self, ending: Ending, detail: str) -> None:
+        self._leave()
+        self._sandbox.kill(ending)
+        raise WorldEnded(ending, detail)
+
+    def _over(self, ended: dict[str, Any]) -> None:
+        self._leave()
+        if ended["why"] == "hung up":
+            raise WorldEnded("exit", "closed its channel")
+        ending, detail = ending_of(ended, self._limits, {}, tier=self._sandbox.tier)
+        raise WorldEnded("exit" if ending == "ok" else ending, detail or "ended itself with status 0")
+
+    def _leave(self) -> None:
+        self._open = False
+        self._channel.close()
+
+    def close(self) -> None:
+        """End it, with all that runs in it. Errors: `SandboxError`."""
+        if self._open:
+            self._leave()
+            self._sandbox.kill("closed")
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
