@@ -1,0 +1,47 @@
+"""When two values, or two texts, are the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+Whitespace = Literal["lines", "exact", "tokens"]
+
+
+def same_value(value: Any, expected: Any, *, tolerance: float = 0.0) -> bool:
+    """Strictly by type, since JSON says which is meant: a truth value is no number, a text no list.
+
+    A whole number may stand for a real one (3 for 3.0) but not the other way round; a tuple is a list; NaN is itself.
+    `tolerance`: relative, between real numbers where a real one is expected.
+    """
+    if isinstance(expected, list | tuple):
+        if type(value) not in (list, tuple) or len(value) != len(expected):
+            return False
+        return all(same_value(a, b, tolerance=tolerance) for a, b in zip(value, expected, strict=True))
+    if isinstance(expected, Mapping):
+        if not isinstance(value, dict) or value.keys() != expected.keys():
+            return False
+        return all(same_value(value[key], expected[key], tolerance=tolerance) for key in expected)
+    if type(expected) is float and type(value) in (int, float):
+        if math.isnan(expected) or math.isnan(value):
+            return math.isnan(expected) and math.isnan(value)
+        return value == expected or (tolerance > 0 and math.isclose(value, expected, rel_tol=tolerance))
+    return type(value) is type(expected) and value == expected
+
+
+def same_text(written: str, expected: str, whitespace: Whitespace) -> bool:
+    """`exact`: to the character. `lines`: but for blanks at the ends of lines and empty lines at the end of the text, so that the
+    number of lines counts. `tokens`: but for the amount and kind of white space."""
+    if whitespace == "exact":
+        return written == expected
+    if whitespace == "tokens":
+        return written.split() == expected.split()
+    return _lines(written) == _lines(expected)
+
+
+def _lines(text: str) -> list[str]:
+    lines = [line.rstrip() for line in text.replace("\r\n", "\n").split("\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines

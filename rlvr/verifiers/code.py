@@ -1,0 +1,205 @@
+"""Verifiers of programs: whether they do what the tests ask, and whether they are written as asked."""
+
+from __future__ import annotations
+
+import ast
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+from rlvr.answers.extract import after_think
+from rlvr.judge import forms
+from rlvr.judge.cases import COMPILING_S, Language, run_cases
+from rlvr.judge.compare import Whitespace, same_value
+from rlvr.judge.exam import Exam, Outcome, run_calls, run_script
+from rlvr.judge.program import PLACES, Place, blocks, program_of
+from rlvr.sandbox.base import Limits, SandboxError
+from rlvr.sandbox.held import held
+from rlvr.types import Problem, Verdict
+from rlvr.verifiers.base import Verifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Code(Verifier):
+    """Does the program pass the problem's tests (`rlvr.judge.forms`)? It runs in the sandbox, the tests outside."""
+
+    judges: ClassVar = "answer"
+    isolated: ClassVar = True
+
+    extract: Place | tuple[Place, ...] = ("fenced", "continuation")
+    """Where the program stands: `fenced`, the last block of the language; `continuation`, behind the problem's preamble;
+    `whole`, all of the turn. Or several, in order."""
+    language: Language = "python"
+    """Of programs for `cases`; tests of the other forms take Python."""
+    score: Literal["share", "all", "weighted"] = "share"
+    """Share of the tests that pass; 1 for all of them and else 0; share by the truth's `weights`."""
+    whitespace: Whitespace = "lines"
+    """When standard output is right; see `rlvr.judge.compare.same_text`."""
+    tolerance: float = 0.0
+    """Relative, for real numbers that `calls` expect."""
+    wall_s: float = 2.0
+    """Seconds for a test."""
+    cpu_s: float = 2.0
+    """Seconds of processor time for a case; for the other forms `budget_s` bounds it."""
+    budget_s: float = 6.0
+    """Seconds for all tests of a rollout; those that it does not last for have failed."""
+    memory_mb: int = 256
+    """Megabytes for the program."""
+
+    def __post_init__(self) -> None:
+        order = (self.extract,) if isinstance(self.extract, str) else self.extract
+        unknown = [place for place in order if place not in PLACES]
+        if unknown or not order:
+            raise ValueError(f"extract={list(order)}: must be one of {', '.join(PLACES)}, or a list of them")
+        if not 0 <= self.tolerance < 1:
+            raise ValueError(f"tolerance={self.tolerance}: must be at least 0 and below 1")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in ("wall_s", "cpu_s", "budget_s", "memory_mb") and not 0 < value < math.inf:
+                raise ValueError(f"{field.name}={value}: must be above 0")
+
+    def quick(self, completion: str, problem: Problem) -> Verdict | None:
+        program = self._program(completion, problem)
+        if isinstance(program, Verdict):
+            return program
+        return None
+
+    def prepare(self) -> None:
+        try:
+            held()
+        except SandboxError:
+            return  # the call says so, as a verdict
+
+    def waits_s(self) -> float:
+        return 2 * self.budget_s + 2 * self.wall_s + COMPILING_S
+
+    def same(self, completion: str, problem: Problem) -> object:
+        return str(self._program(completion, problem))
+
+    def applies(self, truth: Mapping[str, Any]) -> bool:
+        return forms.form_of(truth) is not None
+
+    def check_truth(self, truth: Mapping[str, Any]) -> str | None:
+        try:
+            forms.n_tests(truth)
+        except forms.BadTruth as error:
+            return str(error)
+        if self.language != "python" and "cases" not in truth:
+            return f"language={self.language}: only tests of the form cases can be run with it"
+        return "the truth has no weights, which score=weighted needs" if self._lacks_weights(truth) else None
+
+    def _lacks_weights(self, truth: Mapping[str, Any]) -> bool:
+        return self.score == "weighted" and "weights" not in truth
+
+    def __call__(self, completion: str, problem: Problem) -> Verdict:
+        program = self._program(completion, problem)
+        if isinstance(program, Verdict):
+            return program
+        try:
+            outcomes = self._outcomes(program, problem.truth)
+        except forms.BadTruth as error:
+            return Verdict.unscorable("bad_truth", str(error))
+        except SandboxError as error:
+            return Verdict.error("sandbox", str(error))
+        verdict = self._verdict(program, outcomes, problem.truth)
+        weak = "" if held().tier == "namespaces" else f"; weak isolation: {held().tier}"
+        return Verdict.scored(verdict.score or 0.0, verdict.reason, verdict.answer, verdict.detail + weak)
+
+    def _program(self, completion: str, problem: Problem) -> str | Verdict:
+        bad = self.check_truth(problem.truth)
+        if bad:
+            return Verdict.unscorable("bad_truth", bad)
+        order = (self.extract,) if isinstance(self.extract, str) else self.extract
+        program = program_of(completion, order, language=self.language, preamble=str(problem.truth.get("preamble", "")))
+        if program is None:
+            return Verdict.scored(0.0, "no_code", detail=f"found none by {', '.join(order)}")
+        return program
+
+    def _outcomes(self, program: str, truth: Mapping[str, Any]) -> list[Outcome]:
+        sandbox, form = held(), forms.form_of(truth)
+        limits = Limits(wall_s=self.wall_s, cpu_s=self.cpu_s, memory_mb=self.memory_mb)
+        if form == "cases":
+            return run_cases(
+                sandbox,
+                program,
+                forms.rows_of(truth, "cases"),
+                language=self.language,
+                limits=limits,
+                budget_s=self.budget_s,
+                whitespace=self.whitespace,
+            )
+        script = None if form == "calls" else forms.script_of(truth)
+        whole = Limits(wall_s=self.wall_s, cpu_s=max(self.cpu_s, self.budget_s), memory_mb=self.memory_mb)
+        with Exam(
+            sandbox,
+            program,
+            limits=whole,
+            budget_s=self.budget_s,
+            objects=script is not None and script.objects,
+            in_place=script is not None and script.in_place,
+        ) as exam:
+            if script is not None:
+                return run_script(exam, script)
+            same = partial(same_value, tolerance=self.tolerance)
+            return run_calls(exam, str(truth["entry_point"]), forms.rows_of(truth, "calls"), same)
+
+    def _verdict(self, program: str, outcomes: Sequence[Outcome], truth: Mapping[str, Any]) -> Verdict:
+        """One word for each test, by its number, in the detail."""
+        passed = [each.passed for each in outcomes]
+        weights = truth["weights"] if self.score == "weighted" else [1] * len(passed)
+        score = sum(w for w, each in zip(weights, passed, strict=True) if each) / sum(weights)
+        if self.score == "all":
+            score = float(all(passed))
+        failed = next((each for each in outcomes if not each.passed), None)
+        tests = ", ".join(f"{number} {each.reason}" for number, each in enumerate(outcomes))
+        why = f"; {failed.detail}" if failed and failed.detail else ""
+        detail = f"{sum(passed)} of {len(passed)} tests passed: {tests}{why}"
+        return Verdict.scored(min(score, 1.0), failed.reason if failed else "correct", program[:500], detail)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeFormat(Verifier):
+    """Is there one fenced block of the language behind the reasoning, and does it parse (Python only)?"""
+
+    judges: ClassVar = "format"
+
+    language: Language = "python"
+    """What the block must say that it holds."""
+    max_chars: int = 50_000
+    """Characters of a block; a longer one is not parsed, and has no full marks."""
+
+    def __post_init__(self) -> None:
+        if self.max_chars < 1:
+            raise ValueError(f"max_chars={self.max_chars}: must be at least 1")
+
+    def quick(self, completion: str, problem: Problem) -> Verdict | None:
+        """Parsing is left to a worker: a parser of hostile text may run out of stack."""
+        return self._before_parsing(completion) if self.language == "python" else self(completion, problem)
+
+    def _before_parsing(self, completion: str) -> Verdict | None:
+        found = [each for each in blocks(after_think(completion), self.language) if each.strip()]
+        if not found:
+            return Verdict.scored(0.0, "no_code", detail=f"no fenced block of {self.language}")
+        if len(found) > 1:
+            return Verdict.scored(0.0, "ambiguous", detail=f"{len(found)} fenced blocks of {self.language}")
+        if len(found[0]) > self.max_chars:
+            return Verdict.scored(0.0, "too_long", detail=f"{len(found[0])} characters")
+        return None
+
+    def same(self, completion: str, problem: Problem) -> object:
+        return after_think(completion)
+
+    def __call__(self, completion: str, problem: Problem) -> Verdict:
+        early = self._before_parsing(completion)
+        if early is not None or self.language != "python":
+            return early or Verdict.scored(1.0, "correct")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                ast.parse(blocks(after_think(completion), "python")[0])
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            return Verdict.scored(0.0, "syntax_error", detail=" ".join(str(error).split())[:200])
+        return Verdict.scored(1.0, "correct")
