@@ -202,7 +202,7 @@ def _is_candidate(node: ast.AST, names: Sequence[str]) -> bool:
 
 
 def _objects(trees: Sequence[ast.Module], names: Sequence[str]) -> bool:
-    """Attributes are asked of what the candidate's calls gave."""
+    """Attributes are asked of what the candidate's calls gave, or it is given what it gave."""
     nodes = [node for tree in trees for node in ast.walk(tree)]
     made = {
         target.id
@@ -212,6 +212,11 @@ def _objects(trees: Sequence[ast.Module], names: Sequence[str]) -> bool:
         if isinstance(target, ast.Name)
     }
     for node in nodes:
+        if _is_candidate(node, names):
+            assert isinstance(node, ast.Call)
+            inner = [each for given in (*node.args, *node.keywords) for each in ast.walk(given)]
+            if any(_is_candidate(each, set(names) - {node.func.id}) for each in inner):  # pyright: ignore
+                return True
         if isinstance(node, ast.Attribute):
             root: ast.AST = node.value
             while isinstance(root, ast.Attribute | ast.Subscript):

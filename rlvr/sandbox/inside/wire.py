@@ -31,6 +31,7 @@ _SMALL = 1 << 53
 _VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
 _ITERATORS = (type(x for x in ()), map, filter, zip, enumerate, reversed, itertools.chain, itertools.islice)
 _ITERATORS += (type(iter([])), type(iter(())), type(iter(set())), type(iter({})), type(iter("")), type(iter(range(0))))
+_CLASSES = {kind.__name__: kind for kind in (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, type(None))}
 _DATES = (datetime.datetime, datetime.date, datetime.time)
 
 
@@ -140,6 +141,8 @@ def _scalar(value: Any) -> Any:
         return ["F", encode(value.numerator), encode(value.denominator)]
     if type(value) in _DATES and getattr(value, "tzinfo", None) is None:
         return ["T", _DATES.index(type(value)), value.isoformat()]
+    if isinstance(value, type) and value in _CLASSES.values():
+        return ["y", value.__name__]
     if type(value) is datetime.timedelta:
         return ["E", value.days, value.seconds, value.microseconds]
     return None
@@ -227,6 +230,7 @@ _READERS: dict[str, Any] = {
     "F": lambda items, _: fractions.Fraction(_number(items[0]), _number(items[1])),
     "T": _date,
     "E": lambda items, _: datetime.timedelta(*map(_number, items)),
+    "y": lambda items, _: _CLASSES[_text(items[0])],
     "ref": _reference,
     "?": lambda items, _: Opaque(_text(items[0])[:100]),
 }
