@@ -46,8 +46,9 @@ def enter(server: Any, order: dict[str, Any], descriptors: list[int], folder: st
             kernel.drop_privileges()
             if server.tier == "landlock":
                 kernel.restrict_files(server.readable, folder or PLACE)
-            if server.tier != "none":
-                kernel.filter_system_calls()
+            filtered = server.tier != "none" and kernel.filter_system_calls()
+            if server.tier == "landlock" and not filtered:
+                raise OSError("no seccomp filter for this processor, and Landlock alone does not close the network")
             del server
         except BaseException as error:  # noqa: BLE001  our side failed, and the program must not run
             channel.write({"failed": f"{type(error).__name__}: {error}"[:500]})
