@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rlvr.config import ConfigError, PromptConfig
-from rlvr.rules.pack import RulePack
+from rlvr.rules.pack import Judge, RulePack
 from rlvr.types import Problem
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_PLACE = re.compile(r"\{(question|reasoning|answer)\}")
+_PLACE = re.compile(r"\{(question|reasoning|answer|continuation)\}")
 
 
 def _fill(template: str, **values: str) -> str:
@@ -59,35 +59,48 @@ class Prompts:
             answer = str(problem.metadata.get("answer", problem.truth.get("answer", "")))
         if reasoning is None:
             reasoning = str(problem.metadata["solution"])
-        return _fill(self.template.solution, reasoning=reasoning, answer=answer)
+        rest = reasoning.removeprefix(problem.prompt)
+        return _fill(self.template.solution, reasoning=reasoning, answer=answer, continuation=rest)
 
     def completion(self, problem: Problem, answer: str | None = None, reasoning: str | None = None) -> str:
         """The same as a completion, without what the prompt opens of the turn; the data set's own where it has one."""
         if "completion" in problem.metadata:
             return str(problem.metadata["completion"])
-        return self.solution(problem, answer, reasoning).strip().removeprefix(self.template.prefill.strip())
+        return self.unopened(self.solution(problem, answer, reasoning)).strip()
+
+    def unopened(self, turn: str) -> str:
+        """A turn without what the prompt opens of it. Without a prefill the space before it stays: it may indent code."""
+        prefill = self.template.prefill.strip()
+        return turn.lstrip().removeprefix(prefill) if prefill else turn
 
 
 def check_template(template: PromptConfig) -> None:
     """Errors: `ConfigError` naming the key of the template that cannot be used."""
-    for key, needed in (("question", "question"), ("chat_question", "question"), ("solution", "answer")):
-        if f"{{{needed}}}" not in getattr(template, key):
-            raise ConfigError(f"prompt.{key}={getattr(template, key)!r}: must hold {{{needed}}}")
+    answered = ("answer", "reasoning", "continuation")
+    for key, needed in (("question", ("question",)), ("chat_question", ("question",)), ("solution", answered)):
+        places = [f"{{{each}}}" for each in needed]
+        if not any(place in getattr(template, key) for place in places):
+            raise ConfigError(f"prompt.{key}={getattr(template, key)!r}: must hold {' or '.join(places)}")
     if template.few_shot < 0:
         raise ConfigError(f"prompt.few_shot={template.few_shot}: must be 0 or more")
 
 
-def full_marks(prompts: Prompts, problem: Problem, pack: RulePack) -> str | None:
-    """None if the problem's reference solution, written as the prompt asks, gets full marks from the pack; else why not."""
-    rendered = prompts.render(problem)
-    for name, verdict in pack.judge(prompts.completion(problem), rendered).verdicts.items():
+def full_marks(
+    prompts: Prompts, problem: Problem, pack: RulePack, completion: str | None = None, *, judge: Judge | None = None
+) -> str | None:
+    """None if the problem's reference completion, or the one given, gets full marks from the pack; else why not.
+
+    `judge`: the pack's, with a backend of the caller's.
+    """
+    completion = prompts.completion(problem) if completion is None else completion
+    for name, verdict in (judge or pack.judge)(completion, prompts.render(problem)).verdicts.items():
         if pack.rules[name].weight > 0 and verdict.score != 1.0:
             return f"rule {name} gives it {verdict.score} ({verdict.reason}: {verdict.detail})"
     return None
 
 
 def choose_examples(
-    template: PromptConfig, train: Sequence[Problem], pack: RulePack
+    template: PromptConfig, train: Sequence[Problem], pack: RulePack, *, judge: Judge | None = None
 ) -> tuple[tuple[Problem, ...], Sequence[Problem]]:
     """The first `few_shot` training problems that have a reference solution, and the training problems without them.
 
@@ -97,11 +110,12 @@ def choose_examples(
     if len(examples) < template.few_shot:
         raise ConfigError(f"prompt.few_shot={template.few_shot}: only {len(examples)} training problems have a solution")
     for example in examples:
-        reason = full_marks(Prompts(template=template), example, pack)
+        prompts = Prompts(template=template)  # what is shown is judged, also where the data set has a completion of its own
+        reason = full_marks(prompts, example, pack, prompts.unopened(prompts.solution(example)), judge=judge)
         if reason:
             raise ConfigError(
                 f"prompt.few_shot={template.few_shot}: example {example.id}, written as the prompt asks, is not what the rules "
-                f"reward: {reason}; choose the prompt that goes with the rules (prompt=r1, boxed or gsm8k)"
+                f"reward: {reason}; choose the prompt that goes with the rules (prompt=r1, boxed, gsm8k, code)"
             )
     chosen = {example.id for example in examples}
     return examples, [problem for problem in train if problem.id not in chosen]

@@ -51,10 +51,22 @@ def split_rows(path: str, split: str, *, config: str | None = None) -> list[dict
     `config` is the name of a subset: where a copy from the hub has a folder of that name, the others are left alone.
     Errors: `ConfigError` naming the folder, the file, or the line.
     """
+    files = _some_files(path, split, config)
+    return [row for file in files for row in (whole_file(file) if file.suffix == ".jsonl" else _table(file))]
+
+
+def each_row(path: str, split: str, *, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The same one after another, for data sets that memory does not hold: only `columns`, of those that are there."""
+    for file in _some_files(path, split, None):
+        for row in whole_file(file) if file.suffix == ".jsonl" else _batches(file, columns):
+            yield {key: row[key] for key in columns if key in row}
+
+
+def _some_files(path: str, split: str, config: str | None) -> list[Path]:
     files = _files(path, split, config)
     if not files:
         raise ConfigError(f"dataset.path={path}: holds neither {split}.jsonl nor {split}-*.parquet")
-    return [row for file in files for row in (whole_file(file) if file.suffix == ".jsonl" else _table(file))]
+    return files
 
 
 def _files(path: str, split: str, config: str | None) -> list[Path]:
@@ -74,6 +86,16 @@ def _table(path: Path) -> list[dict[str, Any]]:
         raise ConfigError(f"dataset: {path}: {' '.join(str(error).split())}") from error
 
 
+def _batches(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            there = [key for key in columns if key in file.schema_arrow.names]
+            for batch in file.iter_batches(batch_size=64, columns=there):
+                yield from batch.to_pylist()
+    except (OSError, pyarrow.ArrowException) as error:
+        raise ConfigError(f"dataset: {path}: {' '.join(str(error).split())}") from error
+
+
 def whole_file(path: Path) -> list[dict[str, Any]]:
     """All rows of a JSON Lines file. Errors: `ConfigError` at the first line that cannot be read, with its number."""
     rows: list[dict[str, Any]] = []
@@ -88,11 +110,22 @@ def whole_file(path: Path) -> list[dict[str, Any]]:
 
 def hub_rows(name: str, config: str | None, split: str) -> list[dict[str, Any]]:
     """The rows of a data set on the Hugging Face hub (or in its local cache)."""
+    return [dict(row) for row in _hub_set(name, config, split)]
+
+
+def each_hub_row(name: str, config: str | None, split: str, *, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The same one after another, for data sets that memory does not hold; only `columns`, of those that are there."""
+    rows = _hub_set(name, config, split)
+    for row in rows.select_columns([key for key in columns if key in rows.column_names]):
+        yield dict(row)
+
+
+def _hub_set(name: str, config: str | None, split: str) -> Any:
     import datasets  # takes a second, and only this path needs it
     from datasets.exceptions import DatasetNotFoundError
 
     try:
-        return [dict(row) for row in datasets.load_dataset(name, config, split=split)]
+        return datasets.load_dataset(name, config, split=split)
     except (OSError, DatasetNotFoundError) as error:
         raise ConfigError(
             f"dataset: {name} is not in the local cache, and the hub did not give it; set dataset.path=FOLDER to a copy on disk"

@@ -57,7 +57,7 @@ def test_every_reference_solution_of_the_embedded_data_set_gets_full_marks() -> 
     ("options", "message"),
     [
         ({"question": "Q"}, "prompt.question='Q': must hold {question}"),
-        ({"solution": "A"}, "prompt.solution='A': must hold {answer}"),
+        ({"solution": "A"}, "prompt.solution='A': must hold {answer} or {reasoning} or {continuation}"),
         ({"few_shot": -1}, "prompt.few_shot=-1: must be 0 or more"),
     ],
 )
