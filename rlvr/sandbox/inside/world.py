@@ -76,7 +76,7 @@ def _settle_descriptors(order: dict[str, Any], descriptors: list[int]) -> Channe
 
 
 def _isolate(server: Any, limits: dict[str, Any], folder: str | None) -> None:
-    signal.set_wakeup_fd(-1)
+    os.setsid()  # or a signal to its own process group, which knows no namespaces, would reach the server
     if server.tier == "namespaces":
         kernel.hide_memory(False)  # of this fork, so that it may write its maps
         kernel.unshare(kernel.NEW_USER | kernel.NEW_MOUNT | kernel.NEW_IPC)
@@ -84,7 +84,6 @@ def _isolate(server: Any, limits: dict[str, Any], folder: str | None) -> None:
         kernel.mount_private(PLACE.encode(), b"size=%dm,nr_inodes=4k,mode=700" % limits["disk_mb"])
         os.chdir(PLACE)
     else:
-        os.setsid()
         kernel.die_with_parent()
         assert folder
         os.chdir(folder)
