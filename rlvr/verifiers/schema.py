@@ -19,7 +19,10 @@ from rlvr.verifiers.strict_json import MAX_CHARS, NotJson, parse, read, text_of
 
 _FENCE = re.compile(r"(`{3,})([^`]*)")
 _BEFORE_DOCTYPE = re.compile(r"\s*(?:<!--.*?-->\s*|<\?.*?\?>\s*)*+<!DOCTYPE", re.DOTALL)
-_ASK_FOR_OTHERS = frozenset({"answer", "answers", "choices", "json_schema", "tools", "numbers", "reasoning_gym"})
+_ASK_FOR_OTHERS = frozenset(
+    {"answer", "answers", "choices", "json_schema", "tools", "numbers", "reasoning_gym"}
+    | {"asserts", "check", "cases", "statement", "databases", "schema", "query", "rows", "simulation"}
+)
 _XSD = "{http://www.w3.org/2001/XMLSchema}"
 
 
