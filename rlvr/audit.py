@@ -2,16 +2,17 @@
 
 1. Every truth: can the rules score it? 2. Every reference solution, written as the prompt asks: does it get full marks?
 3. Attacks (`rlvr.attacks`, and your own: audit.attacks) on a sample of problems: what do they gain?
-Other arguments are overrides as for train.py (prompt=..., dataset.path=..., audit.problems=200). Exit status: 0; 1 when an
-attack gains on more than audit.max_gain of the problems and not every rule that counts declares that it allows it
-(`rules.NAME.allows`), or when judging failed; 2 when the arguments are wrong.
+Other arguments are overrides as for train.py (prompt=..., dataset.path=..., audit.problems=200, verify.workers=4). Exit
+status: 0; 1 when an attack gains on more than audit.max_gain of the problems and not every rule that counts declares that it
+allows it (`rules.NAME.allows`), or when judging failed; 2 when the arguments are wrong.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,40 +20,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rlvr.attacks.base import BLUFF, Attack, Target, find_attacks
-from rlvr.build import data_source, rule_pack
+from rlvr.attacks.base import Attack, find_attacks
+from rlvr.attacks.trial import Attempt, answer_of, attempt, honest_rewards, target_of
+from rlvr.build import backend, data_source, rule_pack
 from rlvr.compose import compose
-from rlvr.config import AuditConfig, ConfigError
+from rlvr.config import AuditConfig, ConfigError, VerifyConfig
 from rlvr.data.lint import Lint, lint
 from rlvr.data.prompts import Prompts, check_template, full_marks
-from rlvr.rules.pack import RulePack
+from rlvr.rules.pack import Judge, RulePack
 from rlvr.types import Problem
+from rlvr.verify.backend import Backend
+from rlvr.verify.judging import threads_for
+from rlvr.verify.processes import shared
 
-_CLOSE = 1e-9
 USAGE = (
     "usage: python -m rlvr.audit rules=PACK dataset=NAME [prompt=NAME] [dataset.path=DIR] [audit.problems=50] [KEY=VALUE ...]"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """What one attack came to."""
-
-    attack: Attack
-    tried: int
-    """Problems on which it could be made."""
-    gained: int
-    """Problems on which it got more than is fair."""
-    worst: tuple[str, float, float] | None
-    """The completion that gained most, its reward, and what would have been fair."""
-    declared: str | None
-    """Why the rules allow it, where all that count do."""
-    errors: int
-    """Completions that could not be judged."""
-
-    @property
-    def share(self) -> float:
-        return self.gained / self.tried if self.tried else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,97 +54,43 @@ class Report:
         return [each for each in self.attempts if each.errors or (each.share > max_gain and not each.declared)]
 
 
-def audit(pack: RulePack, problems: Sequence[Problem], prompts: Prompts, attacks: Sequence[Attack], n_targets: int) -> Report:
-    """Lint, judge the references, attack."""
+def audit(
+    pack: RulePack,
+    problems: Sequence[Problem],
+    prompts: Prompts,
+    attacks: Sequence[Attack],
+    n_targets: int,
+    *,
+    backend: Backend | None = None,
+    retries: int = VerifyConfig.retries,
+) -> Report:
+    """Lint, judge the references, attack; `backend` judges what is slow, for many problems at a time."""
+    backend = backend or shared()
+    judge: Judge = partial(pack.judge, slow=backend.judge, retries=retries)
     checked = lint(problems, pack)
     bad = {problem.id for problem, _ in checked.bad}
     with_reference = [p for p in problems if p.id not in bad and ("solution" in p.metadata or "completion" in p.metadata)]
-    reasons = [(problem, full_marks(prompts, problem, pack)) for problem in with_reference]
-    sound = [problem for problem, reason in reasons if reason is None]
-    targets = list(_targets(sound, pack, prompts, n_targets))
-    honest = [tuple(pack.judge(each, t.problem).reward or 0.0 for each in (t.right, t.wrong)) for t in targets]
+    with threads_for(backend) as threads:
+        reasons = list(threads.map(lambda problem: full_marks(prompts, problem, pack, judge=judge), with_reference))
+        sound = [problem for problem, reason in zip(with_reference, reasons, strict=True) if reason is None]
+        chosen = _spread(sound, n_targets)
+        answers = list(dict.fromkeys(answer for problem in chosen if (answer := answer_of(problem))))
+        found = threads.map(lambda problem: target_of(problem, chosen, answers, prompts, judge), chosen)
+        targets = [target for target in found if target is not None]
+        honest = list(threads.map(lambda target: honest_rewards(target, judge), targets))
+        attempts = [attempt(attack, targets, honest, pack, judge, threads) for attack in attacks]
     return Report(
         lint=checked,
         references=len(with_reference),
-        short=tuple((problem, reason) for problem, reason in reasons if reason),
+        short=tuple((problem, why) for problem, why in zip(with_reference, reasons, strict=True) if why),
         attacked=len(targets),
-        attempts=tuple(_attempt(attack, targets, honest, pack) for attack in attacks),
+        attempts=tuple(attempts),
     )
 
 
-def _targets(problems: Sequence[Problem], pack: RulePack, prompts: Prompts, n: int) -> Iterator[Target]:
-    """Problems spread over the data set, with honest solutions."""
-    chosen = [problems[at * len(problems) // n] for at in range(n)] if len(problems) > n else problems
-    answers = list(dict.fromkeys(answer for problem in chosen if (answer := _answer(problem))))
-    for problem in chosen:
-        rendered = prompts.render(problem)
-        right = prompts.completion(problem)
-        full = pack.judge(right, rendered).reward
-        if "completion" in problem.metadata:
-            others = [prompts.completion(other) for other in chosen if other is not problem]
-            wrong = next((each for each in others if _less(pack, each, rendered, full)), None)
-            if wrong is not None:
-                yield Target(problem=rendered, right=right, wrong=wrong, answer="", wrong_answers=("", ""), write=None)
-            continue
-        write = partial(prompts.completion, problem)
-        choices = problem.truth.get("choices")
-        candidates = [chr(ord("A") + at) for at in range(len(choices))] if choices else answers
-        wrong_answers: list[str] = []
-        for each in candidates:
-            if len(wrong_answers) < 2 and each != _answer(problem) and _less(pack, write(each, BLUFF), rendered, full):
-                wrong_answers.append(each)
-        # Where no answer is wrong (no rule judges answers), any other will do.
-        wrong_answers += [each for each in ("0", "1") if len(wrong_answers) < 2 and each != _answer(problem)]
-        yield Target(
-            problem=rendered,
-            right=right,
-            wrong=write(wrong_answers[0], BLUFF),
-            answer=_answer(problem),
-            wrong_answers=tuple(wrong_answers),
-            write=write,
-        )
-
-
-def _answer(problem: Problem) -> str:
-    return str(problem.metadata.get("answer", problem.truth.get("answer", "")))
-
-
-def _less(pack: RulePack, completion: str, problem: Problem, full: float | None) -> bool:
-    reward = pack.judge(completion, problem).reward
-    return reward is not None and full is not None and reward < full - _CLOSE
-
-
-def _attempt(attack: Attack, targets: Sequence[Target], honest: Sequence[tuple[float, ...]], pack: RulePack) -> Attempt:
-    """`honest`: rewards of the right and the wrong honest solution of each target."""
-    tried, gained, errors, most = 0, 0, 0, 0.0
-    worst: tuple[str, float, float] | None = None
-    for target, (right, wrong) in zip(targets, honest, strict=True):
-        completions = [each for each in attack.build(target) if each is not None]
-        if not completions:
-            continue
-        tried += 1
-        judged = [pack.judge(each, target.problem).reward for each in completions]
-        errors += sum(reward is None for reward in judged)
-        rewards = [reward or 0.0 for reward in judged]
-        if attack.earns == "guess":  # as many completions as candidates
-            fair = (right + (len(rewards) - 1) * wrong) / len(rewards)
-            excess, reward = sum(rewards) / len(rewards) - fair, max(rewards)
-        else:
-            fair, reward = wrong if attack.earns == "nothing" else right, max(rewards)
-            # An attack that earns less than all gains when it gets all.
-            excess = reward - fair + (2 * _CLOSE if attack.earns == "less" else 0.0)
-        if excess > _CLOSE:
-            gained += 1
-            if worst is None or excess > most:
-                most, worst = excess, (completions[rewards.index(reward)], reward, fair)
-    return Attempt(
-        attack=attack,
-        tried=tried,
-        gained=gained,
-        worst=worst,
-        declared=pack.allows(attack.name(), attack.family()) if gained else None,
-        errors=errors,
-    )
+def _spread(problems: Sequence[Problem], n: int) -> Sequence[Problem]:
+    """At most `n` of them, from all over the data set."""
+    return [problems[at * len(problems) // n] for at in range(n)] if len(problems) > n else problems
 
 
 def show(report: Report, pack: RulePack, settings: AuditConfig, console: Console) -> None:
@@ -224,11 +153,14 @@ def main(arguments: Sequence[str]) -> int:
         splits = data_source(config.dataset).load()
         problems = [*splits.train, *splits.test]
         prompts = Prompts(template=replace(config.prompt, few_shot=0))
+        judges = backend(config, pack)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     start = time.perf_counter()
-    report = audit(pack, problems, prompts, attacks, settings.problems)
+    with closing(judges):
+        retries = config.verify.retries
+        report = audit(pack, problems, prompts, attacks, settings.problems, backend=judges, retries=retries)
     show(report, pack, settings, Console())
     failed = report.failed(settings.max_gain)
     for each in failed:

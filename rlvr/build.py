@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pydantic
 
 from rlvr.compose import compose, nearest
-from rlvr.config import AGGREGATIONS, DTYPES, PRECISIONS, SCALINGS, Config, ConfigError, RuleConfig
+from rlvr.config import AGGREGATIONS, DTYPES, PRECISIONS, SCALINGS, Config, ConfigError, RuleConfig, VerifyConfig
 from rlvr.data.prompts import check_template
 from rlvr.data.source import DataSource
 from rlvr.model_source import model_source
@@ -20,6 +20,8 @@ from rlvr.rollout.engine import RolloutEngine
 from rlvr.rules.pack import Rule, RulePack
 from rlvr.tracking import Tracker
 from rlvr.verifiers.base import Verifier
+from rlvr.verify.backend import Backend
+from rlvr.verify.processes import shared
 
 
 def load_rules(rules: str, overrides: Sequence[str] = ()) -> RulePack:
@@ -66,6 +68,38 @@ def _part(node: Any, key: str) -> RuleConfig:
         return pydantic.TypeAdapter(RuleConfig).validate_python(node)
     except pydantic.ValidationError as error:
         raise ConfigError(_explain(key, error)) from error
+
+
+def backend(config: Config, pack: RulePack) -> Backend:
+    """Where the slow rules of the pack are judged; for whoever is about to judge, who closes it.
+
+    Errors: `ConfigError` where judging cannot begin: no Redis that answers, or a pack that runs programs of the model on a
+    machine that cannot isolate them (with workers elsewhere, theirs have to).
+    """
+    verify = config.verify
+    _check_verify(verify)
+    if verify.redis_url:
+        from rlvr.verify.redis import RedisBackend  # brings Celery
+
+        return RedisBackend(
+            url=verify.redis_url,
+            rules_from=config.rules_from,
+            deadline_s=verify.deadline_s,
+            memory_mb=verify.memory_mb,
+            patience_s=verify.redis_patience_s,
+            in_flight=verify.redis_in_flight,
+            redeliver_s=verify.redis_redeliver_s,
+        )
+    if pack.isolated:
+        from rlvr.sandbox.jail import require
+
+        require(verify.allow_weak_isolation)
+    return shared(
+        workers=verify.workers,
+        deadline_s=verify.deadline_s,
+        memory_mb=verify.memory_mb,
+        allow_weak_isolation=verify.allow_weak_isolation,
+    )
 
 
 T = TypeVar("T")
@@ -150,7 +184,7 @@ def plan(config: Config) -> Plan:
 
 
 def _check_numbers(config: Config) -> None:
-    algo, evaluation, verify = config.algo, config.eval, config.verify
+    algo, evaluation = config.algo, config.eval
     at_least = {
         "seed": (config.seed, 0),
         "steps": (config.steps, 0),
@@ -166,27 +200,44 @@ def _check_numbers(config: Config) -> None:
         "algo.clip_high": (algo.clip_high, 0),
         "eval.problems": (evaluation.problems, 0),
         "eval.every": (evaluation.every, 0),
-        "verify.retries": (verify.retries, 0),
-        "verify.workers": (1 if verify.workers is None else verify.workers, 1),
-        "verify.memory_mb": (verify.memory_mb, 1),
     }
     for key, (value, least) in at_least.items():
-        if not value >= least:
-            reason = " (a group of one has nothing to compare with)" if key == "algo.group_size" else ""
-            raise ConfigError(f"{key}={value}: must be at least {least}{reason}")
+        reason = " (a group of one has nothing to compare with)" if key == "algo.group_size" else ""
+        _check_least(key, value, least, reason)
     if config.seed >= 2**32:
         raise ConfigError(f"seed={config.seed}: must be below 2**32")
-    above_0 = {f"algo.{key}": getattr(algo, key) for key in ("learning_rate", "max_grad_norm", "temperature")}
-    for key, value in (above_0 | {"verify.deadline_s": verify.deadline_s}).items():
-        if not 0 < value < float("inf"):
-            raise ConfigError(f"{key}={value}: must be above 0")
-    for key, value in (("algo.clip_low", algo.clip_low), ("verify.max_error_share", verify.max_error_share)):
-        if not 0 <= value <= 1:
-            raise ConfigError(f"{key}={value}: must lie in [0, 1]")
+    for key in ("learning_rate", "max_grad_norm", "temperature"):
+        _check_above_0(f"algo.{key}", getattr(algo, key))
+    _check_share("algo.clip_low", algo.clip_low)
+    _check_verify(config.verify)
     _check_choice("algo.aggregation", algo.aggregation, AGGREGATIONS)
     _check_choice("algo.scaling", algo.scaling, SCALINGS)
     _check_choice("cluster.mixed_precision", config.cluster.mixed_precision, PRECISIONS)
     _check_choice("model.dtype", config.model.dtype, DTYPES)
+
+
+def _check_verify(verify: VerifyConfig) -> None:
+    at_least = {"retries": 0, "memory_mb": 1, "redis_in_flight": 1} | ({} if verify.workers is None else {"workers": 1})
+    for key, least in at_least.items():
+        _check_least(f"verify.{key}", getattr(verify, key), least)
+    for key in ("deadline_s", "redis_patience_s", "redis_redeliver_s"):
+        _check_above_0(f"verify.{key}", getattr(verify, key))
+    _check_share("verify.max_error_share", verify.max_error_share)
+
+
+def _check_least(key: str, value: float, least: float, reason: str = "") -> None:
+    if not value >= least:
+        raise ConfigError(f"{key}={value}: must be at least {least}{reason}")
+
+
+def _check_above_0(key: str, value: float) -> None:
+    if not 0 < value < float("inf"):
+        raise ConfigError(f"{key}={value}: must be above 0")
+
+
+def _check_share(key: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{key}={value}: must lie in [0, 1]")
 
 
 def _check_choice(key: str, value: str, allowed: Sequence[str]) -> None:

@@ -176,12 +176,21 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> str:
     return f"{given}: {what}{nearest(name, siblings)}"
 
 
+def without_password(url: str | None) -> str | None:
+    """An address that may be shown."""
+    return url and re.sub(r"//([^:@/]*):.*@", r"//\1:...@", url)
+
+
 def yaml_of(config: DictConfig) -> str:
-    """config.yaml of a run: everything resolved, with a defaults list that has it checked again when it is run from there."""
+    """config.yaml of a run: everything resolved, with a defaults list that has it checked again when it is run from there.
+
+    Everything but a password in the address of a Redis server, which has to be given again.
+    """
     resolved = OmegaConf.to_container(OmegaConf.structured(typed(config)), resolve=True)
     hydra = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"), resolve=False)
     assert isinstance(resolved, dict)
     assert isinstance(hydra, dict)
+    resolved["verify"]["redis_url"] = without_password(resolved["verify"]["redis_url"])
     body = OmegaConf.to_yaml(
         OmegaConf.create(
             {"defaults": ["schema", {"override hydra/job_logging": "none"}, "_self_"], **resolved, "hydra": hydra["hydra"]}

@@ -51,7 +51,7 @@ class PromptConfig:
     instruction: str = key("", "text at the top: the system message of chat models")
     question: str = key(MISSING, "how a base model is asked; holds {question}")
     chat_question: str = key("{question}", "the user message of chat models; holds {question}")
-    solution: str = key(MISSING, "how a worked example is answered; holds {reasoning} and {answer}")
+    solution: str = key(MISSING, "how a worked example is answered; holds {reasoning}, {answer} or {continuation}")
     separator: str = key("\n\n", "between instruction, examples and question, for base models")
     prefill: str = key("", "how the assistant's turn is made to begin; judged as part of the turn")
     few_shot: int = key(0, "worked examples before every question: the first training problems, which are then not trained on")
@@ -103,6 +103,17 @@ class VerifyConfig:
     memory_mb: int = key(1024, "megabytes for a verdict, on top of what the process holds; past it the score is 0, `memory`")
     retries: int = key(1, "times a verdict of `error` (our failure, not the model's) is judged again")
     max_error_share: float = key(0.1, "share of a step's rollouts that may still be errors before the run stops")
+    allow_weak_isolation: bool = key(
+        False, "run programs of the model where the machine cannot isolate them fully; every verdict then says so"
+    )
+    redis_url: str | None = key(
+        None, "redis://HOST:PORT/DATABASE where workers (python -m rlvr.worker) fetch work; none: judge on this machine"
+    )
+    redis_patience_s: float = key(60.0, "seconds without a sign of Redis or of any worker, after which verdicts are errors")
+    redis_in_flight: int = key(256, "verdicts asked for at a time; well above the processes of all workers together")
+    redis_redeliver_s: float = key(
+        60.0, "seconds after which the queue gives what a worker has not finished to another, if whoever asked has not before"
+    )
 
 
 @dataclass(kw_only=True)

@@ -13,7 +13,8 @@ from rlvr.policy import Policy
 from rlvr.rollout.engine import RolloutEngine, Sampling
 from rlvr.rules.pack import RulePack
 from rlvr.types import Group, Problem
-from rlvr.verify.local import check_error_share, judge
+from rlvr.verify.backend import Backend
+from rlvr.verify.judging import check_error_share, judging
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +43,15 @@ def evaluate(
     problems: Sequence[Problem],
     *,
     max_new_tokens: int,
+    backend: Backend,
     verify: VerifyConfig,
 ) -> Evaluation:
     """Answer every problem once, greedily, and judge the answers; each process takes its share of the problems."""
     state = PartialState()
     mine = problems[state.process_index :: state.num_processes]
     sampling = Sampling(group_size=1, temperature=0.0, max_new_tokens=max_new_tokens)
-    judged = judge(engine.sample(policy, mine, sampling), pack, verify)
+    with judging(pack, backend, retries=verify.retries) as batch:
+        judged = batch.collect(engine.sample(policy, mine, sampling, on_finished=batch.submit))
     groups = gather_object(list(judged.groups))
     check_error_share(groups, pack, verify.max_error_share)
     return summarise(groups, pack)

@@ -34,7 +34,10 @@ def rollout_metrics(groups: Sequence[Group], pack: RulePack) -> dict[str, float]
 
 
 def time_metrics(*, rollout: float, verify: float, train: float, judging: Sequence[float], tokens: int) -> dict[str, float]:
-    """Seconds of each part of the step, and completion tokens a second over the whole of it."""
+    """Seconds of each part of the step, and completion tokens a second over the whole of it.
+
+    `verify`: from the end of sampling until the last verdict, which is what sampling did not hide; `judging`: of each rollout.
+    """
     p50, p99 = np.percentile(judging, [50, 99]) if len(judging) else (0.0, 0.0)
     return {
         "time/rollout": rollout,

@@ -7,7 +7,9 @@ import os
 import platform
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,17 +18,18 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, set_seed
 
-from rlvr.build import Plan
+from rlvr.build import Plan, backend
 from rlvr.config import Config, ConfigError
 from rlvr.console import RunDisplay
 from rlvr.data.lint import scorable
 from rlvr.data.prompts import Prompts, choose_examples, full_marks
 from rlvr.policy import Policy, load_policy
 from rlvr.report import plot_curves
-from rlvr.rules.pack import RulePack
+from rlvr.rules.pack import Judge, RulePack
 from rlvr.runfolder import RunFolder
 from rlvr.trainer import Observer, Outcome, Trainer
 from rlvr.types import Problem
+from rlvr.verify.backend import Backend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,11 @@ class Problems:
 
 def run(plan: Plan, *, folder: Path, config_yaml: str) -> Outcome:
     """Train as planned and leave everything in `folder`. Errors: `ConfigError` before any training."""
+    with closing(backend(plan.config, plan.pack)) as judges:
+        return _run(plan, judges, folder, config_yaml)
+
+
+def _run(plan: Plan, judges: Backend, folder: Path, config_yaml: str) -> Outcome:
     config, start = plan.config, time.perf_counter()
     accelerator = _accelerator(config)
     set_seed(config.seed)
@@ -47,15 +55,16 @@ def run(plan: Plan, *, folder: Path, config_yaml: str) -> Outcome:
     RunFolder.check_free(folder)
     accelerator.wait_for_everyone()  # all have looked before one of them writes there
     splits = plan.source.load()
-    examples, train = choose_examples(config.prompt, splits.train, plan.pack)
+    judge = partial(plan.pack.judge, slow=judges.judge, retries=config.verify.retries)
+    examples, train = choose_examples(config.prompt, splits.train, plan.pack, judge=judge)
     policy = load_policy(config.model)
     reference = load_policy(config.model) if config.algo.beta else None
     prompts = Prompts(template=config.prompt, examples=examples, chat_tokenizer=_chat_tokenizer(policy, config))
-    problems = render(plan, policy, prompts, train, splits.test[: config.eval.problems])
+    problems = render(plan, policy, prompts, train, splits.test[: config.eval.problems], judge)
     policy.model.to(accelerator.device)
     display = RunDisplay(steps=config.steps, pack=plan.pack)
     if not accelerator.is_main_process:
-        return _trainer(plan, policy, reference, problems, accelerator, observers=()).run()
+        return _trainer(plan, policy, reference, judges, problems, accelerator, observers=()).run()
     run_folder = RunFolder.create(folder, config_yaml)
     session = plan.tracker.begin(name=config.name, config=dataclasses.asdict(config), folder=folder)
     display.head(_head(plan, policy, problems, accelerator, folder))
@@ -63,7 +72,7 @@ def run(plan: Plan, *, folder: Path, config_yaml: str) -> Outcome:
         display.note(f"warning: {warning}")
     observers = (run_folder, session, display)
     try:
-        outcome = _trainer(plan, policy, reference, problems, accelerator, observers=observers).run()
+        outcome = _trainer(plan, policy, reference, judges, problems, accelerator, observers=observers).run()
     finally:
         display.stop()
     summary = summarise(plan, policy, outcome, seconds=time.perf_counter() - start)
@@ -90,6 +99,7 @@ def _trainer(
     plan: Plan,
     policy: Policy,
     reference: Policy | None,
+    judges: Backend,
     problems: Problems,
     accelerator: Accelerator,
     *,
@@ -101,6 +111,7 @@ def _trainer(
         reference=reference,
         engine=plan.engine,
         pack=plan.pack,
+        backend=judges,
         train=problems.train,
         held_out=problems.held_out,
         accelerator=accelerator,
@@ -116,7 +127,9 @@ def _chat_tokenizer(policy: Policy, config: Config) -> Any:
     return policy.tokenizer
 
 
-def render(plan: Plan, policy: Policy, prompts: Prompts, train: Sequence[Problem], test: Sequence[Problem]) -> Problems:
+def render(
+    plan: Plan, policy: Policy, prompts: Prompts, train: Sequence[Problem], test: Sequence[Problem], judge: Judge
+) -> Problems:
     """Render all problems and check them: truths that the pack cannot score, prompts that are too long, a prompt that asks for
     something else than the pack rewards."""
     algo, warnings = plan.config.algo, []
@@ -126,7 +139,7 @@ def render(plan: Plan, policy: Policy, prompts: Prompts, train: Sequence[Problem
         hint = "" if train else "; it is for evaluation: train on another, or on a part of it (dataset.train_share)"
         raise ConfigError(f"algo.problems={algo.problems}: the data set has {len(train)} training problems{hint}")
     solved = next((p for p in train if p.metadata.get("solution") or p.metadata.get("completion")), None)
-    mismatch = full_marks(prompts, solved, plan.pack) if solved else None
+    mismatch = full_marks(prompts, solved, plan.pack, judge=judge) if solved else None
     if mismatch:
         warnings.append(f"a right solution written as the prompt asks does not get full marks: {mismatch}; see prompt=...")
     rendered = [[prompts.render(problem) for problem in split] for split in (train, test)]

@@ -2,8 +2,8 @@
 
 Rows are `{"id", "prompt", "completion", "truth"}` (and `dataset`, for rules that name theirs); the output has a row for each,
 in the same order. Rows with the same prompt and truth are a group, and on a terminal each group is shown with its rewards and
-advantages. Without `output=` rows go to
-standard output; `input=-` reads standard input. Other arguments are overrides of the pack: `rules.format.weight=0.05`.
+advantages. Without `output=` rows go to standard output; `input=-` reads standard input. Other arguments are overrides, of the
+pack (`rules.format.weight=0.05`) and of where it is judged (`verify.workers=4`).
 Exit status: 0; 1 when a row could not be read or judged (`error`); 2 when the arguments are wrong.
 """
 
@@ -14,6 +14,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rlvr.build import load_rules
-from rlvr.config import ConfigError
+from rlvr.build import backend, rule_pack
+from rlvr.compose import compose
+from rlvr.config import ConfigError, VerifyConfig
 from rlvr.data.rows import read_jsonl
 from rlvr.rules.pack import Judgement, RulePack
 from rlvr.types import Problem, Verdict
+from rlvr.verify.backend import Backend
+from rlvr.verify.judging import judging
+from rlvr.verify.processes import shared
 
-USAGE = "usage: python -m rlvr.score rules=PACK input=IN.jsonl [output=OUT.jsonl] [rules.NAME.weight=W ...]"
+USAGE = "usage: python -m rlvr.score rules=PACK input=IN.jsonl [output=OUT.jsonl] [KEY=VALUE ...]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,16 +51,30 @@ class Scored:
         return {"id": self.id, "reward": self.judgement.reward, "verdicts": verdicts}
 
 
-def score_file(pack: RulePack, path: Path) -> list[Scored]:
-    """Judge every row; one that cannot be read gets `error` verdicts that name its line, and the rest goes on."""
-    return [_score_row(pack, number, row) for number, row in read_jsonl(path)]
+def score_file(
+    pack: RulePack, path: Path, backend: Backend | None = None, *, retries: int = VerifyConfig.retries
+) -> list[Scored]:
+    """Judge every row; one that cannot be read gets `error` verdicts that name its line, and the rest goes on.
+
+    `backend` judges what is slow, many rows at a time: left out, the worker processes that this process shares.
+    """
+    rows = [_read_row(number, row) for number, row in read_jsonl(path)]
+    with judging(pack, backend or shared(), retries=retries) as batch:
+        judgements = iter(batch.judge((completion, task) for _, completion, task in rows if isinstance(task, Problem)))
+    return [
+        _unreadable(pack, row_id, task)
+        if isinstance(task, str)
+        else Scored(id=row_id, completion=completion, problem=task, judgement=next(judgements))
+        for row_id, completion, task in rows
+    ]
 
 
-def _score_row(pack: RulePack, number: int, row: dict[str, Any] | str) -> Scored:
-    problem = row if isinstance(row, str) else _lacks(row)
+def _read_row(number: int, row: dict[str, Any] | str) -> tuple[str, str, Problem | str]:
+    """Id, completion, and problem; for a row that cannot be read why that is so."""
+    why = row if isinstance(row, str) else _lacks(row)
     row_id = str(row.get("id", f"line-{number}")) if isinstance(row, dict) else f"line-{number}"
-    if problem or isinstance(row, str):
-        return _unreadable(pack, row_id, f"line {number}: {problem}")
+    if why or isinstance(row, str):
+        return row_id, "", f"line {number}: {why}"
     try:
         task = Problem(
             id=row_id,
@@ -65,8 +84,8 @@ def _score_row(pack: RulePack, number: int, row: dict[str, Any] | str) -> Scored
             metadata={"dataset": row["dataset"]} if row.get("dataset") else {},
         )
     except RecursionError:
-        return _unreadable(pack, row_id, f"line {number}: the truth is nested too deep")
-    return Scored(id=row_id, completion=row["completion"], problem=task, judgement=pack.judge(row["completion"], task))
+        return row_id, "", f"line {number}: the truth is nested too deep"
+    return row_id, row["completion"], task
 
 
 def _unreadable(pack: RulePack, row_id: str, why: str) -> Scored:
@@ -147,11 +166,14 @@ def main(arguments: Sequence[str]) -> int:
             raise ConfigError(f"input={given['input']}: no such file")
         if given.get("output") and (Path(given["output"]).is_dir() or not Path(given["output"]).absolute().parent.is_dir()):
             raise ConfigError(f"output={given['output']}: not a file in a folder that exists")
-        pack = load_rules(given["rules"], overrides)
+        config = compose([f"rules={given['rules']}", *overrides])
+        pack = rule_pack(config)
+        judges = backend(config, pack)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    scored = score_file(pack, source)
+    with closing(judges):
+        scored = score_file(pack, source, judges, retries=config.verify.retries)
     rows = "".join(json.dumps(each.as_row()) + "\n" for each in scored)
     console = Console()
     if given.get("output"):

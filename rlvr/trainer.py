@@ -22,7 +22,8 @@ from rlvr.policy import Policy
 from rlvr.rollout.engine import RolloutEngine, Sampling
 from rlvr.rules.pack import RulePack
 from rlvr.types import Group, Problem, RunStopped
-from rlvr.verify.local import check_error_share, judge
+from rlvr.verify.backend import Backend
+from rlvr.verify.judging import check_error_share, judging
 
 
 class Observer(Protocol):
@@ -61,12 +62,13 @@ class Trainer:
         reference: Policy | None,
         engine: RolloutEngine,
         pack: RulePack,
+        backend: Backend,
         train: Sequence[Problem],
         held_out: Sequence[Problem],
         accelerator: Accelerator,
         observers: Sequence[Observer],
     ) -> None:
-        self._config, self._policy, self._engine, self._pack = config, policy, engine, pack
+        self._config, self._policy, self._engine, self._pack, self._backend = config, policy, engine, pack, backend
         self._train, self._held_out, self._observers = train, held_out, observers
         self._accelerator = accelerator
         self._learner = Learner(policy, config.algo, accelerator, reference)
@@ -108,7 +110,7 @@ class Trainer:
 
     def _step(self, step: int) -> tuple[dict[str, float], int]:
         """One step; returns its metrics and the number of completion tokens sampled."""
-        algo, clock = self._config.algo, [time.perf_counter()]
+        algo, verify, clock = self._config.algo, self._config.verify, [time.perf_counter()]
         sampling = Sampling(
             seed=self._config.seed,
             step=step,
@@ -117,19 +119,20 @@ class Trainer:
             max_new_tokens=algo.max_new_tokens,
         )
         problems = problems_of_step(self._train, algo.problems, seed=self._config.seed, step=step)
-        groups = self._engine.sample(self._policy, self._share(problems), sampling)
-        clock.append(time.perf_counter())
-        judged = judge(groups, self._pack, self._config.verify)
-        clock.append(time.perf_counter())
+        with judging(self._pack, self._backend, retries=verify.retries) as batch:  # each rollout as soon as it has ended
+            groups = self._engine.sample(self._policy, self._share(problems), sampling, on_finished=batch.submit)
+            clock.append(time.perf_counter())
+            judged = batch.collect(groups)
+            clock.append(time.perf_counter())
         gathered = gather_object(list(judged.groups))
-        check_error_share(gathered, self._pack, self._config.verify.max_error_share)
+        check_error_share(gathered, self._pack, verify.max_error_share)
         groups = with_advantages(gathered, scaling=algo.scaling)
         learning_rate = self._learner.learning_rate
         updated = self._learner.update(self._share(groups))
         clock.append(time.perf_counter())
         tokens = sum(len(rollout.token_ids) for group in groups for rollout in group.rollouts)
-        rollout, verify, train = np.diff(clock)
-        times = time_metrics(rollout=rollout, verify=verify, train=train, judging=judged.seconds, tokens=tokens)
+        sampled, waited, trained = np.diff(clock)
+        times = time_metrics(rollout=sampled, verify=waited, train=trained, judging=judged.seconds, tokens=tokens)
         metrics = {**rollout_metrics(groups, self._pack), **updated, "policy/learning_rate": learning_rate, **times}
         return metrics, tokens
 
@@ -150,6 +153,7 @@ class Trainer:
             self._pack,
             begun_with(self._held_out, prefix) if forced and prefix else self._held_out,
             max_new_tokens=self._config.algo.max_new_tokens,
+            backend=self._backend,
             verify=self._config.verify,
         )
         self._eval_seconds += time.perf_counter() - start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -12,6 +13,7 @@ from rlvr.audit import audit
 from rlvr.build import plan
 from rlvr.compose import CONF, compose
 from rlvr.config import AuditConfig
+from rlvr.data.gridworld import Gridworld
 from rlvr.data.prompts import Prompts
 
 ATTACKS = find_attacks(AuditConfig().attacks, ("rlvr.",))
@@ -93,6 +95,21 @@ def _tasks() -> list[Problem]:
     return list(source.load().train)
 
 
+def _sql() -> list[Problem]:
+    schema = "CREATE TABLE t(a, b); INSERT INTO t VALUES (1, 'x'), (2, 'y'), (3, 'x')"
+    other = "CREATE TABLE t(a, b); INSERT INTO t VALUES (4, 'y'), (5, 'z')"
+    queries = ["SELECT a FROM t WHERE b = 'y'", "SELECT sum(a) FROM t", "SELECT b, count(*) FROM t GROUP BY b"]
+    return [
+        Problem(
+            id=f"s{at}",
+            prompt="Which query?",
+            truth={"databases": [schema, other], "query": query},
+            metadata={"completion": f"<think>Table t has it.</think>\n```sql\n{query}\n```"},
+        )
+        for at, query in enumerate(queries)
+    ]
+
+
 def _countdown() -> list[Problem]:
     made = [([3, 4, 5], 17, "3*4+5"), ([2, 6, 7], 56, "(2+6)*7"), ([10, 4, 2], 12, "10+4-2")]
     return [
@@ -103,6 +120,34 @@ def _countdown() -> list[Problem]:
             metadata={"answer": text, "solution": f"Trying products first and then the rest leads to {target} quickly."},
         )
         for at, (numbers, target, text) in enumerate(made)
+    ]
+
+
+def _programs() -> list[Problem]:
+    made = {"double": "return 2 * x", "square": "return x * x", "negate": "return -x"}
+    return [
+        Problem(
+            id=f"k{at}",
+            prompt=f"Write the function {name}.",
+            truth={"asserts": [f"assert {name}({x}) == {eval(body[7:], dict(x=x))}" for x in (3, 5, -7)]},
+            metadata={"completion": f"```python\ndef {name}(x):\n    {body}\n```"},
+        )
+        for at, (name, body) in enumerate(made.items())
+    ]
+
+
+def _proofs() -> list[Problem]:
+    if shutil.which("coqc") is None:
+        pytest.skip("coqc is not installed")
+    proofs = {"forall n : nat, n + 0 = n": "induction n; simpl; congruence.", "forall a b : bool, andb a b = andb b a": "now intros [] []."}
+    return [
+        Problem(
+            id=f"v{at}",
+            prompt="Prove it.",
+            truth={"statement": f"Theorem t{at} : {statement}.", "prover": "coq"},
+            metadata={"completion": f"```coq\nProof.\n{proof}\nQed.\n```"},
+        )
+        for at, (statement, proof) in enumerate(proofs.items())
     ]
 
 
@@ -123,6 +168,10 @@ DATA: dict[str, tuple[list[Problem], str]] = {
     "xml_mode": (_written({}, "<a><b>1</b></a>", "<note>text</note>"), "r1"),
     "function_call": (_calls(), "r1"),
     "countdown": (_countdown(), "r1"),
+    "code": (_programs(), "code"),
+    "code_strict": (_programs(), "code"),
+    "sql": (_sql(), "r1"),
+    "simulation": (list(Gridworld(train_problems=5, test_problems=1).load().train), "actions"),
     "anti_hack": (_sums(), "r1"),
     "english_only": (_sums(), "r1"),
     "overlong": (_sums(), "r1"),
@@ -140,8 +189,8 @@ SHIPPED = sorted(path.stem for path in (CONF / "rules").glob("*.yaml"))
 
 @pytest.mark.parametrize("name", [*SHIPPED, *JOINED])
 def test_no_attack_gains_undeclared(name: str) -> None:
-    if name == "reasoning_gym":
-        problems, prompt = _tasks(), "r1"
+    if name in ("reasoning_gym", "proof"):
+        problems, prompt = _tasks() if name == "reasoning_gym" else _proofs(), "r1"
     else:
         problems, prompt = DATA[name] if name in DATA else DATA["mcq" if "mcq" in name else "answer"]
     pack = load_rules(name)

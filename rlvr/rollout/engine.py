@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rlvr.types import Group, Problem
+from rlvr.types import Group, Problem, Rollout
 
 if TYPE_CHECKING:
     from rlvr.policy import Policy
@@ -31,12 +31,21 @@ class Sampling:
     """The training step: other noise at every step."""
 
 
+OnFinished = Callable[[Problem, int, Rollout], None]
+"""Hears of a rollout as soon as it has ended, while others still run: its problem, its place in the group, and itself."""
+
+
 class RolloutEngine(ABC):
     """Turns rendered problems into groups of rollouts, without verdicts yet."""
 
     @abstractmethod
-    def sample(self, policy: Policy, problems: Sequence[Problem], sampling: Sampling) -> list[Group]:
-        """One group a problem, in the order given, each with `group_size` rollouts of at least one token."""
+    def sample(
+        self, policy: Policy, problems: Sequence[Problem], sampling: Sampling, *, on_finished: OnFinished | None = None
+    ) -> list[Group]:
+        """One group a problem, in the order given, each with `group_size` rollouts of at least one token.
+
+        `on_finished` is called once for each of them, in the thread that called and before this returns; it must not block.
+        """
 
 
 def noise(sampling: Sampling, problem_id: str, rollout: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from rlvr.policy import Policy
-from rlvr.rollout.engine import RolloutEngine, Sampling, noise
+from rlvr.rollout.engine import OnFinished, RolloutEngine, Sampling, noise
 from rlvr.types import Group, Problem, Rollout
 
 
@@ -27,30 +27,42 @@ class NativeEngine(RolloutEngine):
             raise ValueError(f"max_batch={self.max_batch}: must be at least 1")
 
     @torch.inference_mode()
-    def sample(self, policy: Policy, problems: Sequence[Problem], sampling: Sampling) -> list[Group]:
+    def sample(
+        self, policy: Policy, problems: Sequence[Problem], sampling: Sampling, *, on_finished: OnFinished | None = None
+    ) -> list[Group]:
         policy.model.eval()
         prompts = [policy.encode(problem.prompt) for problem in problems]
         per_chunk = max(1, self.max_batch // sampling.group_size)
         groups: list[Group] = []
         for at in range(0, len(problems), per_chunk):
             chunk = slice(at, at + per_chunk)
-            groups += _sample_chunk(policy, problems[chunk], prompts[chunk], sampling)
+            groups += _sample_chunk(policy, problems[chunk], prompts[chunk], sampling, on_finished)
         return groups
 
 
 def _sample_chunk(
-    policy: Policy, problems: Sequence[Problem], prompts: Sequence[tuple[int, ...]], sampling: Sampling
+    policy: Policy,
+    problems: Sequence[Problem],
+    prompts: Sequence[tuple[int, ...]],
+    sampling: Sampling,
+    on_finished: OnFinished | None,
 ) -> list[Group]:
     G = sampling.group_size
     uniforms_BT = None
     if sampling.temperature > 0:
         uniforms_BT = np.stack([noise(sampling, problem.id, g) for problem in problems for g in range(G)])
     decoding = _Decoding.begin(policy, prompts, sampling, uniforms_BT)
-    while decoding.rows.numel():
+    rollouts: dict[int, Rollout] = {}
+    while True:
+        for row in decoding.choose():
+            rollouts[row] = _rollout(policy, decoding.ids[row], decoding.logprobs[row])
+            if on_finished is not None:
+                on_finished(problems[row // G], row % G, rollouts[row])
+        if not decoding.rows.numel():
+            break
         decoding.advance()
-    rollouts = [_rollout(policy, ids, logprobs) for ids, logprobs in zip(decoding.ids, decoding.logprobs, strict=True)]
     return [
-        Group(problem=problem, prompt_ids=prompt, rollouts=tuple(rollouts[p * G : (p + 1) * G]))
+        Group(problem=problem, prompt_ids=prompt, rollouts=tuple(rollouts[p * G + g] for g in range(G)))
         for p, (problem, prompt) in enumerate(zip(problems, prompts, strict=True))
     ]
 
@@ -78,6 +90,8 @@ class _Decoding:
     """int64 [b], which rollout each running row is."""
     positions_b: Tensor
     """int64, position of the next token."""
+    token_b: Tensor
+    """int64, the last token, which the model has not seen yet."""
     eos: Tensor
     step: int = 0
     ids: list[list[int]] = field(default_factory=list)
@@ -115,30 +129,37 @@ class _Decoding:
             logits_bV=logits_PV.repeat_interleave(G, dim=0),
             rows=torch.arange(P * G, device=device),
             positions_b=mask_PS.sum(dim=1).repeat_interleave(G),
+            token_b=ids_PS[:, -1].repeat_interleave(G),
             eos=torch.tensor(policy.eos_ids, device=device),
             ids=[[] for _ in range(P * G)],
             logprobs=[[] for _ in range(P * G)],
         )
 
-    def advance(self) -> None:
-        """Sample one token for every running rollout; those that end leave, the others go through the model."""
+    def choose(self) -> list[int]:
+        """Sample one token for every running rollout; those that end leave, and their rows are returned."""
         token_b, logprob_b = self._choose()
-        for row, token, logprob in zip(self.rows.tolist(), token_b.tolist(), logprob_b.tolist(), strict=True):
+        rows = self.rows.tolist()
+        for row, token, logprob in zip(rows, token_b.tolist(), logprob_b.tolist(), strict=True):
             self.ids[row].append(token)
             self.logprobs[row].append(logprob)
         self.step += 1
         running = ~torch.isin(token_b, self.eos)
         if self.step == self.sampling.max_new_tokens:
             running = torch.zeros_like(running)
-        if not running.all():
-            self.rows, self.positions_b, token_b = self.rows[running], self.positions_b[running], token_b[running]
-            self.attention_mask_bL = self.attention_mask_bL[running]
-            if not self.rows.numel():
-                return
+        self.token_b = token_b
+        if running.all():
+            return []
+        self.rows, self.positions_b, self.token_b = self.rows[running], self.positions_b[running], token_b[running]
+        self.attention_mask_bL = self.attention_mask_bL[running]
+        if self.rows.numel():
             self.cache.batch_select_indices(running.nonzero().squeeze(1))
-        self.attention_mask_bL = torch.cat([self.attention_mask_bL, torch.ones_like(token_b)[:, None]], dim=1)
+        return [row for row, runs in zip(rows, running.tolist(), strict=True) if not runs]
+
+    def advance(self) -> None:
+        """Put the tokens of the running rollouts through the model."""
+        self.attention_mask_bL = torch.cat([self.attention_mask_bL, torch.ones_like(self.token_b)[:, None]], dim=1)
         self.logits_bV = self.policy.model(
-            input_ids=token_b[:, None],
+            input_ids=self.token_b[:, None],
             attention_mask=self.attention_mask_bL,
             position_ids=self.positions_b[:, None],
             past_key_values=self.cache,

@@ -87,6 +87,10 @@ class Judgement:
     """By rule name, in the pack's order; of the rules that apply to the problem."""
 
 
+Judge = Callable[[str, Problem], Judgement]
+"""`RulePack.judge` with all but completion and problem settled."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RulePack:
     """Rules in order; a rule comes after those that it requires."""
@@ -129,6 +133,11 @@ class RulePack:
         weights = self.weights.values()
         return sum(min(w, 0.0) for w in weights), sum(max(w, 0.0) for w in weights)
 
+    @property
+    def isolated(self) -> bool:
+        """Whether a rule that counts runs programs, and so needs a machine that can isolate them."""
+        return any(verifier.isolated for rule in self.rules.values() if rule.weight for verifier in rule.verifiers())
+
     def allows(self, *names: str) -> str | None:
         """Why an attack of the audit may gain, by its name or its family's: every rule that counts says that stopping it is not
         its business. None: one of them does not say so."""
@@ -169,11 +178,20 @@ class RulePack:
                     return f"{name}: {reason}"
         return f"{', '.join(unjudged)}: {_not_meant(problem)}" if unjudged else None
 
-    def judge(self, completion: str, problem: Problem, slow: Slow = supervised) -> Judgement:
+    def judge(self, completion: str, problem: Problem, slow: Slow = supervised, *, retries: int = 0) -> Judgement:
         """Judge one completion. Pure: the same completion and problem get the same judgement, any number of times.
 
         `slow` runs what may hang or crash; left out, in worker processes that are shared and live as long as this one.
+        A judgement of `error` is made again, `retries` times at most.
         """
+        judgement = self._judge(completion, problem, slow)
+        for _ in range(retries):
+            if judgement.outcome != "error":
+                break
+            judgement = self._judge(completion, problem, slow)
+        return judgement
+
+    def _judge(self, completion: str, problem: Problem, slow: Slow) -> Judgement:
         turn = problem.turn(completion)
         verdicts: dict[str, Verdict] = {
             name: Verdict.unscorable("not_applicable", _not_meant(problem)) for name in self._unjudged(problem)

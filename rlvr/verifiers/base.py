@@ -20,6 +20,8 @@ class Verifier(ABC):
     """What full marks mean to an evaluation: the answer is right (counts as accuracy), or the form is (counts as format)."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Keys of a truth that it cannot do without."""
+    isolated: ClassVar[bool] = False
+    """Whether the full call runs programs that the model wrote, and so needs a machine that can isolate them."""
 
     @abstractmethod
     def __call__(self, completion: str, problem: Problem) -> Verdict:
@@ -34,7 +36,21 @@ class Verifier(ABC):
         return self(completion, problem)
 
     def prepare(self) -> None:  # noqa: B027  most have nothing to import
-        """Import what the full call will need; called in a worker process before the clock of a task starts."""
+        """Import or start what the full call will need; called in a worker process before the clock of a task starts.
+
+        A process that is started here may stay; one that a full call leaves behind ends the worker with it.
+        """
+
+    def waits_s(self) -> float:
+        """Seconds that a full call may spend waiting for processes of its own, on top of what the deadline allows."""
+        return 0.0
+
+    def same(self, completion: str, problem: Problem) -> object:
+        """What the full call's verdict depends on, besides the verifier and the truth; where it is the same again within a
+        batch, the full call is made once. Plain values, compared as they are pickled. The default is right for any verifier:
+        the whole turn and the whole problem. Less (the program in the turn) finds more that is the same.
+        """
+        return completion, problem
 
     def applies(self, truth: Mapping[str, Any]) -> bool:
         """Whether it is meant for problems with such a truth; in a mixture of data sets a rule judges those it applies to."""

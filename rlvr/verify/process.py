@@ -21,6 +21,7 @@ from typing import Any
 
 import psutil
 
+from rlvr.sandbox.jail import ALLOW_WEAK
 from rlvr.types import Verdict
 from rlvr.verify.child import HEADER, MAX_REPLY, describe
 
@@ -29,9 +30,11 @@ START_S = 60.0
 MAX_TASKS = 10_000
 """A worker is replaced after so many."""
 _ASLEEP = 5
-"""Deadlines' worth of time asleep (not waiting for a processor or a disk) after which a task is over its deadline."""
+"""Deadlines' worth of time asleep (not waiting for a processor or a disk) after which a task is over its deadline; on top of
+it comes what the verifier says that it waits for processes of its own (`Verifier.waits_s`)."""
 _STALLED = 100
-"""Deadlines' worth of wall time after which a task that gets neither processor time nor sleep is our failure."""
+"""Deadlines' worth of wall time after which a task that gets neither processor time nor sleep is our failure; more where the
+verifier waits, in the same proportion to the time asleep."""
 _TICK_S = 0.05
 """Between looks at a worker."""
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from rlvr.verify.child import main; main()"
@@ -47,10 +50,13 @@ class _NoVerdict(Exception):
 class Worker:
     """A worker process, used by one thread at a time. Errors on construction: `OSError`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, allow_weak_isolation: bool = False) -> None:
         command = [sys.executable, "-c", _BOOT, json.dumps([path for path in sys.path if isinstance(path, str)])]
         # Workers are the parallelism; and what a verifier says must not hang on the order of a set.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+        environment.pop(ALLOW_WEAK, None)  # not inherited: a run says so itself
+        if allow_weak_isolation:
+            environment[ALLOW_WEAK] = "1"
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
         # A session of its own: Ctrl-C at the terminal is for us, and one signal kills it with all that it has started.
         self._process = subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
@@ -64,26 +70,28 @@ class Worker:
         self._readable.register(self._from, select.POLLIN)
         self._buffer, self._number, self._ending = bytearray(), 0, threading.RLock()
 
-    def judge(self, payload: bytes, deadline_s: float, memory_mb: int) -> tuple[Verdict, bool]:
+    def judge(self, payload: bytes, deadline_s: float, memory_mb: int, waits_s: float) -> tuple[Verdict, bool]:
         """The verdict, and whether the worker can go on."""
         self._number += 1
-        began = None
+        began, running = None, None
         try:
             starting = _Starting()
             self._send(pickle.dumps((self._number, deadline_s, memory_mb, payload)), starting)
             message = self._message(starting)
             if "verdict" not in message:
                 began = float(message["cpu"])
-                message = self._message(_Running(self._process.pid, began, deadline_s))
+                running = _Running(self._process.pid, began, deadline_s, waits_s)
+                message = self._message(running)
             keep = not message["retire"] and self._number < MAX_TASKS
             if began is not None and float(message["cpu"]) - began > deadline_s:
                 return _timeout(f"{deadline_s:g} s of processor time"), keep
-            return _verdict(message["verdict"]), keep
+            return read_verdict(message["verdict"]), keep
         except _NoVerdict as why:
             return why.verdict, False
         except EOFError:
             never_began = began is None and self._number == 1
-            return _death(self.end(), deadline_s=deadline_s, never_began=never_began), False
+            used = 0.0 if running is None else running.used
+            return _death(self.end(), deadline_s=deadline_s, used=used, never_began=never_began), False
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             return Verdict.error("crash", f"what the worker process wrote cannot be read: {describe(error)}"), False
 
@@ -177,21 +185,21 @@ class _Starting:
 class _Running:
     """Patience with a worker that has begun, in seconds until it should be asked again; looks at what the process does."""
 
-    def __init__(self, pid: int, began: float, deadline_s: float) -> None:
-        self._pid, self._began, self._deadline_s = pid, began, deadline_s
+    def __init__(self, pid: int, began: float, deadline_s: float, waits_s: float) -> None:
+        self._pid, self._began, self._deadline_s, self._waits_s = pid, began, deadline_s, waits_s
         self._process: psutil.Process | None = None
         self._start = self._last = time.monotonic()
-        self._used = self._asleep = 0.0
+        self.used = self._asleep = 0.0
 
     def __call__(self) -> float:
         now = time.monotonic()
         if now - self._last >= min(_TICK_S, self._deadline_s):
             self._look(now - self._last)
             self._last = now
-        if now - self._start > _STALLED * self._deadline_s:
-            raise _NoVerdict(Verdict.error("stalled", f"{self._used:.2g} s of processor time in {now - self._start:.0f} s"))
+        if now - self._start > _STALLED * (self._deadline_s + self._waits_s / _ASLEEP):
+            raise _NoVerdict(Verdict.error("stalled", f"{self.used:.2g} s of processor time in {now - self._start:.0f} s"))
         # A thread takes no more processor time than passes, so nothing is due before that.
-        return min(_TICK_S, max(self._deadline_s - self._used, 0.001))
+        return min(_TICK_S, max(self._deadline_s - self.used, 0.001))
 
     def _look(self, passed: float) -> None:
         try:
@@ -200,12 +208,12 @@ class _Running:
         except (psutil.Error, OSError):  # it has just died, or there are no descriptors left to look with
             return
         used = times.user + times.system - self._began
-        if status == psutil.STATUS_SLEEPING and used - self._used < 0.1 * passed:
+        if status == psutil.STATUS_SLEEPING and used - self.used < 0.1 * passed:
             self._asleep += min(passed, _TICK_S)
-        self._used = used
+        self.used = used
         if used >= self._deadline_s:
             raise _NoVerdict(_timeout(f"{self._deadline_s:g} s of processor time"))
-        if self._asleep >= _ASLEEP * self._deadline_s:
+        if self._asleep >= _ASLEEP * self._deadline_s + self._waits_s:
             raise _NoVerdict(_timeout(f"{self._asleep:.2g} s asleep"))
 
 
@@ -213,15 +221,17 @@ def _timeout(after: str) -> Verdict:
     return Verdict.scored(0.0, "timeout", detail=f"not done after {after}")
 
 
-def _death(status: int, *, deadline_s: float, never_began: bool) -> Verdict:
+def _death(status: int, *, deadline_s: float, used: float, never_began: bool) -> Verdict:
     """Of a worker that ended by itself, or was killed by another than us."""
-    if status == -signal.SIGXCPU:  # the kernel, whose limit lies a little behind ours, was faster than we are
+    # The kernel's limit lies a little behind ours, and may be faster than we are. But its count of processor time drifts away
+    # from the worker's own over many short tasks: where the task has used little, it is no timeout but a failure of ours.
+    if status == -signal.SIGXCPU and used >= 0.5 * deadline_s:
         return _timeout(f"{deadline_s:g} s of processor time")
     how = f"exited with status {status}" if status >= 0 else f"died of signal {-status} ({signal.strsignal(-status)})"
     return Verdict.error("no_worker" if never_began else "crash", f"the worker process {how}")
 
 
-def _verdict(plain: dict[str, Any]) -> Verdict:
+def read_verdict(plain: dict[str, Any]) -> Verdict:
     """Errors: `ValueError`, `TypeError`, `KeyError` for what is no verdict."""
     verdict = Verdict(**plain)
     texts = (verdict.reason, verdict.detail, "" if verdict.answer is None else verdict.answer)

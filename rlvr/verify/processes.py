@@ -14,11 +14,12 @@ import threading
 from rlvr.config import VerifyConfig
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
+from rlvr.verify.backend import Backend
 from rlvr.verify.child import describe
 from rlvr.verify.process import Worker
 
 
-class Supervisor:
+class Supervisor(Backend):
     """Worker processes that judge, started as they are needed, for any number of threads; each waits for a free worker.
 
     Whoever judges makes one and passes it on: `with Supervisor(workers=4) as pool: pack.judge(..., slow=pool.judge)`. So no
@@ -33,10 +34,11 @@ class Supervisor:
         workers: int | None = VerifyConfig.workers,
         deadline_s: float = VerifyConfig.deadline_s,
         memory_mb: int = VerifyConfig.memory_mb,
+        allow_weak_isolation: bool = False,
     ) -> None:
         """For the arguments see `VerifyConfig`. Errors: `ValueError`."""
-        self.workers = usable_cores() if workers is None else workers
-        if self.workers < 1:
+        self.concurrency = usable_cores() if workers is None else workers
+        if self.concurrency < 1:
             raise ValueError(f"workers={workers}: must be at least 1")
         if not 0 < deadline_s < float("inf"):
             raise ValueError(f"deadline_s={deadline_s}: must be above 0")
@@ -44,6 +46,7 @@ class Supervisor:
             raise ValueError(f"memory_mb={memory_mb}: must be at least 1")
         self.closed = False
         self._limits = (deadline_s, memory_mb)
+        self._allow_weak_isolation = allow_weak_isolation
         self._all: set[Worker] = set()
         self.forget()
 
@@ -54,8 +57,8 @@ class Supervisor:
         (it raised, or the worker died), `stalled` (the machine gives no time), `no_worker` (none starts). Never raises.
         """
         try:
-            payload = pickle.dumps((verifier, turn, problem))
-        except Exception as error:  # noqa: BLE001  pickling calls code of verifiers
+            payload, waits_s = pickle.dumps((verifier, turn, problem)), _waits_s(verifier)
+        except Exception as error:  # noqa: BLE001  both call code of verifiers
             return Verdict.error("crash", f"cannot be sent to a worker process: {describe(error)}")
         with self._free:
             try:
@@ -64,7 +67,7 @@ class Supervisor:
                 return Verdict.error("no_worker", f"a worker process cannot be started: {describe(error)}")
             keep = False
             try:
-                verdict, keep = worker.judge(payload, *self._limits)
+                verdict, keep = worker.judge(payload, *self._limits, waits_s)
             finally:
                 self._put_back(worker, keep=keep)
             return verdict
@@ -79,7 +82,7 @@ class Supervisor:
             if worker.alive():
                 return worker
             self._put_back(worker, keep=False)
-        worker = Worker()
+        worker = Worker(allow_weak_isolation=self._allow_weak_isolation)
         with self._lock:
             if not self.closed:
                 self._all.add(worker)
@@ -112,7 +115,7 @@ class Supervisor:
         """Have no workers, without a word to those that are there: they belong to the process that this one was forked from."""
         for worker in self._all:
             worker.forget()
-        self._lock, self._free = threading.Lock(), threading.BoundedSemaphore(self.workers)
+        self._lock, self._free = threading.Lock(), threading.BoundedSemaphore(self.concurrency)
         self._idle: list[Worker] = []
         self._all = set()
 
@@ -133,18 +136,30 @@ def shared(
     workers: int | None = VerifyConfig.workers,
     deadline_s: float = VerifyConfig.deadline_s,
     memory_mb: int = VerifyConfig.memory_mb,
+    allow_weak_isolation: bool = False,
 ) -> Supervisor:
     """The supervisor of this process with such settings, to be used again; it is closed at exit. Whoever closes it before
-    (`rlvr.verify.local`, when interrupted) ends what others have it judge, and the next one to ask gets a new one."""
-    key = (workers, deadline_s, memory_mb)
+    (`rlvr.verify.judging`, when interrupted) ends what others have it judge, and the next one to ask gets a new one."""
+    key = (workers, deadline_s, memory_mb, allow_weak_isolation)
     if (made := _shared.get(key)) and made.closed:
         _shared.pop(key, None)
-    return _shared.get(key) or _shared.setdefault(key, Supervisor(workers=workers, deadline_s=deadline_s, memory_mb=memory_mb))
+    if key not in _shared:
+        made = Supervisor(
+            workers=workers, deadline_s=deadline_s, memory_mb=memory_mb, allow_weak_isolation=allow_weak_isolation
+        )
+        return _shared.setdefault(key, made)
+    return _shared[key]
 
 
 def supervised(verifier: Verifier, turn: str, problem: Problem) -> Verdict:
     """What a verifier says, from a worker process of the shared supervisor with the default settings."""
     return shared().judge(verifier, turn, problem)
+
+
+def _waits_s(verifier: Verifier) -> float:
+    if not 0 <= (seconds := verifier.waits_s()) < float("inf"):
+        raise ValueError(f"{type(verifier).__name__}.waits_s() is {seconds}: must be 0 or more")
+    return seconds
 
 
 def usable_cores() -> int:

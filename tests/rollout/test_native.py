@@ -13,7 +13,7 @@ from rlvr.batch import micro_batches
 from rlvr.policy import Policy, token_logprobs
 from rlvr.rollout.engine import Sampling, noise
 from rlvr.rollout.native import NativeEngine
-from rlvr.types import Group
+from rlvr.types import Group, Rollout
 
 PROBLEMS = [
     Problem(id=f"p{i}", prompt=prompt, truth={})
@@ -37,6 +37,41 @@ def test_a_rollout_does_not_depend_on_batch_order_or_company(tiny64: Policy) -> 
     assert by_id(NativeEngine().sample(tiny64, PROBLEMS[2:3], SAMPLING))["p2"] == whole["p2"]
     fewer = by_id(NativeEngine().sample(tiny64, PROBLEMS, replace(SAMPLING, group_size=2)))
     assert all(whole[name][:2] == ids for name, ids in fewer.items())
+
+
+def test_each_rollout_is_told_of_as_soon_as_it_has_ended(tiny64: Policy) -> None:
+    """Those of a batch in the order in which they end, batches one after the other; and nothing else changes for it."""
+    plain = NativeEngine(max_batch=12).sample(tiny64, PROBLEMS, SAMPLING)
+    told: list[tuple[Problem, int, Rollout]] = []
+    groups = NativeEngine(max_batch=12).sample(tiny64, PROBLEMS, SAMPLING, on_finished=lambda *each: told.append(each))
+    assert groups == plain
+    assert len(told) == 24
+    places = {group.problem.id: group for group in groups}
+    assert {(problem.id, at) for problem, at, _ in told} == {(problem.id, at) for problem in PROBLEMS for at in range(6)}
+    assert all(places[problem.id].rollouts[at] is rollout for problem, at, rollout in told)
+    for batch in (told[:12], told[12:]):
+        lengths = [len(rollout.token_ids) for _, _, rollout in batch]
+        assert lengths == sorted(lengths)
+        assert lengths[0] < lengths[-1]
+    assert {problem.id for problem, _, _ in told[:12]} == {"p0", "p1"}
+
+
+def test_the_others_are_not_sampled_yet_when_one_is_told_of(tiny64: Policy) -> None:
+    """Leaving at the first one leaves before the rest has been through the model."""
+    passes: list[int] = []
+    hook = tiny64.model.register_forward_pre_hook(lambda *_: passes.append(1))
+
+    def leave(problem: Problem, at: int, rollout: Rollout) -> None:
+        raise LookupError(len(rollout.token_ids))
+
+    try:
+        with pytest.raises(LookupError) as left:
+            NativeEngine().sample(tiny64, PROBLEMS, SAMPLING, on_finished=leave)
+        assert len(passes) == left.value.args[0]
+        NativeEngine().sample(tiny64, PROBLEMS, SAMPLING)
+        assert len(passes) > 2 * left.value.args[0], "the others go on for longer"
+    finally:
+        hook.remove()
 
 
 def test_seed_step_problem_and_rollout_each_change_the_noise() -> None:

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from rlvr import Problem, Verdict, Verifier
 
 KEPT: list[bytes] = []
+HELPERS: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,50 @@ class Mixed(Does):
 
     def quick(self, completion: str, problem: Problem) -> Verdict | None:
         return None if ": " in completion else Verdict.scored(1.0, "correct", f"{os.getpid()} {problem.id} {completion}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notes(Verifier):
+    """Writes a line for each full call; the verdict depends on what stands before the bar in the turn."""
+
+    path: str
+    seconds: float = 0.0
+    """For which it sleeps after it has written."""
+
+    def quick(self, completion: str, problem: Problem) -> Verdict | None:
+        return None
+
+    def __call__(self, completion: str, problem: Problem) -> Verdict:
+        program = completion.partition("|")[0]
+        with open(self.path, "a") as file:
+            file.write(f"{program!r}\n")
+        time.sleep(self.seconds)
+        return Verdict.scored(len(program) % 8 / 8, "some", program)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Programs(Notes):
+    """The same, and says so."""
+
+    def same(self, completion: str, problem: Problem) -> object:
+        return completion.partition("|")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waits(Does):
+    """Says that it waits for others."""
+
+    waits: float
+
+    def waits_s(self) -> float:
+        return self.waits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runs(Does):
+    """Needs a sandbox, by its own account."""
+
+    isolated: ClassVar[bool] = True
 
 
 class Unpicklable(Does):
@@ -276,6 +321,26 @@ def say_a_set(text: str) -> Verdict:
 @action
 def say_modules(text: str) -> Verdict:
     return Verdict.scored(1.0, "correct", " ".join(sys.modules))
+
+
+@action
+def start_a_helper(text: str) -> None:
+    """Once in a worker, and it stays."""
+    if not HELPERS:
+        HELPERS.append(subprocess.Popen(["sleep", "1000"]))
+
+
+@action
+def leave_a_dead_process(text: str) -> Verdict:
+    if os.fork() == 0:
+        os._exit(0)
+    time.sleep(0.1)
+    return who("")
+
+
+@action
+def say_environment(text: str) -> Verdict:
+    return Verdict.scored(1.0, "correct", os.environ.get(text))
 
 
 @action

@@ -18,9 +18,10 @@ from typing import Any
 
 import psutil
 import pytest
-from slow_verifiers import Does, Unpicklable
+from slow_verifiers import Does, Unpicklable, Waits
 
 from rlvr import Problem, Verdict
+from rlvr.sandbox.jail import ALLOW_WEAK
 from rlvr.verifiers.exact import ExactAnswer
 from rlvr.verifiers.format import ThinkAnswer
 from rlvr.verifiers.math import MathAnswer
@@ -117,6 +118,20 @@ def test_time_asleep_is_bounded_too() -> None:
     assert (waited.score, waited.reason, "asleep" in waited.detail) == (0.0, "timeout", True)
 
 
+def test_a_verifier_that_waits_for_processes_of_its_own_has_the_time_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Supervisor(workers=2, deadline_s=DEADLINE_S) as pool, ThreadPoolExecutor(2) as threads:
+        patient, hasty = threads.map(lambda s: pool.judge(Waits(what="sleep", waits=s), "1.5", PROBLEM), (1.0, 0.0))
+        assert (patient.reason, hasty.reason) == ("correct", "timeout")
+        assert pool.judge(Waits(what="spin", waits=100.0), "", PROBLEM).reason == "timeout", "processor time has its own bound"
+        assert pool.judge(Waits(what="sleep", waits=0.2), "", PROBLEM).detail == "not done after 1.2 s asleep"
+        monkeypatch.setattr(process, "_STALLED", 3)
+        start = time.monotonic()
+        assert pool.judge(Waits(what="stop_itself", waits=1.0), "", PROBLEM).reason == "stalled"
+        assert time.monotonic() - start > 3 * (DEADLINE_S + 1.0 / 5)
+        failed = pool.judge(Waits(what="echo", waits=float("nan")), "", PROBLEM)
+        assert (failed.outcome, "Waits.waits_s() is nan: must be 0 or more" in failed.detail) == ("error", True)
+
+
 def test_no_task_takes_more_memory_than_it_may() -> None:
     with Supervisor(workers=1, deadline_s=30.0, memory_mb=40) as pool:
         for what in ("allocate", "allocate_small", "allocate_at_once"):
@@ -154,6 +169,33 @@ def test_what_a_task_leaves_behind_is_killed_with_the_worker(pool: Supervisor, t
     until(lambda: gone(int((tmp_path / "pid").read_text())))
     thread = does("leave_a_thread", pool).answer
     assert does("who", pool).answer not in (thread, None), "or its time would count as that of the next task"
+
+
+def test_what_is_started_before_a_task_may_stay_and_what_a_task_starts_may_not() -> None:
+    with Supervisor(workers=1, deadline_s=DEADLINE_S) as pool:
+
+        def helped(what: str) -> str | None:
+            return pool.judge(Does(what=what, prepares="start_a_helper"), "", PROBLEM).answer
+
+        first = helped("who")
+        assert first is not None
+        assert [helped("who") for _ in range(3)] == [first] * 3
+        assert helped("leave_a_dead_process") == first
+        second = helped("who")
+        assert second != first, "a process that nobody waited for"
+        helpers = psutil.Process(int((second or "").split()[0])).children()
+        assert len(helpers) == 1
+        left = int(helped("leave_a_process") or 0)
+        until(lambda: gone(left) and gone(helpers[0].pid))
+        assert helped("who") != second
+
+
+def test_weak_isolation_is_allowed_by_the_run_and_by_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ALLOW_WEAK, "1")
+    for allow, said in ((False, None), (True, "1")):
+        with Supervisor(workers=1, allow_weak_isolation=allow) as pool:
+            assert does("say_environment", pool, ALLOW_WEAK).answer == said
+    assert shared(allow_weak_isolation=True) is not shared()
 
 
 def test_only_the_workers_own_processor_time_counts() -> None:
@@ -204,7 +246,7 @@ def test_workers_are_kept_and_replaced_in_time(monkeypatch: pytest.MonkeyPatch) 
 def test_a_worker_holds_little() -> None:
     """Neither what configures and trains, nor what no verifier has asked for: it starts fast, and there are many."""
     trains = {"torch", "transformers", "accelerate", "datasets", "pyarrow", "numpy", "hydra", "omegaconf"}
-    ours = {"rlvr.build", "rlvr.config", "rlvr.rules", "rlvr.verify.process", "rlvr.verify.processes", "rlvr.verify.local"}
+    ours = {"rlvr.build", "rlvr.config", "rlvr.rules", "rlvr.verify.process", "rlvr.verify.processes", "rlvr.verify.judging"}
     with Supervisor(workers=1) as pool:
         modules = set((does("say_modules", pool).answer or "").split())
         assert {"rlvr.types", "rlvr.verifiers.base"} <= modules
@@ -456,6 +498,6 @@ def test_the_shared_supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shared() is not shared(workers=2)
     assert supervised(Does(what="echo"), "x", PROBLEM).answer == "x"
     cores = usable_cores()
-    assert shared().workers == cores >= 1
+    assert shared().concurrency == cores >= 1
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(cores))
     assert usable_cores() == 1

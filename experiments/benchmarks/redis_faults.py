@@ -1,0 +1,206 @@
+"""Judging through Redis beside judging here: the same verdicts? And what is lost when workers are killed and Redis forgets?
+
+    python experiments/benchmarks/redis_faults.py [rules=math] [input=ROWS.jsonl] [verdicts=10000] [kills=50]
+
+Rows are those of `python -m rlvr.score`; without them, the labelled pairs of the tests, in boxes. Every rule of the pack judges
+every row in a worker process, quick or not. Starts a Redis server that keeps nothing on disk, and two workers, as users do.
+Other arguments are overrides (`rules.code.verifier.wall_s=1`, `verify.deadline_s=5`, `rules_from=[mypackage]`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from cases import labelled
+
+from rlvr.build import rule_pack
+from rlvr.compose import compose
+from rlvr.config import Config
+from rlvr.rules.pack import Rule
+from rlvr.types import Problem, Verdict
+from rlvr.verifiers.base import Verifier
+from rlvr.verify.backend import Backend
+from rlvr.verify.processes import Supervisor
+from rlvr.verify.redis import RedisBackend
+
+WORKERS = 2
+OWN = {"rules": "math", "input": "", "verdicts": "10000", "kills": "50"}
+Asked = tuple[Verifier, str, Problem]
+
+
+def rows(path: str) -> list[tuple[str, Problem]]:
+    """Turns and problems, in an order that mixes easy and hard ones."""
+    if path:
+        plain = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+    else:
+        cases = [case for each in labelled().values() for case in each]
+        plain = [{"completion": case.completion, "truth": {"answer": case.truth}} for case in cases]
+    random.Random(0).shuffle(plain)
+    problems = [
+        Problem(id=str(row.get("id", at)), prompt=row.get("prompt", ""), truth=row["truth"], prefill=row.get("prefill"))
+        for at, row in enumerate(plain)
+    ]
+    return [(problem.turn(row["completion"]), problem) for row, problem in zip(plain, problems, strict=True)]
+
+
+def verifiers(rules: Sequence[Rule]) -> list[Verifier]:
+    return [each for rule in rules for each in ([rule.verifier] if rule.verifier else verifiers(rule.parts))]
+
+
+def judged(backend: Backend, asked: Sequence[Asked]) -> tuple[list[Verdict], float]:
+    start = time.perf_counter()
+    with ThreadPoolExecutor(backend.concurrency) as threads:
+        verdicts = list(threads.map(lambda each: backend.judge(*each), asked))
+    return verdicts, time.perf_counter() - start
+
+
+class Fleet:
+    """The server and the workers, and the harm that is done to them."""
+
+    def __init__(self, folder: Path, config: Config) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self._port}/0"
+        self._folder = folder
+        self._arguments = [f"verify.redis_url={self.url}", "verify.workers=1", f"rules_from=[{','.join(config.rules_from)}]"]
+        self._arguments += [f"verify.allow_weak_isolation={str(config.verify.allow_weak_isolation).lower()}"]
+        self._start_redis()
+        self._workers = [self._worker() for _ in range(WORKERS)]
+        self.killed = 0
+
+    def _start_redis(self) -> None:
+        options = ["--port", str(self._port), "--save", "", "--appendonly", "no", "--dir", str(self._folder)]
+        self._redis = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
+        for _ in range(500):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self._port)) == 0:
+                    return
+            time.sleep(0.02)
+        raise SystemExit("redis-server does not start")
+
+    def _worker(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "rlvr.worker", *self._arguments]
+        with open(self._folder / "workers.log", "ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+    def kill_a_worker(self) -> None:
+        """As a machine that dies; another takes its place."""
+        at = self.killed % WORKERS
+        self._workers[at].kill()
+        self._workers[at].wait()
+        self._workers[at] = self._worker()
+        self.killed += 1
+
+    def restart_redis(self) -> None:
+        """Everything that it held is lost."""
+        self._redis.kill()
+        self._redis.wait()
+        time.sleep(1)
+        self._start_redis()
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.send_signal(signal.SIGTERM)
+        for worker in self._workers:
+            worker.wait()
+        self._redis.kill()
+        self._redis.wait()
+
+
+def under_fire(
+    backend: RedisBackend, fleet: Fleet, asked: Sequence[Asked], kills: int
+) -> tuple[list[tuple[int, Verdict]], float]:
+    """Verdicts with the number of the row, from the first until the last of the kills; Redis forgets after half of them."""
+    over = threading.Event()
+
+    def endless() -> Iterator[int]:
+        numbers = itertools.cycle(range(len(asked)))
+        while not over.is_set():
+            yield next(numbers)
+
+    def harm() -> None:
+        rng = random.Random(1)
+        while fleet.killed < kills:
+            time.sleep(rng.uniform(1.5, 3.0))  # a worker takes about a second to start
+            fleet.kill_a_worker()
+            if fleet.killed == (kills + 1) // 2:
+                fleet.restart_redis()
+        over.set()
+
+    start = time.perf_counter()
+    numbers, lock, given = endless(), threading.Lock(), []
+
+    def ask() -> None:
+        while True:
+            with lock:
+                number = next(numbers, None)
+            if number is None:
+                return
+            verdict = backend.judge(*asked[number])
+            with lock:
+                given.append((number, verdict))
+
+    harming = threading.Thread(target=harm)
+    harming.start()
+    with ThreadPoolExecutor(backend.concurrency) as threads:
+        for _ in range(backend.concurrency):
+            threads.submit(ask)
+    harming.join()
+    return given, time.perf_counter() - start
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Prints a line for each of the three runs."""
+    given = OWN | {name: value for name, _, value in (each.partition("=") for each in arguments) if name in OWN}
+    overrides = [each for each in arguments if each.partition("=")[0] not in OWN]
+    config = compose([f"rules={given['rules']}", *overrides])
+    verify = config.verify
+    pairs = list(itertools.product(rows(given["input"]), verifiers(list(rule_pack(config).rules.values()))))
+    asked = [(verifier, turn, problem) for (turn, problem), verifier in pairs if verifier.applies(problem.truth)]
+    asked = list(itertools.islice(itertools.cycle(asked), int(given["verdicts"])))
+    limits = {"deadline_s": verify.deadline_s, "memory_mb": verify.memory_mb}
+    with Supervisor(workers=WORKERS, allow_weak_isolation=verify.allow_weak_isolation, **limits) as local:
+        here, seconds = judged(local, asked)
+    reasons = ", ".join(f"{n} {reason}" for reason, n in Counter(verdict.reason for verdict in here).most_common())
+    print(f"here, {os.cpu_count()} cores: {len(here)} verdicts ({reasons}), {len(here) / seconds:.0f}/s, {WORKERS} processes")
+    with tempfile.TemporaryDirectory() as folder:
+        fleet = Fleet(Path(folder), config)
+        backend = RedisBackend(url=fleet.url, rules_from=config.rules_from, **limits)
+        judged(backend, asked[:100])
+        there, seconds = judged(backend, asked)
+        other = [pair for pair in zip(here, there, strict=True) if pair[0] != pair[1]]
+        print(
+            f"through Redis: {len(there)} verdicts, {len(other)} differ, {len(there) / seconds:.0f}/s with {WORKERS} workers",
+            *other[:3],
+            sep="\n  ",
+        )
+        harmed, seconds = under_fire(backend, fleet, asked, int(given["kills"]))
+        wrong = [(here[number], verdict) for number, verdict in harmed if verdict != here[number]]
+        errors = sum(verdict.outcome == "error" and here[number].outcome != "error" for number, verdict in harmed)
+        print(
+            f"under fire:    {fleet.killed} workers killed, Redis restarted empty, {len(harmed)} verdicts in {seconds:.0f} s: "
+            f"{len(wrong)} differ ({errors} errors); {backend.sent_again} batches sent again",
+            *wrong[:3],
+            sep="\n  ",
+        )
+        backend.close()
+        fleet.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,137 @@
+"""Verifier of formal proofs: does it prove our statement, and on nothing but what is allowed?"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from rlvr.sandbox.base import Limits, SandboxError
+from rlvr.sandbox.held import held
+from rlvr.sandbox.jail import tier_to_use
+from rlvr.types import Problem, Verdict
+from rlvr.verifiers.base import Verifier
+from rlvr.verifiers.passage import declared_places, passage
+from rlvr.verifiers.provers.base import BadClaim, Claim, Prover, Rejected
+from rlvr.verifiers.provers.coq import Coq
+from rlvr.verifiers.provers.lean import Lean
+
+_PLACES = ("fenced", "tag", "whole")
+_PROVERS: Mapping[str, Prover] = {"coq": Coq(), "lean": Lean()}
+_MAX_CHARS = 100_000
+"""Of a proof; a longer one is not given to the prover."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof(Verifier):
+    """Does the prover accept the proof of the truth's statement?
+
+    The truth is `{"statement": "Theorem t : forall n : nat, n + 0 = n.", "prover": "coq"}`, optionally with `imports` (the head
+    of every file: "Require Import Arith."), `definitions` (what the statement speaks of: a file that it and the proof require)
+    and `allowed_axioms` (names; by default none for coq, and propext, Classical.choice and Quot.sound for lean).
+
+    The turn gives the script between `Proof.` and `Qed.`, with or without these words (for lean what stands behind `:=`), or
+    the theorem once more with its proof, and whatever imports and lemmas before it. The statement that is checked is the
+    truth's, read where the model's text has no say; what the proof rests on is asked of the prover, there too
+    (`rlvr.verifiers.provers`). A proof is worth as much as the prover, its library and its known errors allow.
+
+    Reasons: `no_answer`, `too_large`, `proof_error` (is not accepted), `admitted` (has a gap), `axiom` (rests on, or adds, an
+    axiom that is not allowed, or something whose check was switched off), `wrong_statement` (proves another theorem, or none),
+    `not_checked` (the second look at the compiled proof failed), `timeout`, `memory` and other limits, `correct`.
+    """
+
+    judges: ClassVar = "answer"
+    needs: ClassVar = ("statement", "prover")
+    isolated: ClassVar = True
+
+    extract: str | tuple[str, ...] = _PLACES
+    """Where the proof stands, behind the reasoning, in order: fenced (the last block "```coq" or "```lean"), tag, whole."""
+    tag: str = "answer"
+    """The tag of the place `tag`."""
+    wall_s: float = 20.0
+    """Seconds for the prover to go through the proof, and again to say what it rests on."""
+    memory_mb: int = 1024
+    """Megabytes for the prover. Libraries as large as Mathlib need several times that."""
+
+    def __post_init__(self) -> None:
+        declared_places(self.extract, _PLACES)
+        if not re.fullmatch(r"[\w-]+", self.tag):
+            raise ValueError(f"tag={self.tag!r}: must be the name of a tag, without brackets")
+        for key in ("wall_s", "memory_mb"):
+            if not 0 < getattr(self, key) < math.inf:
+                raise ValueError(f"{key}={getattr(self, key)}: must be above 0")
+
+    def quick(self, completion: str, problem: Problem) -> Verdict | None:
+        """Only what needs no prover."""
+        claim = _claim(problem.truth)
+        if isinstance(claim, str):
+            return Verdict.unscorable("bad_truth", claim)
+        proof = self._proof(completion, problem.truth)
+        if not proof:
+            return Verdict.scored(0.0, "no_answer", detail=f"found no {' and no '.join(declared_places(self.extract))}")
+        if len(proof) > _MAX_CHARS:
+            detail = f"{len(proof)} characters, at most {_MAX_CHARS} are checked"
+            return Verdict.scored(0.0, "too_large", proof[:500], detail)
+        return None
+
+    def prepare(self) -> None:
+        try:
+            held()
+        except SandboxError:
+            return  # the call says so, as a verdict
+
+    def waits_s(self) -> float:
+        return 2 * 3 * self.wall_s
+
+    def same(self, completion: str, problem: Problem) -> object:
+        return self._proof(completion, problem.truth)
+
+    def check_truth(self, truth: Mapping[str, Any]) -> str | None:
+        """Its form; what it says is checked by the prover, before the first proof."""
+        claim = _claim(truth)
+        return claim if isinstance(claim, str) else None
+
+    def __call__(self, completion: str, problem: Problem) -> Verdict:
+        verdict = self.quick(completion, problem)
+        claim = _claim(problem.truth)
+        if verdict is not None or isinstance(claim, str):
+            return verdict or Verdict.unscorable("bad_truth", str(claim))
+        prover, proof = _PROVERS[problem.truth["prover"]], self._proof(completion, problem.truth)
+        limits = Limits(wall_s=self.wall_s, cpu_s=self.wall_s, memory_mb=self.memory_mb)
+        try:
+            tier = tier_to_use()
+            score, reason, detail = _examined(prover, proof, claim, limits)
+        except BadClaim as error:
+            return Verdict.unscorable("bad_truth", str(error))
+        except SandboxError as error:
+            return Verdict.error("sandbox", str(error))
+        weak = "" if tier == "namespaces" else f"; weak isolation: {tier}"
+        return Verdict.scored(score, reason, proof[:500], detail + weak)
+
+    def _proof(self, turn: str, truth: Mapping[str, Any]) -> str:
+        """Blocks that say the language go before blocks that say none."""
+        prover, order = _PROVERS.get(str(truth.get("prover"))), declared_places(self.extract, _PLACES)
+        for place in order:
+            for label in prover.labels if prover else ():
+                found = passage(turn, (place,), tag=self.tag, language=label)
+                if found:
+                    return found
+        return ""
+
+
+def _examined(prover: Prover, proof: str, claim: Claim, limits: Limits) -> tuple[float, str, str]:
+    """Score, reason and detail."""
+    try:
+        return 1.0, "correct", prover.examine(prover.source(proof, claim), claim, limits)
+    except Rejected as error:
+        return 0.0, error.reason, str(error)
+
+
+def _claim(truth: Mapping[str, Any]) -> Claim | str:
+    """What is to be proven, or what is wrong with a truth."""
+    name = truth.get("prover")
+    if not isinstance(name, str) or name not in _PROVERS:
+        return f"the truth's prover={name!r}: must be one of {', '.join(_PROVERS)}"
+    return _PROVERS[name].claim(truth)

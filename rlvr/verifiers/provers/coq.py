@@ -1,0 +1,211 @@
+"""Coq, by `coqc`, and `coqchk`, its independent checker (https://coq.inria.fr; package coq of Debian; tried with 8.16).
+
+The model's text is compiled in one world. In the next one, where its text is not, a file of ours states the theorem once more
+before it requires what was compiled, so that no notation, option, name or command of the text bears on what is stated; has the
+kernel compare the two; and asks what the proof rests on. At last coqchk checks the compiled proof without trusting coqc, and
+lists every axiom and every check that was switched off in it.
+
+Commands of the text can write files, but only of text, under names with an ending or in the place of the compiled file, which
+coqc then writes itself or which is no compiled file; they load no code but the plugins that are installed. Not covered: errors
+of the kernel that coqc and coqchk share, and a library of Coq itself that was tampered with on the machine that judges.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from rlvr.sandbox.base import Limits
+from rlvr.sandbox.held import held
+from rlvr.verifiers.provers.base import BadClaim, Claim, Prover, Rejected, Steps, installed
+
+_KEYWORD = r"(?:Theorem|Lemma|Fact|Remark|Corollary|Proposition|Property|Example)"
+_NAME = r"[^\W\d][\w']*"
+_STATEMENT = re.compile(rf"\s*{_KEYWORD}\s+({_NAME})(?![\w'])(?=.*:).*\.\s*", re.DOTALL)
+_END = re.compile(r"\.(?=\s|\Z)")  # of a sentence
+_FINISHED = re.compile(r"\b(?:Qed|Defined|Admitted|Abort|Save)\b")
+_GIVEN_UP = re.compile(r"\b(?:Admitted|admit|give_up)\b")
+_IMPORT = re.compile(r"\s*(?:(?:Local|Global)\s+)?(?:From|Require|Import|Export|Open|Close|Set|Unset)\b")
+_MARK = re.compile(r'\(\*|\*\)|"')
+_CLOSED = "Closed under the global context"
+_AXIOM = re.compile(r"(\S+)(?: :.*)?")
+_FINDLIB = "findlib.conf"
+_COMPILE = ("-q", "-noglob", "-w", "none")
+
+
+class Coq(Prover):
+    labels: ClassVar = ("coq", "rocq", "v", "")
+    allowed: ClassVar = frozenset()
+
+    def name_of(self, statement: str) -> str | None:
+        plain = mask(statement)
+        match = _STATEMENT.fullmatch(plain)
+        return match[1] if match and len(_END.findall(plain)) == 1 else None
+
+    def imports_fault(self, imports: str) -> str | None:
+        sentences = _END.split(mask(imports))
+        return next((each.strip() for each in sentences if each.strip() and not _IMPORT.match(each)), None)
+
+    def source(self, proof: str, claim: Claim) -> str:
+        """Imports and lemmas before a restated theorem stay; its words give way to ours."""
+        plain = mask(proof)
+        restated = list(re.finditer(rf"\b(?:{_KEYWORD}|Definition)\s+{re.escape(claim.name)}(?![\w'])", plain))
+        before, script = "", proof
+        if restated:
+            end = _END.search(plain, restated[-1].end())
+            before, script = proof[: restated[-1].start()], proof[end.end() :] if end else ""
+        ending = "" if _FINISHED.search(mask(script)) else "\nQed."
+        return f"{_head(claim)}\n{before}\n{claim.statement}\n{script}{ending}\n"
+
+    def examine(self, source: str, claim: Claim, limits: Limits) -> str:
+        given = _ground(claim, limits)
+        files = {**given, "Candidate.v": _bytes(source)}
+        result = _steps(limits).run((*_program("coqc"), *_COMPILE, "Candidate.v"), files, ["Candidate.vo"])
+        said = result.stderr.decode(errors="replace")
+        if result.ending != "ok":
+            raise Rejected(_why_not(said), _error(said) or result.detail)
+        compiled = result.files.get("Candidate.vo")
+        if not compiled:
+            raise Rejected("proof_error", "no compiled file was left in its place")
+        try:
+            return self._asked({**given, "Candidate.vo": compiled}, source, claim, _steps(limits))
+        except Rejected as error:
+            if error.reason == "axiom" and _GIVEN_UP.search(mask(source)):
+                raise Rejected("admitted", str(error)) from None
+            raise
+
+    def _asked(self, files: Mapping[str, bytes], source: str, claim: Claim, steps: Steps) -> str:
+        asking = _bytes(_question(claim, source))
+        argv = (*_program("coqc"), *_COMPILE, "Check.v")
+        result = steps.run(argv, {**files, "Check.v": asking}, ["Check.vo"])
+        if result.ending != "ok":
+            raise Rejected("wrong_statement", _error(result.stderr.decode(errors="replace")) or result.detail)
+        answer = result.stdout.decode(errors="replace").strip()
+        forbidden = [each for each in axioms_of(answer) if not _allows(claim, each)]
+        if forbidden:
+            raise Rejected("axiom", f"rests on {'; '.join(forbidden)[:400]}")
+        argv = (*_program("coqchk"), "-silent", "-o", "-norec", "Candidate", "-norec", "Check")
+        result = steps.run(argv, {**files, "Check.vo": result.files.get("Check.vo", b"")})
+        if result.ending != "ok":
+            raise Rejected("not_checked", _error(result.stderr.decode(errors="replace")) or result.detail)
+        added = _added(result.stderr.decode(errors="replace"))
+        if added:
+            raise Rejected("axiom", f"adds {'; '.join(added)[:400]}")
+        return " ".join(answer.split())
+
+
+@functools.lru_cache(maxsize=64)
+def _ground(claim: Claim, limits: Limits) -> Mapping[str, bytes]:
+    """The compiled definitions of a claim whose statement means something. The rollouts of a problem share it."""
+    steps, files = _steps(limits), _findlib()
+    texts = {"Given": f"{claim.imports}\n{claim.definitions}\n"} if claim.definitions else {}
+    texts["Statement"] = f"{_head(claim)}\n{claim.statement}\nAdmitted.\n"
+    for name, text in texts.items():
+        argv = (*_program("coqc"), *_COMPILE, f"{name}.v")
+        try:
+            result = steps.run(argv, {**files, f"{name}.v": _bytes(text)}, [f"{name}.vo"])
+        except Rejected as error:
+            raise BadClaim(f"the truth's statement: {error.reason}: {error}") from None
+        if result.ending != "ok":
+            raise BadClaim(f"the truth's statement or definitions: {_error(result.stderr.decode(errors='replace'))}")
+        files.update(result.files)
+    return {name: content for name, content in files.items() if not name.startswith("Statement.")}
+
+
+def _question(claim: Claim, source: str) -> str:
+    """Our file. Names that the model's text cannot guess, since they follow from all of it, cannot be hidden by its own."""
+    unique = hashlib.sha256(_bytes(source)).hexdigest()[:16]
+    return f"""{_head(claim)}
+Module Type Statement_{unique}.
+{claim.statement}
+Admitted.
+End Statement_{unique}.
+Require Candidate.
+Module Proof_{unique} <: Statement_{unique}.
+Definition {claim.name} := @Candidate.{claim.name}.
+End Proof_{unique}.
+Print Assumptions Proof_{unique}.{claim.name}.
+"""
+
+
+def _allows(claim: Claim, axiom: str) -> bool:
+    """Coq writes the shortest name, which depends on the imports. One that the model's file adds is found by coqchk."""
+    return any(axiom == each or axiom.endswith(f".{each}") or each.endswith(f".{axiom}") for each in claim.allowed)
+
+
+def axioms_of(answer: str) -> list[str]:
+    """Of what `Print Assumptions` wrote: names of axioms, and whole lines for all that is none (checks switched off)."""
+    if answer == _CLOSED:
+        return []
+    lines = [line for line in answer.splitlines() if line and not line[0].isspace()]
+    if lines[:1] != ["Axioms:"] or not lines[1:]:
+        return [f"an answer that is none: {answer[:200]!r}"]
+    return [match[1] if (match := _AXIOM.fullmatch(line)) else line for line in lines[1:]]
+
+
+def _added(summary: str) -> list[str]:
+    """What coqchk found in the model's file, and in ours, that is not proven. Other files are the system's, or the truth's."""
+    if "CONTEXT SUMMARY" not in summary:
+        return ["an answer of coqchk that is none"]
+    found, title = [], ""
+    for line in summary.splitlines():
+        if line.startswith("* "):
+            title = line[2:].partition(":")[0]
+        elif line.strip().startswith(("Candidate.", "Check.")):
+            found.append(f"{line.strip()} ({title})")
+    return found
+
+
+def _findlib() -> dict[str, bytes]:
+    """What coqc of Debian does not start without, in a world that has no /etc."""
+    system = Path("/etc/ocamlfind.conf")
+    return {_FINDLIB: system.read_bytes() if system.is_file() else b""}
+
+
+def _program(name: str) -> tuple[str, ...]:
+    system = ("/usr/bin/env", f"OCAMLFIND_CONF={_FINDLIB}")
+    return (*(system if installed(name).startswith("/usr/") else ()), installed(name))
+
+
+def _steps(limits: Limits) -> Steps:
+    home = Path(installed("coqc")).parents[1]
+    return Steps(held(() if home == Path("/usr") else (str(home),)), limits)
+
+
+def _head(claim: Claim) -> str:
+    return f"{claim.imports}\nRequire Import Given." if claim.definitions else claim.imports
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _why_not(said: str) -> str:
+    if "Attempt to save a proof with given up goals" in " ".join(said.split()):
+        return "admitted"
+    return "memory" if "Out of memory" in said or "not enough memory" in said else "proof_error"
+
+
+def _error(said: str) -> str:
+    """The first error message of coqc, on one line."""
+    return " ".join(said.partition("Error:")[2].split() or said.split())[:400]
+
+
+def mask(text: str) -> str:
+    """`text` with blanks for its comments, which nest, and its strings: as long as it was."""
+    parts: list[str] = []
+    depth, quoted, at = 0, False, 0
+    for match in _MARK.finditer(text):
+        piece = text[at : match.start()]
+        parts += [piece if not depth and not quoted else " " * len(piece), " " * len(match[0])]
+        if match[0] == '"':
+            quoted = not quoted
+        elif not quoted:
+            depth = max(0, depth + (1 if match[0] == "(*" else -1))
+        at = match.end()
+    piece = text[at:]
+    return "".join([*parts, piece if not depth and not quoted else " " * len(piece)])

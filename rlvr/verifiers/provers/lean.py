@@ -1,0 +1,182 @@
+"""Lean 4, by `lean` (https://lean-lang.org), and a program of ours on its own kernel (after lean4checker and SafeVerify).
+
+The model's text is compiled in one world; it may run any code there, so what it leaves is not believed. In the next world a
+program of ours (`lean_check`) reads the compiled file without parsing or running anything of it, sends each of its declarations
+through the kernel again on top of the imports of our statement, compares the theorem with that statement, compiled in a third
+world, and walks through all that it rests on, as `#print axioms` does: that command itself could be given a new meaning.
+
+Not covered: a compiled file is mapped into memory as it is, so that one made to break the program that reads it could. It
+breaks out of nothing, but could then print what it likes. Packages such as Mathlib are found by the LEAN_PATH of the judge.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+from rlvr.sandbox.base import Limits, SandboxError
+from rlvr.sandbox.held import held
+from rlvr.verifiers.provers.base import BadClaim, Claim, Prover, Rejected, Steps, installed
+from rlvr.verifiers.provers.lean_check import PROGRAM
+
+_KEYWORD = r"(?:theorem|lemma|example|def)"
+_NAME = r"[^\W\d][\w'.!?]*"
+_STATEMENT = re.compile(rf"\s*theorem\s+({_NAME})\s*(?=[\s:({{\[\u2983.])(?=.*:).*", re.DOTALL)
+_NO_PROOF = re.compile(r"\s*:=\s*(?:by\s+)?(?:sorry\s*)?\Z")
+_IMPORT = re.compile(r"import\s")
+_SETTING = re.compile(r"(?:open|set_option|universe)\s|\Z")
+_MARK = re.compile(r'/-|-/|--[^\n]*|"(?:[^"\\]|\\.)*"|.', re.DOTALL)
+_BRACKETS = {"(": 1, "[": 1, "{": 1, "\u27e8": 1, "\u2983": 1, ")": -1, "]": -1, "}": -1, "\u27e9": -1, "\u2984": -1}
+
+
+class Lean(Prover):
+    labels: ClassVar = ("lean", "lean4", "")
+    allowed: ClassVar = frozenset({"propext", "Classical.choice", "Quot.sound"})
+
+    def name_of(self, statement: str) -> str | None:
+        plain = mask(_bare(statement))
+        match = _STATEMENT.fullmatch(plain)
+        return match[1] if match and _proof_at(plain) is None else None
+
+    def imports_fault(self, imports: str) -> str | None:
+        lines = (line.strip() for line in mask(imports).splitlines())
+        return next((line for line in lines if not _IMPORT.match(line) and not _SETTING.match(line)), None)
+
+    def source(self, proof: str, claim: Claim) -> str:
+        """Imports and lemmas before a restated theorem stay; its words give way to ours."""
+        plain = mask(proof)
+        restated = list(re.finditer(rf"\b{_KEYWORD}\s+{re.escape(claim.name)}(?![\w'.!?])", plain))
+        before, script = "", proof
+        if restated:
+            at = _proof_at(plain[restated[-1].end() :])
+            before = proof[: restated[-1].start()]
+            script = proof[restated[-1].end() + at :] if at is not None else ""
+        elif not re.match(r"\s*(?::=|by\b|\|)", plain):
+            script = "by\n" + "\n".join(f"  {line}" for line in proof.splitlines())
+        script = script if re.match(r"\s*(?::=|\|)", mask(script)) else f":= {script}"
+        # Imports are read only at the head of a file.
+        moved = [line for line in before.splitlines() if _IMPORT.match(line)]
+        kept = [line for line in before.splitlines() if not _IMPORT.match(line)]
+        return "\n".join([*moved, _head(claim), *kept, _bare(claim.statement), script, ""])
+
+    def examine(self, source: str, claim: Claim, limits: Limits) -> str:
+        given, lean = _ground(claim, limits), _lean()
+        files = {name: content for name, content in given.items() if name == "Given.olean"}
+        files["Candidate.lean"] = _bytes(source)
+        argv = (*lean, "-o", "Candidate.olean", "Candidate.lean")
+        result = _steps(limits).run(argv, files, ["Candidate.olean"])
+        said = result.stdout.decode(errors="replace")
+        if result.ending != "ok":
+            raise Rejected("proof_error", _error(said) or result.detail)
+        compiled = result.files.get("Candidate.olean")
+        if not compiled:
+            raise Rejected("proof_error", "no compiled file was left in its place")
+        files = {**given, "Candidate.olean": compiled, "Check.lean": _bytes(PROGRAM)}
+        result = _steps(limits).run((*lean, "--run", "Check.lean", claim.name), files)
+        answer = result.stdout.decode(errors="replace").strip().splitlines()
+        if result.ending != "ok" or not answer:
+            said = result.stderr.decode(errors="replace")
+            raise Rejected("not_checked", (" ".join(said.split()) or _error("\n".join(answer)) or result.detail)[:400])
+        if answer[0] != "same":
+            raise Rejected("wrong_statement", answer[0][:400])
+        forbidden = [each for each in answer[1:] if each not in claim.allowed]
+        if forbidden:
+            raise Rejected("admitted" if "sorryAx" in forbidden else "axiom", f"rests on {'; '.join(forbidden)[:400]}")
+        return f"rests on {', '.join(answer[1:]) or 'no axiom'}"
+
+
+@functools.lru_cache(maxsize=64)
+def _ground(claim: Claim, limits: Limits) -> Mapping[str, bytes]:
+    """The compiled statement of a claim, and its definitions. The rollouts of a problem share them."""
+    steps, files = _steps(limits), {}
+    texts = {"Given": f"{claim.imports}\n{claim.definitions}\n"} if claim.definitions else {}
+    texts["Statement"] = f"{_head(claim)}\n{_bare(claim.statement)} := by sorry\n"
+    for name, text in texts.items():
+        argv = (*_lean(), "-o", f"{name}.olean", f"{name}.lean")
+        try:
+            result = steps.run(argv, {**files, f"{name}.lean": _bytes(text)}, [f"{name}.olean"])
+        except Rejected as error:
+            raise BadClaim(f"the truth's statement: {error.reason}: {error}") from None
+        if result.ending != "ok":
+            raise BadClaim(f"the truth's statement or definitions: {_error(result.stdout.decode(errors='replace'))}")
+        files.update(result.files)
+    return files
+
+
+def _lean() -> tuple[str, ...]:
+    """How to start it: compiled files are looked for in the world's own directory, then where the judge's LEAN_PATH says."""
+    path = os.pathsep.join([".", *_packages()])
+    return ("/usr/bin/env", f"LEAN_PATH={path}", f"{_prefix()}/bin/lean")
+
+
+@functools.cache
+def _prefix() -> Path:
+    """Of the toolchain itself: the `lean` of elan only chooses one. Errors: `SandboxError`."""
+    try:
+        asked = subprocess.run([installed("lean"), "--print-prefix"], capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise SandboxError(f"lean does not say where it is installed: {error}") from error
+    return Path(asked.stdout.strip())
+
+
+def _packages() -> list[str]:
+    return [os.path.abspath(each) for each in os.environ.get("LEAN_PATH", "").split(os.pathsep) if each]
+
+
+def _steps(limits: Limits) -> Steps:
+    limits = replace(limits, processes=128, file_mb=max(64, limits.file_mb), disk_mb=max(128, limits.disk_mb))
+    tools = [str(each) for each in (_prefix(), *_packages()) if not str(each).startswith("/usr/")]
+    return Steps(held(tools), limits, limit_address_space=False)
+
+
+def _head(claim: Claim) -> str:
+    lines = claim.imports.splitlines()
+    imports = [line for line in lines if _IMPORT.match(line.strip())]
+    given = ["import Given"] if claim.definitions else []
+    return "\n".join([*imports, *given, *(line for line in lines if line not in imports)])
+
+
+def _bare(statement: str) -> str:
+    """Without the `:= by sorry` that data sets write behind it."""
+    return _NO_PROOF.sub("", statement.rstrip())
+
+
+def _proof_at(plain: str) -> int | None:
+    """Where the proof behind a statement begins: `:=` outside of brackets, or `|` at the head of a line. None: nowhere."""
+    depth = 0
+    for match in re.finditer(r"^[ \t]*\||:=|[()\[\]{}\u27e8\u27e9\u2983\u2984]", plain, re.MULTILINE):
+        token = match[0]
+        if token in _BRACKETS:
+            depth += _BRACKETS[token]
+        elif depth == 0:
+            return match.start()
+    return None
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _error(said: str) -> str:
+    """The first error message, on one line; Lean writes them to standard output."""
+    return " ".join(said.partition("error:")[2].split() or said.split())[:400]
+
+
+def mask(text: str) -> str:
+    """`text` with blanks for its comments, which nest, and its strings: as long as it was."""
+    parts, depth = [], 0
+    for match in _MARK.finditer(text):
+        token = match[0]
+        if token == "/-":
+            depth += 1
+        hidden = depth or len(token) > 1
+        parts.append("".join(each if each == "\n" else " " for each in token) if hidden else token)
+        if token == "-/":
+            depth = max(0, depth - 1)
+    return "".join(parts)
