@@ -124,22 +124,29 @@ def _countdown() -> list[Problem]:
 
 
 def _programs() -> list[Problem]:
-    made = {"double": "return 2 * x", "square": "return x * x", "negate": "return -x"}
+    made = {
+        "double": ("return 2 * x", (6, 10, -14)),
+        "square": ("return x * x", (9, 25, 49)),
+        "negate": ("return -x", (-3, -5, 7)),
+    }
     return [
         Problem(
             id=f"k{at}",
             prompt=f"Write the function {name}.",
-            truth={"asserts": [f"assert {name}({x}) == {eval(body[7:], dict(x=x))}" for x in (3, 5, -7)]},
+            truth={"asserts": [f"assert {name}({x}) == {value}" for x, value in zip((3, 5, -7), values, strict=True)]},
             metadata={"completion": f"```python\ndef {name}(x):\n    {body}\n```"},
         )
-        for at, (name, body) in enumerate(made.items())
+        for at, (name, (body, values)) in enumerate(made.items())
     ]
 
 
 def _proofs() -> list[Problem]:
     if shutil.which("coqc") is None:
         pytest.skip("coqc is not installed")
-    proofs = {"forall n : nat, n + 0 = n": "induction n; simpl; congruence.", "forall a b : bool, andb a b = andb b a": "now intros [] []."}
+    proofs = {
+        "forall n : nat, n + 0 = n": "induction n; simpl; congruence.",
+        "forall a b : bool, andb a b = andb b a": "now intros [] [].",
+    }
     return [
         Problem(
             id=f"v{at}",

@@ -51,7 +51,8 @@ def run_cases(
 
 def _ended(ending: str, detail: str) -> Outcome:
     if ending == "exit":
-        return Outcome(reason="syntax_error" if "SyntaxError" in detail else "exception", detail=detail)
+        reason = "syntax_error" if detail == "raised SyntaxError" else "exception" if detail.startswith("raised") else "exit"
+        return Outcome(reason=reason, detail=detail)
     return Outcome(reason=ending, detail=detail)
 
 
@@ -61,8 +62,9 @@ def _job(sandbox: Sandbox, program: str, language: Language, limits: Limits) -> 
     if language == "python":
         return Job(source=program, limits=limits)
     if language == "javascript":
-        heap = f"--max-old-space-size={limits.memory_mb}"
-        argv = (tool("node"), heap, "program.js")
+        # Its configuration of OpenSSL lies where programs cannot read, which would end it.
+        options = (f"--max-old-space-size={limits.memory_mb}", "--openssl-config=/dev/null")
+        argv = (tool("node"), *options, "program.js")
         return Job(argv=argv, files={"program.js": text}, limits=limits, limit_address_space=False)
     argv = (tool("g++"), "-O2", "-std=c++17", "-o", "program", "program.cpp")
     compiling = Job(argv=argv, files={"program.cpp": text}, limits=_COMPILING, collect=("program",))

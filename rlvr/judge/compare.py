@@ -12,8 +12,8 @@ Whitespace = Literal["lines", "exact", "tokens"]
 def same_value(value: Any, expected: Any, *, tolerance: float = 0.0) -> bool:
     """Strictly by type, since JSON says which is meant: a truth value is no number, a text no list.
 
-    A whole number may stand for a real one (3 for 3.0) but not the other way round; a tuple is a list; NaN is itself.
-    `tolerance`: relative, between real numbers where a real one is expected.
+    A whole number may stand for a real one (3 for 3.0) but not the other way round; a tuple is a list; NaN is itself, and -0.0
+    is 0.0. `tolerance`: relative, between real numbers where a real one is expected.
     """
     if isinstance(expected, list | tuple):
         if type(value) not in (list, tuple) or len(value) != len(expected):
@@ -24,15 +24,22 @@ def same_value(value: Any, expected: Any, *, tolerance: float = 0.0) -> bool:
             return False
         return all(same_value(value[key], expected[key], tolerance=tolerance) for key in expected)
     if type(expected) is float and type(value) in (int, float):
-        if math.isnan(expected) or math.isnan(value):
-            return math.isnan(expected) and math.isnan(value)
-        return value == expected or (tolerance > 0 and math.isclose(value, expected, rel_tol=tolerance))
+        if math.isnan(expected):
+            return type(value) is float and math.isnan(value)
+        return value == expected or (tolerance > 0 and _close(value, expected, tolerance))
     return type(value) is type(expected) and value == expected
 
 
+def _close(value: float, expected: float, tolerance: float) -> bool:
+    try:
+        return math.isclose(value, expected, rel_tol=tolerance)
+    except OverflowError:  # a whole number beyond all real ones
+        return False
+
+
 def same_text(written: str, expected: str, whitespace: Whitespace) -> bool:
-    """`exact`: to the character. `lines`: but for blanks at the ends of lines and empty lines at the end of the text, so that the
-    number of lines counts. `tokens`: but for the amount and kind of white space."""
+    """`exact`: to the character. `lines`: but for blanks at the ends of lines and empty lines at the end of the text, so that
+    the number of lines counts. `tokens`: but for the amount and kind of white space."""
     if whitespace == "exact":
         return written == expected
     if whitespace == "tokens":

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import random
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from rlvr.judge.forms import EXAM, BadTruth, Script
-from rlvr.judge.remote import RemoteName, RemoteObject, raised_here
+from rlvr.judge.forms import BadTruth
+from rlvr.judge.remote import CandidateExit, RemoteObject, raised_here
 from rlvr.sandbox.base import Limits, SandboxError
 from rlvr.sandbox.client import Sandbox
 from rlvr.sandbox.inside.wire import NotPlain, Opaque, Reference
 from rlvr.sandbox.world import Raised, World, WorldEnded
+
+_COLLECTIONS = (list, tuple, set, frozenset, deque)
+_ITERATOR = type(iter([]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +39,21 @@ PASS = Outcome(reason="pass")
 class Exam:
     """One candidate. A world that ends in the middle of a test is replaced for the next one, while the budget lasts."""
 
-    def __init__(self, sandbox: Sandbox, program: str, *, limits: Limits, budget_s: float, objects: bool, in_place: bool) -> None:
+    def __init__(
+        self, sandbox: Sandbox, program: str, *, limits: Limits, budget_s: float, objects: bool = False, in_place: bool = False
+    ) -> None:
         self._sandbox, self._program, self._limits = sandbox, program, limits
         self._left, self._objects, self._in_place = budget_s, objects, in_place
         self._world: World | None = None
         self._hopeless: Outcome | None = None
         """Why no world can be made of this program."""
+        self._failure: SandboxError | BadTruth | None = None
+        self._lost: WorldEnded | None = None
+        self._answered = False
+        self.asked = False
+        """The candidate has had a say in what happened."""
+        self.exceptions: Mapping[str, type[Exception]] = {}
+        """By the names of the candidate's classes, what stands for them in the tests."""
 
     def __enter__(self) -> Exam:
         return self
@@ -49,34 +62,72 @@ class Exam:
         if self._world is not None and kind is not SandboxError:
             self._world.close()
 
-    def ask(self, what: str, target: int | None, name: str | None, arguments: Sequence[Any] = (), keywords: Any = None) -> Any:
-        """A call into the world. Errors: built-in exceptions for the candidate's own, `WorldEnded`, `BadTruth`, `SandboxError`."""
-        world = self._opened()
-        start = time.monotonic()
-        back = self._in_place and what == "call" and target is None
+    def ask(
+        self,
+        what: str,
+        target: int | None,
+        name: str | None,
+        arguments: Sequence[Any] = (),
+        keywords: Any = None,
+        *,
+        world: World | None = None,
+    ) -> Any:
+        """A call into the world; `world`: the one that the target belongs to. Errors: built-in exceptions for the candidate's
+        own, `CandidateExit`, `WorldEnded`, `BadTruth`, `SandboxError`; the last three are found if a test swallows them."""
+        self.asked = True
         try:
-            given = [_bare(each) for each in arguments]
-            value, after = world.ask(what, target, name, given, {k: _bare(v) for k, v in (keywords or {}).items()}, back=back)
+            return self._ask(what, target, name, arguments, keywords or {}, world)
+        except WorldEnded as error:
+            self._lost = error
+            raise
+        except (SandboxError, BadTruth) as error:
+            self._failure = error
+            raise
+
+    def _ask(self, what: str, target: Any, name: Any, arguments: Sequence[Any], keywords: Any, of: World | None) -> Any:
+        world = self._opened()
+        if of is not None and of is not world:
+            raise WorldEnded("exit", "the world it belongs to is gone")
+        given = [_bare(each, world) for each in arguments]
+        named = {key: _bare(each, world) for key, each in keywords.items()}
+        start = time.monotonic()
+        try:
+            value, after = world.ask(
+                what, target, name, given, named, back=self._in_place and what == "call" and target is None
+            )
         except Raised as error:
-            raise raised_here(error) from error
+            raise raised_here(error, self.exceptions, iterating=name in ("__next__", "__anext__")) from error
         except WorldEnded:
             self._world = None
             raise
         except NotPlain as error:
+            if "nested" in str(error) and self._answered:  # it may be the candidate that nested it
+                raise CandidateExit(f"a value {error}") from error
             raise BadTruth(f"a test passes {error} to the candidate") from error
         finally:
-            self._left -= time.monotonic() - start
+            self._left -= time.monotonic() - world.waited - start
+        self._answered = True
         for original, changed in zip(arguments, after or (), strict=False):
-            _put_back(original, changed)
+            _put_back(original, self._usable(changed))
         return self._usable(value)
 
+    def swallowed(self) -> Outcome | None:
+        """The end of a world since this was asked last. Errors: `SandboxError`, `BadTruth` that a test has swallowed."""
+        lost, self._lost = self._lost, None
+        if self._failure is not None:
+            raise self._failure
+        return None if lost is None else self.outcome_of(lost)
+
     def _opened(self) -> World:
-        if self._world is not None:
-            return self._world
         if self._hopeless is not None:
             raise WorldEnded("exit", "the program could not be loaded")
         if self._left <= 0:
+            if self._world is not None:
+                self._world.close()
+                self._world = None
             raise WorldEnded("timeout", "the time for all tests together is used up")
+        if self._world is not None:
+            return self._world
         start = time.monotonic()
         world = self._sandbox.load(self._program, limits=self._limits, objects=self._objects)
         try:
@@ -90,28 +141,39 @@ class Exam:
             self._hopeless = Outcome(reason=error.ending, detail=error.detail)
             raise
         finally:
-            self._left -= time.monotonic() - start
+            self._left -= time.monotonic() - world.waited - start
         self._world = world
         return world
 
     def _usable(self, value: Any) -> Any:
         """References as objects; those that nobody asked for are values that equal nothing."""
         if isinstance(value, Reference):
-            return RemoteObject(self.ask, value) if self._objects else Opaque(value.kind)
-        if type(value) in (list, tuple) and self._objects:
+            if not self._objects or self._world is None:
+                return Opaque(value.kind)
+            return RemoteObject(partial(self.ask, world=self._world), value, self._world)
+        if not self._objects:
+            return value
+        if type(value) in _COLLECTIONS:
             return type(value)(self._usable(each) for each in value)
-        if type(value) is dict and self._objects:
-            return {key: self._usable(each) for key, each in value.items()}
-        return value
+        if type(value) is dict:
+            return {self._usable(key): self._usable(each) for key, each in value.items()}
+        return iter([self._usable(each) for each in value]) if type(value) is _ITERATOR else value
 
     def outcome_of(self, error: BaseException) -> Outcome:
         """Of a test that raised; what is no matter of the candidate's is raised again."""
-        if isinstance(error, SandboxError | BadTruth | KeyboardInterrupt | MemoryError) and error.__cause__ is None:
+        ours = isinstance(error, KeyboardInterrupt | MemoryError) and not isinstance(error.__cause__, Raised)
+        if ours or isinstance(error, SandboxError | BadTruth):
             raise error
+        if isinstance(error, ImportError) and not isinstance(error.__cause__, Raised):
+            raise BadTruth(f"a test needs what is not installed here: {error}") from error
+        if not self.asked:
+            raise BadTruth(f"a test fails before it calls the candidate: {type(error).__name__}: {str(error)[:150]}") from error
         if self._hopeless is not None:
             return self._hopeless
         if isinstance(error, WorldEnded):
-            return Outcome(reason="not_run" if self._left <= 0 and "together" in error.detail else error.ending, detail=error.detail)
+            return Outcome(
+                reason="not_run" if self._left <= 0 and "together" in error.detail else error.ending, detail=error.detail
+            )
         if isinstance(error.__cause__, Raised):
             return Outcome(reason=error.__cause__.ending or "exception", detail=str(error.__cause__)[:200])
         if isinstance(error, AssertionError):
@@ -119,86 +181,19 @@ class Exam:
         return Outcome(reason="wrong", detail=f"{type(error).__name__}: {str(error)[:150]}")
 
 
-class _Record:
-    """What a rewritten `check` writes into."""
-
-    def __init__(self, exam: Exam) -> None:
-        self._exam = exam
-        self.outcomes: dict[int, Outcome] = {}
-
-    def record(self, number: int, value: Any) -> None:
-        """A test in a loop has passed when it has passed every time."""
-        passed = bool(value)
-        if number not in self.outcomes or self.outcomes[number].passed:
-            self.outcomes[number] = PASS if passed else Outcome(reason="wrong")
-
-    def failed(self, number: int, error: BaseException) -> None:
-        outcome = self._exam.outcome_of(error)
-        if number not in self.outcomes or self.outcomes[number].passed:
-            self.outcomes[number] = outcome
-
-
-def run_script(exam: Exam, script: Script) -> list[Outcome]:
-    """One outcome a test, in order. A test that was never reached has failed. Errors: `SandboxError`, `BadTruth`."""
-    record = _Record(exam)
-    namespace: dict[str, Any] = {}
-    unreached = Outcome(reason="not_run")
-    for number, step in enumerate(script.steps):
-        try:
-            if not namespace:
-                namespace = _namespace(exam, script, record)
-            exec(step, namespace)
-            if not script.recorded:
-                record.record(number, True)
-        except BaseException as error:  # noqa: BLE001  tests raise what they like; ours is raised again by outcome_of
-            outcome = exam.outcome_of(error)
-            if script.recorded:
-                unreached = outcome
-            else:
-                record.outcomes[number] = outcome
-            if isinstance(error, WorldEnded):
-                namespace = {}  # what it refers to is gone
-    return [record.outcomes.get(number, unreached) for number in range(script.tests)]
-
-
-def _namespace(exam: Exam, script: Script, record: _Record) -> dict[str, Any]:
-    random.seed(0)  # tests that draw numbers draw the same ones for everybody
-    proxies = {name: RemoteName(exam.ask, name) for name in script.names}
-    if "candidate" in proxies and len(script.names) > 1:
-        proxies["candidate"] = proxies[script.names[1]]
-    namespace: dict[str, Any] = {"__name__": "tests", EXAM: record, **proxies}
-    exec(script.setup, namespace)
-    namespace.update(proxies)  # a preamble defines the candidate too, as a function without a body
-    return namespace
-
-
-def run_calls(exam: Exam, entry_point: str, rows: Sequence[Mapping[str, Any]], same: Any) -> list[Outcome]:
-    """`same(value, expected)` decides. Errors: `SandboxError`, `BadTruth`."""
-    outcomes = []
-    for row in rows:
-        try:
-            value = exam.ask("call", None, entry_point, _lists(row.get("args", ())), _lists(dict(row.get("kwargs", {}))))
-            detail = f"got {value!r}"[:120]
-            outcomes.append(PASS if same(value, row["expected"]) else Outcome(reason="wrong", detail=detail))
-        except BaseException as error:  # noqa: BLE001  as above
-            outcomes.append(exam.outcome_of(error))
-    return outcomes
-
-
-def _lists(value: Any) -> Any:
-    """A truth is frozen, so its JSON lists are tuples."""
-    if isinstance(value, list | tuple):
-        return [_lists(each) for each in value]
-    return {key: _lists(each) for key, each in value.items()} if isinstance(value, Mapping) else value
-
-
-def _bare(value: Any) -> Any:
+def _bare(value: Any, world: World) -> Any:
     """References to objects of the candidate's, at any depth, in the place of those objects."""
     if type(value) is RemoteObject:
+        if value._rlvr_world is not world:
+            raise WorldEnded("exit", "the world it belongs to is gone")
         return value._rlvr_reference
-    if type(value) in (list, tuple, set, frozenset):
-        return type(value)(_bare(each) for each in value)
-    return {key: _bare(each) for key, each in value.items()} if type(value) is dict else value
+    if type(value) is Opaque:
+        raise CandidateExit(f"{value} cannot be passed on")
+    if type(value) in _COLLECTIONS:
+        return type(value)(_bare(each, world) for each in value)
+    if type(value) is dict:
+        return {_bare(key, world): _bare(each, world) for key, each in value.items()}
+    return value
 
 
 def _put_back(original: Any, changed: Any) -> None:

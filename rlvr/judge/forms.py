@@ -1,8 +1,9 @@
 """The forms of tests that a truth may hold, read and checked before any candidate is seen.
 
 - `{"asserts": ["assert f(1) == 2", ...], "setup": "", "names": ["f"]}` (MBPP): one test each; `names`, where a candidate's name
-  hides a built-in one, is what the candidate defines. Left out: what the tests use and nobody else defines.
-- `{"check": "def check(candidate): ...", "entry_point": "f", "preamble": "..."}` (HumanEval): each assert in `check` is a test.
+  hides a built-in one, is what the candidate defines, with what the tests use and nobody else defines.
+- `{"check": "def check(candidate): ...", "entry_point": "f", "preamble": "..."}` (HumanEval): each assert in `check` is a test,
+  passed when it was reached and held every time; an `assert False` behind what should raise, when it was never reached.
 - `{"entry_point": "f", "calls": [{"args": [...], "kwargs": {...}, "expected": ...}]}`: compared strictly by type.
 - `{"cases": [{"stdin": "...", "stdout": "..."}]}` (CodeContests, APPS, LiveCodeBench): whole programs.
 
@@ -12,8 +13,6 @@ Any of them may have `weights`, one for each test.
 from __future__ import annotations
 
 import ast
-import builtins
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +20,18 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any, Literal
 
+from rlvr.judge.uses import exceptions, functions_passed, imports_and_names, in_place, objects, tests_something
+
 Form = Literal["asserts", "check", "calls", "cases"]
 FORMS: tuple[Form, ...] = ("asserts", "check", "calls", "cases")
 EXAM = "__exam__"
 """The name under which a rewritten `check` finds who keeps the record."""
-_FIXTURES = ("candidate", "check")
+_RECORDED = f"""
+try:
+    {EXAM}.record({{n}}, None)
+except BaseException as __error__:
+    {EXAM}.failed({{n}}, __error__)
+"""
 
 
 class BadTruth(ValueError):
@@ -49,11 +55,15 @@ class Script:
     """The tests make or look into objects of the candidate's classes."""
     in_place: bool
     """The tests call for the effect on an argument."""
+    exceptions: tuple[str, ...] = ()
+    """Of `names`, classes that the tests expect to be raised."""
+    never: tuple[int, ...] = ()
+    """Tests of the kind `assert False`, which pass when they are never reached."""
 
 
 def form_of(truth: Mapping[str, Any]) -> Form | None:
     """The form of a truth; None: it holds no tests of programs. (`calls` without `entry_point` are those of `FunctionCall`.)"""
-    found = next((form for form in FORMS if form in truth), None)
+    found: Form | None = next((form for form in FORMS if form in truth), None)
     return None if found == "calls" and "entry_point" not in truth else found
 
 
@@ -106,17 +116,24 @@ def _asserts(asserts: tuple[str, ...], setup: str, names: tuple[str, ...] | None
         if not any(isinstance(node, ast.Assert | ast.Raise | ast.With) for node in ast.walk(tree)):
             raise BadTruth(f"the truth's asserts[{number}] asserts nothing: {asserts[number][:60]!r}")
     before = _parse(setup, "setup")
-    imports, wanted = _resolve([before, *trees], names)
-    if asserts and not any(_uses(tree, wanted) for tree in trees):
-        raise BadTruth("the truth's asserts call nothing that a candidate could define")
+    everything = [before, *trees]
+    imports, free = imports_and_names(everything, names or ())
+    wanted = tuple(dict.fromkeys((*(names or ()), *free)))
+    for number, tree in enumerate(trees):
+        if not wanted or not tests_something(tree, wanted):
+            raise BadTruth(
+                f"the truth's asserts[{number}] uses nothing that a candidate could define: {asserts[number][:60]!r}"
+            )
+    _check_arguments(everything, wanted)
     return Script(
         names=wanted,
         setup=_compiled(ast.Module(body=[*imports, *before.body], type_ignores=[]), "setup"),
         steps=tuple(_compiled(tree, f"asserts[{number}]") for number, tree in enumerate(trees)),
         recorded=False,
         tests=len(trees),
-        objects=_objects([before, *trees], wanted),
-        in_place=_in_place([before, *trees], wanted),
+        objects=objects(everything, wanted),
+        in_place=in_place(everything, wanted),
+        exceptions=exceptions(everything, wanted),
     )
 
 
@@ -129,8 +146,10 @@ def _check(check: str, entry_point: str, preamble: str) -> Script:
         raise BadTruth("the truth needs one function check(candidate) and the name of the candidate as entry_point")
     rewriting = _Recording()
     functions[0].body = [rewriting.visit(statement) for statement in functions[0].body]
-    names = tuple(dict.fromkeys(("candidate", entry_point)))
-    imports, _ = _resolve([before, tree], names)
+    imports, free = imports_and_names([before, tree], (entry_point, "candidate", "check", EXAM))
+    names = (entry_point, *free)
+    called = (*names, "candidate")
+    _check_arguments([tree], called)
     body = [*imports, *before.body, *(node for node in tree.body if node is not functions[0]), functions[0]]
     step = _parse("check(candidate)", "check")
     return Script(
@@ -139,95 +158,38 @@ def _check(check: str, entry_point: str, preamble: str) -> Script:
         steps=(_compiled(step, "check"),),
         recorded=True,
         tests=rewriting.n,
-        objects=_objects([tree], names),
-        in_place=_in_place([tree], names),
+        objects=objects([tree], called),
+        in_place=in_place([tree], called),
+        exceptions=exceptions([tree], names),
+        never=tuple(rewriting.never),
     )
 
 
+def _check_arguments(trees: Sequence[ast.Module], names: Sequence[str]) -> None:
+    passed = functions_passed(trees, names)
+    if passed is not None:
+        raise BadTruth(f"the truth's tests pass a function of their own to the candidate, which cannot be sent: {passed[:60]}")
+
+
 class _Recording(ast.NodeTransformer):
-    """Every assert becomes a test of its own, which does not end the function when it fails. Constant ones test nothing."""
+    """Every assert becomes a test of its own, which does not end the function when it fails. Those of a constant test nothing
+    when it is true; when it is false they must never be reached."""
 
     def __init__(self) -> None:
         self.n = 0
+        self.never: list[int] = []
 
     def visit_Assert(self, node: ast.Assert) -> ast.AST:
         if isinstance(node.test, ast.Constant):
-            return ast.copy_location(ast.Pass(), node)
-        text = f"try:\n    {EXAM}.record({self.n}, None)\nexcept BaseException as __error__:\n    {EXAM}.failed({self.n}, __error__)"
+            if node.test.value:
+                return ast.copy_location(ast.Pass(), node)
+            self.never.append(self.n)
+        wrapped = ast.parse(_RECORDED.format(n=self.n)).body[0]
         self.n += 1
-        wrapped = ast.parse(text).body[0]
         assert isinstance(wrapped, ast.Try)
         call = wrapped.body[0].value  # pyright: ignore[reportAttributeAccessIssue]
         call.args[1] = node.test
         return ast.fix_missing_locations(ast.copy_location(wrapped, node))
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        return self.generic_visit(node)
-
-
-def _resolve(trees: Sequence[ast.Module], names: tuple[str, ...] | None) -> tuple[list[ast.stmt], tuple[str, ...]]:
-    """Imports of standard modules that the tests use and nobody imports, and what the candidate is to define."""
-    used = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    defined = {name for tree in trees for name in _defined(tree)}
-    free = {name for name in used - defined - {EXAM} if not hasattr(builtins, name)}
-    modules = sorted(name for name in free if name in sys.stdlib_module_names and name not in (names or ()))
-    imports: list[ast.stmt] = [ast.fix_missing_locations(ast.Import(names=[ast.alias(name=name)])) for name in modules]
-    if names is None:
-        names = tuple(sorted(free - set(modules) - set(_FIXTURES)))
-    return imports, names
-
-
-def _defined(tree: ast.Module) -> set[str]:
-    found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            found.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            found |= {(each.asname or each.name).partition(".")[0] for each in node.names}
-        elif isinstance(node, ast.arg):
-            found.add(node.arg)
-        elif isinstance(node, ast.ExceptHandler) and node.name:
-            found.add(node.name)
-    return found
-
-
-def _uses(tree: ast.Module, names: Sequence[str]) -> bool:
-    """Names that come through the setup count too: `root` where `root = Node(1)` stands there."""
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    return bool(used & set(names)) or not used <= set(dir(builtins))
-
-
-def _is_candidate(node: ast.AST, names: Sequence[str]) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names
-
-
-def _objects(trees: Sequence[ast.Module], names: Sequence[str]) -> bool:
-    """Attributes are asked of what the candidate's calls gave, or it is given what it gave."""
-    nodes = [node for tree in trees for node in ast.walk(tree)]
-    made = {
-        target.id
-        for node in nodes
-        if isinstance(node, ast.Assign) and _is_candidate(node.value, names)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    for node in nodes:
-        if _is_candidate(node, names):
-            assert isinstance(node, ast.Call)
-            inner = [each for given in (*node.args, *node.keywords) for each in ast.walk(given)]
-            if any(_is_candidate(each, set(names) - {node.func.id}) for each in inner):  # pyright: ignore
-                return True
-        if isinstance(node, ast.Attribute):
-            root: ast.AST = node.value
-            while isinstance(root, ast.Attribute | ast.Subscript):
-                root = root.value
-            if _is_candidate(root, names) or (isinstance(root, ast.Name) and root.id in made | set(names)):
-                return True
-    return False
-
-
-def _in_place(trees: Sequence[ast.Module], names: Sequence[str]) -> bool:
-    return any(isinstance(node, ast.Expr) and _is_candidate(node.value, names) for tree in trees for node in ast.walk(tree))
 
 
 def _parse(text: str, what: str) -> ast.Module:

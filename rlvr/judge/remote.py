@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rlvr.sandbox.inside.wire import Reference
-from rlvr.sandbox.world import Raised
+from rlvr.sandbox.world import Raised, World
 
 Ask = Callable[..., Any]
-"""`ask(what, target, name, arguments, keywords)`: `World.ask` on whichever world is open, with references made usable."""
+"""`ask(what, target, name, arguments, keywords)`: `World.ask`, with references made usable."""
+_ENDS = ("StopIteration", "StopAsyncIteration")
 
 
-class CandidateExit(Exception):
-    """The candidate raised something that is no `Exception`, `SystemExit` for instance."""
+class CandidateExit(BaseException):
+    """The candidate raised something that is no `Exception`, `SystemExit` for instance, or gave what cannot be gone on with: no
+    `Exception` here either, so that no test takes it for the one that it expects."""
 
 
-def raised_here(error: Raised) -> Exception:
-    """The candidate's exception as the nearest built-in one, so that a test may expect it."""
+def raised_here(error: Raised, classes: Mapping[str, type[Exception]], *, iterating: bool = False) -> BaseException:
+    """The candidate's exception as the nearest that is known here, so that a test may expect it. `classes`: those of its own.
+
+    `iterating`: what it raised may mean the end of an iteration; otherwise `all(map(f, ...))` would end there, and be true.
+    """
+    if error.kind in classes:
+        found = classes[error.kind](error.text)
+        found.__cause__ = error
+        return found
     for name in error.names:
         kind = getattr(builtins, name, None)
-        if isinstance(kind, type) and issubclass(kind, Exception):
+        if isinstance(kind, type) and issubclass(kind, Exception) and (iterating or name not in _ENDS):
             try:
                 found = kind(error.text)
             except TypeError:  # UnicodeDecodeError and its like take more than a text
@@ -48,19 +57,22 @@ class RemoteName:
         return getattr(self.__ask("get", None, self.__name), name)
 
     def __instancecheck__(self, value: Any) -> bool:
-        return type(value) is RemoteObject and value._rlvr_reference.kind == self.__name
+        return type(value) is RemoteObject and self.__ask("isinstance", None, self.__name, (value,)) is True
 
 
 class RemoteObject:
-    """An object that stays in the candidate's world. Equal to no plain data; with another such object, as the candidate says."""
+    """An object that stays in the candidate's world. Equal to no plain data and neither less nor more; to another
+    such object as the candidate says."""
 
-    __slots__ = ("_rlvr_ask", "_rlvr_reference")
+    __slots__ = ("_rlvr_ask", "_rlvr_reference", "_rlvr_world")
     _rlvr_ask: Ask
     _rlvr_reference: Reference
+    _rlvr_world: World
 
-    def __init__(self, ask: Ask, reference: Reference) -> None:
+    def __init__(self, ask: Ask, reference: Reference, world: World) -> None:
         object.__setattr__(self, "_rlvr_ask", ask)
         object.__setattr__(self, "_rlvr_reference", reference)
+        object.__setattr__(self, "_rlvr_world", world)
 
     def __getattr__(self, name: str) -> Any:
         return self._rlvr_ask("get", self._rlvr_reference.number, name)
@@ -76,6 +88,9 @@ class RemoteObject:
             return False
         return self._rlvr_reference.number == other._rlvr_reference.number or _method("__eq__")(self, other) is True
 
+    def __bool__(self) -> bool:
+        return _method("__bool__")(self) is True
+
     def __hash__(self) -> int:
         return hash(self._rlvr_reference.number)
 
@@ -87,9 +102,20 @@ def _method(name: str) -> Callable[..., Any]:
     return method
 
 
+def _between_objects(name: str) -> Callable[..., Any]:
+    """With plain data it is refused: `abs(x - 3.14) < 1e-6` would let the candidate say how far x is from what is expected."""
+
+    def method(self: RemoteObject, other: Any) -> Any:
+        return _method(name)(self, other) if type(other) is RemoteObject else NotImplemented
+
+    return method
+
+
 for _name in (
+    *("__neg__", "__pos__", "__invert__", "__abs__", "__floordiv__", "__mod__", "__pow__", "__matmul__", "__and__", "__or__"),
     *("__len__", "__iter__", "__next__", "__getitem__", "__setitem__", "__delitem__", "__contains__", "__str__", "__repr__"),
-    *("__lt__", "__le__", "__gt__", "__ge__", "__add__", "__sub__", "__mul__", "__truediv__", "__bool__", "__enter__", "__exit__"),
+    *("__xor__", "__add__", "__mul__", "__truediv__", "__enter__", "__exit__"),
 ):
-    if _name != "__bool__":  # what has none is true, and asking would fail
-        setattr(RemoteObject, _name, _method(_name))
+    setattr(RemoteObject, _name, _method(_name))
+for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__sub__"):
+    setattr(RemoteObject, _name, _between_objects(_name))

@@ -67,7 +67,7 @@ class Job:
     """A program to run to its end, in a private world of its own, in an empty writable directory that is its working directory."""
 
     argv: tuple[str, ...] = ()
-    """A command; the first is an absolute path, or a name in the directory written as `./name`. Empty: `source` is run."""
+    """A command; first an absolute path, or a name in the directory written as `./name`. Empty: `source` is run."""
     source: str | None = None
     """A Python program, run as `__main__` by the warm interpreter."""
     files: Mapping[str, bytes] = field(default_factory=dict)

@@ -11,16 +11,15 @@ import dataclasses
 import json
 import marshal
 import os
-import select
 import signal
 import socket
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
 
 from rlvr.sandbox import jail
 from rlvr.sandbox.base import Job, Limits, Result, SandboxError
 from rlvr.sandbox.inside import wire
-from rlvr.sandbox.running import attend, memory_file, send
+from rlvr.sandbox.running import attend, memory_file, readable, send
 from rlvr.sandbox.world import World
 
 START_S = 30.0
@@ -38,7 +37,8 @@ class Sandbox:
         self._start()
 
     def _start(self) -> None:
-        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with _as_ours():
+            self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = jail.start(self.tier, theirs, self._tools)
         assert self._process.stderr
@@ -52,7 +52,7 @@ class Sandbox:
 
     def run(self, job: Job) -> Result:
         """Run a program to its end."""
-        with contextlib.ExitStack() as stack:
+        with _as_ours(), contextlib.ExitStack() as stack:
             out, their_out = _pipe(stack)
             err, their_err = _pipe(stack)
             given = {"stdout": their_out, "stderr": their_err}
@@ -75,8 +75,11 @@ class Sandbox:
             return attend(self, job.limits, channel=channel.fileno(), out=out.fileno(), err=err.fileno())
 
     def load(self, source: str, *, limits: Limits, objects: bool = False) -> World:
-        """A world in which the candidate's module is loaded and waits for calls; see `World`. `limits.cpu_s` is for all of
-        them, `limits.wall_s` for each. `objects`: values that are no plain data stay there, and references to them come back."""
+        """A world in which the candidate's module is loaded and waits for calls; see `World`.
+
+        `limits.cpu_s` is for all calls, `limits.wall_s` for each. `objects`: values that are no plain data stay there, and
+        references to them come back.
+        """
         whole = dataclasses.replace(limits, wall_s=10 * limits.cpu_s)
         channel = self._open("serve", whole, {})
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -96,7 +99,8 @@ class Sandbox:
             raise SandboxError("this sandbox belongs to the process that this one was forked from")
         if self._process.returncode is not None:
             self._start()
-        ours, theirs = socket.socketpair()
+        with _as_ours():
+            ours, theirs = socket.socketpair()
         with theirs:
             given = {"channel": theirs.fileno(), **descriptors}
             order = {
@@ -124,13 +128,13 @@ class Sandbox:
 
     def answer(self) -> dict[str, Any]:
         """What it says next."""
-        readable, _, _ = select.select([self.control], [], [], START_S)
+        spoken = readable(self.control, START_S)
         data = b""
-        if readable:
+        if spoken:
             with contextlib.suppress(OSError):
                 data = self.control.recv(65536)
         if not data:
-            self.fail("the fork server died" if readable else f"the fork server says nothing for {START_S:g} s")
+            self.fail("the fork server died" if spoken else f"the fork server says nothing for {START_S:g} s")
         answer = json.loads(data)
         if "failed" in answer:
             raise SandboxError(answer["failed"])
@@ -141,7 +145,7 @@ class Sandbox:
         self.tell({"do": "kill", "why": why})
         return self.answer()
 
-    def fail(self, why: str) -> None:
+    def fail(self, why: str) -> NoReturn:
         """Errors: `SandboxError`, always."""
         self.close()
         raise SandboxError(why)
@@ -158,6 +162,15 @@ class Sandbox:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def _as_ours() -> Iterator[None]:
+    """What the system refuses us, descriptors for instance, must not be taken for an error of the tests."""
+    try:
+        yield
+    except OSError as error:
+        raise SandboxError(f"no world could be made: {error}") from error
 
 
 def _pipe(stack: contextlib.ExitStack) -> tuple[Any, Any]:

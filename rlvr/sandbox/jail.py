@@ -1,7 +1,7 @@
 """The outer jail around a fork server, and which isolation this machine can give.
 
-`namespaces`: bubblewrap (https://github.com/containers/bubblewrap) builds a read-only view of the system without network, /proc of
-others or devices; inside, every program gets a user, mount, PID and IPC namespace and a directory of its own. `landlock`: for
+`namespaces`: bubblewrap (https://github.com/containers/bubblewrap) builds a read-only view of the system without network or
+devices; inside, every program gets a user, mount, PID and IPC namespace and a directory of its own. `landlock`: for
 machines that forbid namespaces; files are fenced by Landlock, the rest by seccomp, and processes are found and killed. `none`:
 limits and nothing else, only where the user allows it.
 """
@@ -113,6 +113,9 @@ def _mounts(tools: Sequence[str]) -> list[str]:
         if os.path.islink(path) and path in _SYSTEM:
             options += ["--symlink", os.readlink(path), path]
         elif os.path.exists(path):
+            # Bubblewrap makes the folders above as private as they are outside (/root), and programs are nobody.
+            above = [str(each) for each in Path(path).parents if str(each) != "/"]
+            options += [word for each in reversed(above) for word in ("--perms", "0755", "--dir", each)]
             options += ["--ro-bind", path, path]
     packages = [path for path in _site_packages() if os.path.isdir(path)]
     options += [word for path in packages for word in ("--tmpfs", path, "--remount-ro", path)]

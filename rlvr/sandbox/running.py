@@ -125,6 +125,13 @@ def _frames(data: bytes) -> list[bytes]:
     return found
 
 
+def readable(channel: socket.socket, seconds: float) -> bool:
+    """Whether there is something to read, within so long; `select.select` would know no descriptor above 1023."""
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
 def send(channel: socket.socket, frame: bytes) -> None:
     """A frame, whole."""
     channel.sendall(wire.HEADER.pack(len(frame)) + frame)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import marshal
-import select
+import secrets
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rlvr.sandbox.base import LIMIT_ENDINGS, Ending, Limits
 from rlvr.sandbox.inside import wire
-from rlvr.sandbox.running import check_begun, ending_of, send
+from rlvr.sandbox.running import check_begun, ending_of, readable, send
 
 if TYPE_CHECKING:
     from rlvr.sandbox.client import Sandbox
 
 
 class WorldEnded(BaseException):
-    """The world is gone: a limit, a crash, or the candidate ended itself. No `Exception`, so that no test takes it for its own."""
+    """The world is gone: a limit, a crash, or the candidate ended itself. No `Exception`: no test may take it for its own."""
 
     def __init__(self, ending: Ending, detail: str) -> None:
         super().__init__(f"{ending}: {detail}")
@@ -45,7 +45,8 @@ class World:
         self._sandbox, self._channel, self._limits = sandbox, channel, limits
         self._buffer = bytearray()
         self._open = True
-        self._waited = 0.0
+        self.waited = 0.0
+        """Seconds that its program waited for a processor, as far as that was asked: in calls that took long."""
         self._begun = False
 
     def loaded(self) -> None:
@@ -63,26 +64,28 @@ class World:
         back: bool = False,
     ) -> tuple[Any, list[Any] | None]:
         """The value of a call (`what="call"`), or an attribute (`get`, `set`), of the module (`target=None`) or of one of its
-        objects; and with `back` the arguments as they are afterwards. Errors: `Raised`, `WorldEnded`, `SandboxError`;
-        `wire.NotPlain` for arguments that are no plain data."""
+        objects; or whether its first argument is an instance of it (`isinstance`). And with `back` the
+        arguments as they are afterwards. Errors: `Raised`, `WorldEnded`, `SandboxError`; `wire.NotPlain` for arguments that are
+        no plain data."""
         if not self._open:
             raise WorldEnded("exit", "the world it belongs to is gone")
-        order = (what, target, name, wire.encode(list(arguments)), wire.encode(dict(keywords or {})), back)
+        number = secrets.randbits(31)  # so that no reply can have been written before the question
+        order = (number, what, target, name, wire.encode(list(arguments)), wire.encode(dict(keywords or {})), back)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it is dead, and the reply says so
             send(self._channel, marshal.dumps(order))
-        reply = self._checked(self._reply())
+        reply = self._checked(self._reply(), number)
         try:
             value = wire.decode(reply.get("value"))
             return value, wire.decode(reply["arguments"]) if back else None
         except (wire.NotPlain, KeyError, RecursionError, MemoryError) as error:
             return wire.Opaque(f"unreadable ({str(error)[:100]})"), None
 
-    def _checked(self, frame: bytes) -> dict[str, Any]:
+    def _checked(self, frame: bytes, number: int | None = None) -> dict[str, Any]:
         try:
             reply = wire.loads(frame)
         except wire.NotPlain as error:
             self._end("exit", f"what it wrote cannot be read: {error}")
-        if not isinstance(reply, dict):
+        if not isinstance(reply, dict) or reply.get("to") != number:
             self._end("exit", "what it wrote is no reply")
         if "raised" in reply:
             names = [str(name)[:100] for name in reply["raised"]] if isinstance(reply["raised"], list) else []
@@ -110,8 +113,7 @@ class World:
                     del self._buffer[:end]
                     return frame
             left = start + allowed - time.monotonic()
-            readable = left > 0 and select.select([self._channel], [], [], left)[0]
-            if readable:
+            if left > 0 and readable(self._channel, left):
                 part = b""
                 with contextlib.suppress(ConnectionResetError):
                     part = self._channel.recv(1 << 16)
@@ -129,23 +131,24 @@ class World:
         answer = self._sandbox.answer()
         if "waited" not in answer:
             self._over(answer)
-        waited, self._waited = answer["waited"] - self._waited, answer["waited"]
+        waited, self.waited = answer["waited"] - self.waited, answer["waited"]
         return max(0.0, waited)
 
-    def _died(self, *, first: bool) -> None:
+    def _died(self, *, first: bool) -> NoReturn:
         """The world hung up: it has died, or closed its channel and must."""
         if first and not self._buffer:
             self.close()
             check_begun(b"")
-        readable, _, _ = select.select([self._sandbox.control], [], [], 0.05)
-        self._over(self._sandbox.answer() if readable else self._sandbox.kill("hung up"))
+        self._leave()
+        spoken = readable(self._sandbox.control, 0.05)
+        self._over(self._sandbox.answer() if spoken else self._sandbox.kill("hung up"))
 
-    def _end(self, ending: Ending, detail: str) -> None:
+    def _end(self, ending: Ending, detail: str) -> NoReturn:
         self._leave()
         self._sandbox.kill(ending)
         raise WorldEnded(ending, detail)
 
-    def _over(self, ended: dict[str, Any]) -> None:
+    def _over(self, ended: dict[str, Any]) -> NoReturn:
         self._leave()
         if ended["why"] == "hung up":
             raise WorldEnded("exit", "closed its channel")

@@ -14,8 +14,9 @@ from rlvr.answers.extract import after_think
 from rlvr.judge import forms
 from rlvr.judge.cases import COMPILING_S, Language, run_cases
 from rlvr.judge.compare import Whitespace, same_value
-from rlvr.judge.exam import Exam, Outcome, run_calls, run_script
-from rlvr.judge.program import PLACES, Place, blocks, program_of
+from rlvr.judge.exam import Exam, Outcome
+from rlvr.judge.program import PLACES, Place, blocks, program_of, trimmed
+from rlvr.judge.script import run_calls, run_script
 from rlvr.sandbox.base import Limits, SandboxError
 from rlvr.sandbox.held import held
 from rlvr.types import Problem, Verdict
@@ -30,8 +31,8 @@ class Code(Verifier):
     isolated: ClassVar = True
 
     extract: Place | tuple[Place, ...] = ("fenced", "continuation")
-    """Where the program stands: `fenced`, the last block of the language; `continuation`, behind the problem's preamble;
-    `whole`, all of the turn. Or several, in order."""
+    """Where the program stands: `fenced`, the last block of the language; `continuation`, behind the problem's preamble, up to
+    the first statement at the left margin that defines nothing; `whole`, all of the turn. Or several, in order."""
     language: Language = "python"
     """Of programs for `cases`; tests of the other forms take Python."""
     score: Literal["share", "all", "weighted"] = "share"
@@ -62,10 +63,8 @@ class Code(Verifier):
                 raise ValueError(f"{field.name}={value}: must be above 0")
 
     def quick(self, completion: str, problem: Problem) -> Verdict | None:
-        program = self._program(completion, problem)
-        if isinstance(program, Verdict):
-            return program
-        return None
+        found = self._program(completion, problem)
+        return found if isinstance(found, Verdict) else None
 
     def prepare(self) -> None:
         try:
@@ -74,7 +73,7 @@ class Code(Verifier):
             return  # the call says so, as a verdict
 
     def waits_s(self) -> float:
-        return 2 * self.budget_s + 2 * self.wall_s + COMPILING_S
+        return 10 * (self.budget_s + self.wall_s) + COMPILING_S  # on a busy machine; the sandbox ends everything at ten times
 
     def same(self, completion: str, problem: Problem) -> object:
         return str(self._program(completion, problem))
@@ -95,9 +94,12 @@ class Code(Verifier):
         return self.score == "weighted" and "weights" not in truth
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
-        program = self._program(completion, problem)
-        if isinstance(program, Verdict):
-            return program
+        found = self._program(completion, problem)
+        if isinstance(found, Verdict):
+            return found
+        place, program = found
+        if place == "continuation" and self.language == "python":
+            program = trimmed(program, _preamble(problem.truth))
         try:
             outcomes = self._outcomes(program, problem.truth)
         except forms.BadTruth as error:
@@ -108,15 +110,13 @@ class Code(Verifier):
         weak = "" if held().tier == "namespaces" else f"; weak isolation: {held().tier}"
         return Verdict.scored(verdict.score or 0.0, verdict.reason, verdict.answer, verdict.detail + weak)
 
-    def _program(self, completion: str, problem: Problem) -> str | Verdict:
+    def _program(self, completion: str, problem: Problem) -> tuple[Place, str] | Verdict:
         bad = self.check_truth(problem.truth)
         if bad:
             return Verdict.unscorable("bad_truth", bad)
         order = (self.extract,) if isinstance(self.extract, str) else self.extract
-        program = program_of(completion, order, language=self.language, preamble=str(problem.truth.get("preamble", "")))
-        if program is None:
-            return Verdict.scored(0.0, "no_code", detail=f"found none by {', '.join(order)}")
-        return program
+        found = program_of(completion, order, language=self.language, preamble=_preamble(problem.truth))
+        return found or Verdict.scored(0.0, "no_code", detail=f"found none by {', '.join(order)}")
 
     def _outcomes(self, program: str, truth: Mapping[str, Any]) -> list[Outcome]:
         sandbox, form = held(), forms.form_of(truth)
@@ -158,6 +158,10 @@ class Code(Verifier):
         why = f"; {failed.detail}" if failed and failed.detail else ""
         detail = f"{sum(passed)} of {len(passed)} tests passed: {tests}{why}"
         return Verdict.scored(min(score, 1.0), failed.reason if failed else "correct", program[:500], detail)
+
+
+def _preamble(truth: Mapping[str, Any]) -> str:
+    return str(truth.get("preamble", "")).replace("\r\n", "\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,9 +113,9 @@ def _children() -> set[bytes]:
     except ChildProcessError:
         return set()
     found: set[bytes] = set()
-    for thread in os.listdir("/proc/self/task"):
+    for thread in threading.enumerate():
         try:
-            file = os.open(f"/proc/self/task/{thread}/children", os.O_RDONLY)
+            file = os.open(f"/proc/self/task/{thread.native_id}/children", os.O_RDONLY)
         except FileNotFoundError:  # a thread that has just ended, or a kernel without the list: who knows
             found.add(b"some")
             continue

@@ -19,6 +19,10 @@ _LANDLOCK_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 """Number of rights over files by version of Landlock; from 5 on it stays."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
+# Looked up here: each look-up makes an object, which every world would make again.
+_unshare, _setns, _mount, _prctl, _syscall = (
+    getattr(_libc, name) for name in ("unshare", "setns", "mount", "prctl", "syscall")
+)
 _filter = seccomp.program()
 
 
@@ -30,12 +34,12 @@ def _check(result: int, what: str) -> int:
 
 
 def unshare(flags: int) -> None:
-    _check(_libc.unshare(flags), "new namespaces")
+    _check(_unshare(flags), "new namespaces")
 
 
 def own_pid_namespace_again(descriptor: int) -> None:
     """After a fork into a new PID namespace: the next `unshare` is refused until children are meant for one's own again."""
-    _check(_libc.setns(descriptor, NEW_PID), "own PID namespace")
+    _check(_setns(descriptor, NEW_PID), "own PID namespace")
 
 
 def map_user(proc: int, *, inside: int, user: int, group: int) -> None:
@@ -50,41 +54,41 @@ def map_user(proc: int, *, inside: int, user: int, group: int) -> None:
 
 def mount_private(path: bytes, options: bytes, *, read_only: bool = False) -> None:
     """A fresh tmpfs over `path`."""
-    _check(_libc.mount(b"tmpfs", path, b"tmpfs", _NO_SUID | _NO_DEV | int(read_only), options), "mount tmpfs")
+    _check(_mount(b"tmpfs", path, b"tmpfs", _NO_SUID | _NO_DEV | int(read_only), options), "mount tmpfs")
 
 
 def die_with_parent() -> None:
-    _check(_libc.prctl(_PDEATHSIG, 9, 0, 0, 0), "die with parent")
+    _check(_prctl(_PDEATHSIG, 9, 0, 0, 0), "die with parent")
 
 
 def adopt_orphans() -> None:
     """Processes whose parent dies become our children, not those of the machine's first process."""
-    _check(_libc.prctl(_CHILD_SUBREAPER, 1, 0, 0, 0), "adopt orphans")
+    _check(_prctl(_CHILD_SUBREAPER, 1, 0, 0, 0), "adopt orphans")
 
 
 def hide_memory(hidden: bool = True) -> None:
     """No process of the same user may trace this one or look at its memory; its files in /proc then belong to root."""
-    _check(_libc.prctl(_DUMPABLE, int(not hidden), 0, 0, 0), "hide memory")
+    _check(_prctl(_DUMPABLE, int(not hidden), 0, 0, 0), "hide memory")
 
 
 def drop_privileges() -> None:
     """For good: no capability is left, and no program that is started gets any back."""
-    _check(_libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges")
+    _check(_prctl(_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges")
     if _CAPSET is not None:
-        _check(_libc.syscall(_CAPSET, struct.pack("II", 0x20080522, 0), bytes(24)), "drop capabilities")
+        _check(_syscall(_CAPSET, struct.pack("II", 0x20080522, 0), bytes(24)), "drop capabilities")
 
 
 def filter_system_calls() -> bool:
     """Whether there is a filter for this machine; after `drop_privileges`."""
     if _filter is None:
         return False
-    _check(_libc.prctl(_SECCOMP, _SECCOMP_FILTER, ctypes.byref(_filter), 0, 0), "seccomp")
+    _check(_prctl(_SECCOMP, _SECCOMP_FILTER, ctypes.byref(_filter), 0, 0), "seccomp")
     return True
 
 
 def landlock_version() -> int:
     """0 where the kernel has none."""
-    return max(0, _libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), 1))
+    return max(0, _syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), 1))
 
 
 def restrict_files(readable: list[str], writable: str) -> None:
@@ -94,16 +98,15 @@ def restrict_files(readable: list[str], writable: str) -> None:
     rights = (1 << _LANDLOCK_RIGHTS[min(version, 5)]) - 1
     attributes = struct.pack("QQQ", rights, 3 if version >= 4 else 0, 3 if version >= 6 else 0)
     attributes = attributes[: 24 if version >= 6 else 16 if version >= 4 else 8]
-    ruleset = _check(_libc.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0), "landlock ruleset")
-    for path, allowed in (*((path, _READ_AND_RUN) for path in readable), (writable, rights)):
+    ruleset = _check(_syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0), "landlock ruleset")
+    for path, wanted in (*((path, _READ_AND_RUN) for path in readable), (writable, rights)):
         try:
             descriptor = os.open(path, os.O_PATH)
         except FileNotFoundError:
             continue
-        if not os.path.isdir(path):
-            allowed = 0b111 if path == "/dev/null" else allowed & 0b101  # what makes sense for a file
-        rule = struct.pack("=Qi", allowed & rights, descriptor)
-        _check(_libc.syscall(_ADD_RULE, ruleset, 1, rule, 0), f"landlock rule for {path}")
+        for_file = 0b111 if path == "/dev/null" else wanted & 0b101
+        rule = struct.pack("=Qi", rights & (wanted if os.path.isdir(path) else for_file), descriptor)
+        _check(_syscall(_ADD_RULE, ruleset, 1, rule, 0), f"landlock rule for {path}")
         os.close(descriptor)
-    _check(_libc.syscall(_RESTRICT_SELF, ruleset, 0), "landlock")
+    _check(_syscall(_RESTRICT_SELF, ruleset, 0), "landlock")
     os.close(ruleset)

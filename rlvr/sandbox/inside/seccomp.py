@@ -1,7 +1,8 @@
-"""A seccomp filter: system calls that no program of a rollout needs are refused, which keeps most of the kernel out of its reach.
+"""A seccomp filter: system calls that no program of a rollout needs are refused, which keeps much of the kernel out of reach.
 
-Namespaces already make most of these harmless. The rest is why: sockets (AF_VSOCK and AF_ALG know no namespaces), anonymous files
-(memory that no limit counts), new namespaces (in which privileges could be had again), System V objects (they outlive processes).
+Namespaces already make most of these harmless. The rest is why: sockets (AF_VSOCK and AF_ALG know no namespaces), anonymous
+files (memory that no limit counts), new namespaces (in which privileges could be had again), System V objects (they outlive
+processes).
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ _X86 = {
     "socket": 41, "ptrace": 101, "mount": 165, "umount2": 166, "pivot_root": 155, "chroot": 161, "unshare": 272, "setns": 308,
     "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312, "add_key": 248, "request_key": 249, "keyctl": 250,
     "bpf": 321, "perf_event_open": 298, "userfaultfd": 323, "memfd_create": 319, "memfd_secret": 447, "name_to_handle_at": 303,
-    "open_by_handle_at": 304, "shmget": 29, "shmat": 30, "semget": 64, "msgget": 68, "mq_open": 240, "swapon": 167, "swapoff": 168,
+    "open_by_handle_at": 304, "shmget": 29, "shmat": 30, "semget": 64, "msgget": 68, "mq_open": 240, "swapon": 167,
+    "swapoff": 168,
     "reboot": 169, "sethostname": 170, "setdomainname": 171, "acct": 163, "settimeofday": 164, "clock_settime": 227,
     "adjtimex": 159, "clock_adjtime": 305, "iopl": 172, "ioperm": 173, "modify_ldt": 154, "init_module": 175,
     "finit_module": 313, "delete_module": 176, "kexec_load": 246, "kexec_file_load": 320, "quotactl": 179, "fanotify_init": 300,
@@ -33,7 +35,8 @@ _ARM = {
     "clock_settime": 112, "adjtimex": 171, "clock_adjtime": 266, "init_module": 105, "finit_module": 273, "delete_module": 106,
     "kexec_load": 104, "kexec_file_load": 294, "quotactl": 60, "fanotify_init": 262, "pidfd_getfd": 438, "process_madvise": 440,
     "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433, "mount_setattr": 442,
-    "personality": 92, "vhangup": 58, "syslog": 116, "mbind": 235, "move_pages": 239, "migrate_pages": 238, "set_mempolicy": 237,
+    "personality": 92, "vhangup": 58, "syslog": 116, "mbind": 235, "move_pages": 239, "migrate_pages": 238,
+    "set_mempolicy": 237,
 }  # fmt: skip
 _MACHINES = {"x86_64": (0xC000003E, _X86, 56), "aarch64": (0xC00000B7, _ARM, 220)}
 _ABSENT = (435, 425, 426, 427)

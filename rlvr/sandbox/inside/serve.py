@@ -1,12 +1,13 @@
 """Inside a world: the candidate's module, and the judge's calls into it one after the other.
 
-Whatever this says is the candidate's own word, since the candidate runs in the same process: the judge compares it, and believes
-nothing else.
+Whatever this says is the candidate's own word, since the candidate runs in the same process: the judge compares it, and
+believes nothing else.
 """
 
 from __future__ import annotations
 
 import marshal
+import operator
 import os
 import sys
 import types
@@ -15,13 +16,26 @@ from typing import Any
 from rlvr.sandbox.inside import wire
 from rlvr.sandbox.inside.channel import Channel
 
+_OPERATIONS: dict[str, Any] = {
+    "__len__": len,
+    "__iter__": iter,
+    "__next__": next,
+    "__str__": str,
+    "__repr__": repr,
+    "__bool__": bool,
+}
+_OPERATIONS |= {
+    name: getattr(operator, name) for name in dir(operator) if name.startswith("__") and callable(getattr(operator, name))
+}
+"""What is asked of an object by an operator, and not by a method's name: it may have none, or leave it to the other."""
+
 
 def serve(channel: Channel, program: dict[str, Any]) -> None:
     """Load the program, then answer until the judge hangs up."""
     from rlvr.sandbox.inside.world import ending_of
 
     sys.setrecursionlimit(1000)
-    objects: list[Any] = []
+    objects = _Objects()
     module = types.ModuleType("candidate")
     sys.modules["candidate"] = module
     try:
@@ -30,10 +44,10 @@ def serve(channel: Channel, program: dict[str, Any]) -> None:
     except BaseException as error:  # noqa: BLE001  whatever it raises is its own
         reply = _raised(error, ending_of(error))
     channel.write(reply)
-    keep = (lambda value: objects.append(value) or len(objects) - 1) if program["objects"] else None
+    keep = objects.keep if program["objects"] else None
     while True:
         try:
-            order = marshal.loads(channel.read())
+            number, *order = marshal.loads(channel.read())
         except EOFError:
             os._exit(0)
         try:
@@ -41,24 +55,43 @@ def serve(channel: Channel, program: dict[str, Any]) -> None:
         except BaseException as error:  # noqa: BLE001
             reply = _raised(error, ending_of(error))
         try:
-            data = wire.dumps(reply)
+            data = wire.dumps({**reply, "to": number})
         except BaseException as error:  # noqa: BLE001  what the candidate returned defeats the encoder
-            data = wire.dumps(_raised(error, ending_of(error)))
+            data = wire.dumps({**_raised(error, ending_of(error)), "to": number})
         channel.write(data, encode=bytes)
 
 
-def _answer(module: Any, objects: list[Any], keep: Any, order: tuple[Any, ...]) -> dict[str, Any]:
+class _Objects:
+    """What the judge holds references to, each object under one number."""
+
+    def __init__(self) -> None:
+        self.all: list[Any] = []
+        self._numbers: dict[int, int] = {}
+
+    def keep(self, value: Any) -> int:
+        if id(value) not in self._numbers:
+            self._numbers[id(value)] = len(self.all)
+            self.all.append(value)
+        return self._numbers[id(value)]
+
+
+def _answer(module: Any, objects: _Objects, keep: Any, order: list[Any]) -> dict[str, Any]:
     what, target, name, arguments, keywords, back = order
-    owner = module if target is None else objects[target]
-    given = [_given(each, objects) for each in wire.decode(arguments)]
-    named = {key: _given(each, objects) for key, each in wire.decode(keywords).items()}
-    if what == "call":
-        function = vars(module)[name] if target is None else owner if name is None else getattr(owner, name)
-        value = function(*given, **named)
+    if target is None and name not in vars(module):
+        raise NameError(f"the program defines no {name}")
+    owner = vars(module)[name] if target is None else objects.all[target]
+    given = [_given(each, objects.all) for each in wire.decode(arguments)]
+    named = {key: _given(each, objects.all) for key, each in wire.decode(keywords).items()}
+    if what == "call" and target is not None and name in _OPERATIONS:
+        value = _OPERATIONS[name](owner, *given)
+    elif what == "call":
+        value = (owner if target is None or name is None else getattr(owner, name))(*given, **named)
     elif what == "get":
-        value = vars(module)[name] if target is None else getattr(owner, name)
+        value = owner if target is None else getattr(owner, name)
     elif what == "set":
         value = setattr(owner, name, given[0])
+    elif what == "isinstance":
+        value = isinstance(given[0], owner)
     else:
         raise ValueError(what)
     try:

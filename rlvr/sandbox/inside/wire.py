@@ -26,12 +26,18 @@ MAX_FILE = 16 << 20
 """Bytes of a file that is brought back."""
 MAX_ITEMS = 100_000
 """That an iterator is read for."""
+MAX_RANGE = 1_000_000
+"""Numbers of a range, and digits of a decimal number and its exponent: few bytes must not become many."""
+MAX_COLLIDING = 100
+"""Members of a set, or keys of a mapping, that share a hash: building it takes time with their square."""
 HEADER = struct.Struct(">I")
 _SMALL = 1 << 53
 _VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
 _ITERATORS = (type(x for x in ()), map, filter, zip, enumerate, reversed, itertools.chain, itertools.islice)
 _ITERATORS += (type(iter([])), type(iter(())), type(iter(set())), type(iter({})), type(iter("")), type(iter(range(0))))
-_CLASSES = {kind.__name__: kind for kind in (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, type(None))}
+_CLASSES = {
+    kind.__name__: kind for kind in (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, type(None))
+}
 _DATES = (datetime.datetime, datetime.date, datetime.time)
 
 
@@ -108,8 +114,8 @@ def _container(value: Any, keep: Any, depth: int) -> list[Any] | None:
         flat = (encode(each, keep, depth) for pair in dict.items(value) for each in pair)
         return ["n" if isinstance(value, collections.Counter) else "o" if kind is collections.OrderedDict else "d", *flat]
     if isinstance(value, set | frozenset):
-        tag, iterate = ("s", set.__iter__) if isinstance(value, set) else ("f", frozenset.__iter__)
-        return [tag, *(encode(each, keep, depth) for each in iterate(value))]
+        each_of = set.__iter__(value) if isinstance(value, set) else frozenset.__iter__(value)
+        return ["s" if isinstance(value, set) else "f", *(encode(each, keep, depth) for each in each_of)]
     if kind is range:
         return ["r", *(encode(each) for each in (value.start, value.stop, value.step))]
     if kind is collections.deque:
@@ -170,10 +176,26 @@ def _all(items: list[Any], depth: int) -> list[Any]:
     return [decode(each, depth) for each in items]
 
 
+def _unlike(items: list[Any], depth: int) -> list[Any]:
+    """What becomes members or keys."""
+    found = _all(items, depth)
+    if len(found) > MAX_COLLIDING:
+        hashes = sorted(map(hash, found))
+        if any(a == b for a, b in zip(hashes, hashes[MAX_COLLIDING:], strict=False)):
+            raise NotPlain(f"more than {MAX_COLLIDING} members of one hash")
+    return found
+
+
 def _pairs(items: list[Any], depth: int) -> dict[Any, Any]:
     if len(items) % 2:
         raise NotPlain("a mapping with an odd number of items")
-    return dict(zip(_all(items[::2], depth), _all(items[1::2], depth), strict=True))
+    return dict(zip(_unlike(items[::2], depth), _all(items[1::2], depth), strict=True))
+
+
+def _pair(item: Any) -> tuple[Any, Any]:
+    if type(item) is not tuple or len(item) != 2:
+        raise NotPlain("a pair expected")
+    return item
 
 
 def _counter(items: list[Any], depth: int) -> collections.Counter[Any]:
@@ -199,6 +221,24 @@ def _number(item: Any) -> int:
     return number
 
 
+def _range(items: list[Any], _: int) -> range:
+    found = range(*map(_number, items))
+    try:
+        short = len(found) <= MAX_RANGE
+    except OverflowError:
+        short = False
+    if not short:
+        raise NotPlain(f"a range of more than {MAX_RANGE} numbers")
+    return found
+
+
+def _decimal(items: list[Any], _: int) -> decimal.Decimal:
+    found = decimal.Decimal(_text(items[0]))
+    if found.is_finite() and abs(found.adjusted()) > MAX_RANGE:
+        raise NotPlain(f"a decimal number of more than {MAX_RANGE} digits")
+    return found
+
+
 def _real(item: Any) -> float:
     return float({"nan": "nan", "inf": "inf", "-inf": "-inf"}[_text(item)])
 
@@ -212,21 +252,21 @@ _READERS: dict[str, Any] = {
     "x": lambda items, _: _real(items[0]),
     "l": _all,
     "t": lambda items, depth: tuple(_all(items, depth)),
-    "s": lambda items, depth: set(_all(items, depth)),
-    "f": lambda items, depth: frozenset(_all(items, depth)),
+    "s": lambda items, depth: set(_unlike(items, depth)),
+    "f": lambda items, depth: frozenset(_unlike(items, depth)),
     "d": _pairs,
     "n": _counter,
     "o": lambda items, depth: collections.OrderedDict(_pairs(items, depth)),
-    "r": lambda items, _: range(*map(_number, items)),
+    "r": _range,
     "q": lambda items, depth: collections.deque(_all(items[1:], depth), None if items[0] is None else _number(items[0])),
-    "v0": lambda items, depth: dict.fromkeys(_all(items, depth)).keys(),
+    "v0": lambda items, depth: dict.fromkeys(_unlike(items, depth)).keys(),
     "v1": lambda items, depth: dict(enumerate(_all(items, depth))).values(),
-    "v2": lambda items, depth: dict(_all(items, depth)).items(),
+    "v2": lambda items, depth: dict(_pair(each) for each in _all(items, depth)).items(),
     "g": lambda items, depth: iter(_all(items, depth)),
     "b": lambda items, _: base64.b64decode(_text(items[0])),
     "B": lambda items, _: bytearray(base64.b64decode(_text(items[0]))),
     "c": lambda items, _: complex(*map(decode, items)),
-    "D": lambda items, _: decimal.Decimal(_text(items[0])),
+    "D": _decimal,
     "F": lambda items, _: fractions.Fraction(_number(items[0]), _number(items[1])),
     "T": _date,
     "E": lambda items, _: datetime.timedelta(*map(_number, items)),

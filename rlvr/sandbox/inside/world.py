@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import errno
 import fcntl
-import io
 import marshal
 import os
 import random
@@ -16,7 +15,7 @@ import sys
 import threading
 import traceback
 import types
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from rlvr.sandbox.inside import kernel, wire
 from rlvr.sandbox.inside.channel import Channel
@@ -133,7 +132,7 @@ def _run_main(channel: Channel, source: str) -> None:
     sys.modules["__main__"] = main
     sys.argv = ["program.py"]
     for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
-        setattr(sys, name, io.open(number, mode, encoding="utf-8", errors="surrogateescape", closefd=False))
+        setattr(sys, name, _stream(number, mode))
     sys.setrecursionlimit(1000)
     try:
         exec(compile(source, "program.py", "exec"), main.__dict__)
@@ -155,6 +154,10 @@ def _run_main(channel: Channel, source: str) -> None:
         except BaseException:  # noqa: BLE001
             status = status or 1
     os._exit(status & 0xFF)
+
+
+def _stream(number: int, mode: str) -> IO[str]:
+    return open(number, mode, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115  lives as long as all
 
 
 def _run_command(channel: Channel, program: dict[str, Any], *, collect: list[str]) -> None:

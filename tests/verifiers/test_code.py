@@ -1,0 +1,242 @@
+"""The verifier of programs: how a score comes of the tests, what the detail says, and that scoring again says the same."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlvr import Problem, Verdict
+from rlvr.verifiers.code import Code, CodeFormat
+from rlvr.verify.processes import Supervisor
+
+ASSERTS = {"asserts": [f"assert f({n}) == {n * n}" for n in range(4)]}
+CHECK = {
+    "check": "def check(candidate):\n    assert candidate(2) == 4\n    assert candidate(3) == 9\n",
+    "entry_point": "f",
+    "preamble": 'def f(x):\n    """ Square. """\n',
+}
+CALLS = {"calls": [{"args": [2], "expected": 4}, {"args": [3], "expected": 9}], "entry_point": "f"}
+CASES = {"cases": [{"stdin": "2", "stdout": "4"}, {"stdin": "3", "stdout": "9\n"}]}
+SQUARE = "def f(x): return x * x"
+SCRIPT = "print(int(input()) ** 2)"
+
+
+def problem(truth: Any) -> Problem:
+    return Problem(id="p", prompt="q", truth=truth)
+
+
+def judge(program: str, truth: Any, **options: Any) -> Verdict:
+    return Code(**options)(f"```python\n{program}\n```", problem(truth))
+
+
+@pytest.mark.parametrize(
+    ("truth", "right", "half"),
+    [
+        (ASSERTS, SQUARE, "def f(x): return x if x < 2 else 5"),
+        (CHECK, SQUARE, "def f(x): return 4"),
+        (CALLS, SQUARE, "def f(x): return 4"),
+        (CASES, SCRIPT, "print(4)"),
+    ],
+    ids=["asserts", "check", "calls", "cases"],
+)
+def test_the_share_of_the_tests(truth: Any, right: str, half: str) -> None:
+    assert judge(right, truth).score == 1.0
+    assert judge(right, truth).reason == "correct"
+    verdict = judge(half, truth)
+    assert (verdict.outcome, verdict.score, verdict.reason) == ("scored", 0.5, "wrong")
+    assert judge(half, truth, score="all").score == 0.0
+    assert judge(right, truth, score="all").score == 1.0
+    assert judge("def f(x: return", truth).reason == "syntax_error"
+    assert judge("def f(x: return", truth).score == 0.0
+    n = 4 if truth is ASSERTS else 2
+    weighted = {**truth, "weights": [3] * (n // 2) + [1] * (n // 2)}
+    assert judge(half, weighted, score="weighted").score == 0.75
+    assert judge(half, weighted).score == 0.5
+
+
+def test_one_word_for_each_test() -> None:
+    program = "def f(x):\n    if x == 1: raise KeyError('k')\n    while x == 2: pass\n    return x * x"
+    verdict = judge(program, ASSERTS, wall_s=0.5)
+    assert verdict.detail.startswith("2 of 4 tests passed: 0 pass, 1 exception, 2 timeout, 3 pass; KeyError: 'k'")
+    assert (verdict.score, verdict.reason) == (0.5, "exception")
+    assert verdict.answer is not None
+    assert program in verdict.answer
+
+
+@pytest.mark.parametrize("truth", [ASSERTS, CHECK, CALLS, CASES], ids=["asserts", "check", "calls", "cases"])
+def test_scored_again_it_is_the_same(truth: Any) -> None:
+    program = SCRIPT if truth is CASES else SQUARE
+    for text in (program, program.replace("2", "3").replace("x * x", "x + 2"), "raise SystemExit(0)", "import os; os._exit(0)"):
+        given_ = problem(truth)
+        before = pickle.dumps(given_)
+        first, second = (Code()(f"```python\n{text}\n```", given_) for _ in range(2))
+        assert first == second
+        assert pickle.dumps(given_) == before, "it changes nothing in the problem"
+
+
+def test_bad_truths_are_unscorable_and_say_so_at_load() -> None:
+    for truth in ({}, {"asserts": []}, {"cases": []}, {"check": "x", "entry_point": "f"}, {**CASES, "weights": [1]}):
+        verdict = judge(SQUARE, truth)
+        assert (verdict.outcome, verdict.score, verdict.reason) == ("unscorable", None, "bad_truth")
+        assert Code().check_truth(problem(truth).truth) == verdict.detail
+        assert Code().quick("```\nx\n```", problem(truth)) == verdict
+    assert Code(score="weighted").check_truth(CASES) == "the truth has no weights, which score=weighted needs"
+    assert Code(language="cpp").check_truth(ASSERTS) == "language=cpp: only tests of the form cases can be run with it"
+    assert Code(language="cpp").check_truth(CASES) is None
+    verdict = judge(SQUARE, {"asserts": ["assert f(1) == 1"], "setup": "import nosuchmodule"})
+    assert (verdict.outcome, verdict.reason) == ("unscorable", "bad_truth")
+    assert "nosuchmodule" in verdict.detail
+
+
+def test_it_applies_to_tests_of_programs() -> None:
+    assert all(Code().applies(truth) for truth in (ASSERTS, CHECK, CALLS, CASES))
+    assert not any(Code().applies(truth) for truth in ({"answer": "1"}, {"calls": [{"name": "f"}], "tools": []}, {}))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"extract": "fence"}, "extract=['fence']: must be one of fenced, continuation, whole, or a list of them"),
+        ({"extract": ()}, "extract=[]: must be one of"),
+        ({"extract": ("fenced", "x")}, "extract=['fenced', 'x']"),
+        *(({name: 0}, f"{name}=0: must be above 0") for name in ("wall_s", "cpu_s", "budget_s", "memory_mb")),
+        ({"memory_mb": -1}, "memory_mb=-1: must be above 0"),
+        ({"wall_s": float("inf")}, "wall_s=inf"),
+        ({"tolerance": 1.0}, "tolerance=1.0: must be at least 0 and below 1"),
+        ({"tolerance": -0.1}, "tolerance=-0.1"),
+    ],
+)  # fmt: skip
+def test_options_are_checked_when_it_is_made(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)):
+        Code(**options)
+
+
+@pytest.mark.parametrize(
+    ("turn", "truth", "options", "score"),
+    [
+        (f"<think>no</think>So:\n```python\n{SQUARE}\n```\nDone.", CALLS, {}, 1.0),
+        (SQUARE, CALLS, {}, 0.0),
+        (SQUARE, CALLS, {"extract": "whole"}, 1.0),
+        ("    return x * x\n", CHECK, {}, 1.0),
+        ("    return x * x\n\nprint(f(3))\nassert f(2) == 5\nAnd so (on\n", CHECK, {}, 1.0),
+        ("    return x * x\n\ndef f(x):\n    return 0\n", CHECK, {"extract": "continuation"}, 1.0),
+        (f"```python\n{SQUARE}", CHECK, {}, 1.0),
+        ("```python\n    return x * x\n```", CHECK, {}, 1.0),
+        ("```python\nimport os\n```\nno", CHECK, {}, 0.0),
+        ("no code at all", CALLS, {}, 0.0),
+    ],
+)
+def test_where_the_program_stands(turn: str, truth: Any, options: dict[str, Any], score: float) -> None:
+    assert Code(**options)(turn, problem(truth)).score == score
+
+
+def test_without_a_program_it_needs_no_worker() -> None:
+    verdict = Code().quick("I cannot.", problem(CALLS))
+    assert verdict is not None
+    assert (verdict.score, verdict.reason) == (0.0, "no_code")
+    assert Code().quick("```\nx\n```", problem(CALLS)) is None
+    turns = [f"{text}\n```python\n{SQUARE}\n```" for text in ("One.", "Two.")]
+    assert len({Code().same(turn, problem(CALLS)) for turn in turns}) == 1, "the same program is judged once"
+    assert Code().same("```\nx = 1\n```", problem(CALLS)) != Code().same("```\nx = 2\n```", problem(CALLS))
+
+
+def test_calls_with_a_tolerance() -> None:
+    truth = {"calls": [{"args": [], "expected": 0.3}, {"args": [], "expected": 1}], "entry_point": "f"}
+    assert judge("def f(): return 0.1 + 0.2", truth).score == 0.0
+    assert judge("def f(): return 0.1 + 0.2", truth, tolerance=1e-9).score == 0.5
+    assert judge("def f(): return 1.0", truth, tolerance=1e-9).score == 0.0
+
+
+def test_whitespace() -> None:
+    truth = {"cases": [{"stdin": "", "stdout": "1 2"}]}
+    scores = [judge("print('1\\n2')", truth, whitespace=mode).score for mode in ("exact", "lines", "tokens")]
+    assert scores == [0.0, 0.0, 1.0]
+
+
+def test_the_budget_bounds_a_rollout() -> None:
+    loops = {"asserts": [f"assert f({n}) == 1" for n in range(50)]}
+    verdict = judge("def f(x):\n    while True: pass", loops, budget_s=2.0, wall_s=1.0)
+    assert verdict.score == 0.0
+    assert "49 not_run" in verdict.detail
+
+
+def test_through_a_worker_process_it_is_the_same() -> None:
+    turns = [
+        f"```python\n{program}\n```" for program in (SQUARE, "def f(x): return 4", "while True: pass", "import os; os._exit(0)")
+    ]
+    with Supervisor(workers=1) as pool:
+        for turn in turns:
+            verifier = Code(wall_s=1.0, budget_s=2.0)
+            assert pool.judge(verifier, turn, problem(CALLS)) == verifier(turn, problem(CALLS))
+
+
+def test_values_that_would_be_much_work_for_the_judge_score_nothing() -> None:
+    truths = [
+        "assert len(list(f(1))) == 3",
+        "assert sum(f(1)) == 3",
+        "assert int(f(1)) == 3",
+        "assert f(1) == 3",
+        "assert set(f(1)) == {3}",
+    ]
+    values = ["range(10 ** 15)", "decimal.Decimal('1e999999999')", "{n * (2 ** 61 - 1) for n in range(2000)}", "2 ** (1 << 24)"]
+    for value in values:
+        start = time.monotonic()
+        verdict = judge(f"import decimal\ndef f(x): return {value}", {"asserts": truths}, wall_s=1.0)
+        assert (verdict.outcome, verdict.score) == ("scored", 0.0)
+        assert time.monotonic() - start < 15
+
+
+BLOCK = "```python\nx = 1\n```"
+
+
+@pytest.mark.parametrize(
+    ("turn", "reason"),
+    [
+        (BLOCK, "correct"),
+        (f"<think>{BLOCK} {BLOCK}</think>Text.\n{BLOCK}\nMore.", "correct"),
+        (f"{BLOCK}\n```bash\nls\n```", "correct"),
+        ("x = 1", "no_code"),
+        ("", "no_code"),
+        (f"<think>{BLOCK}</think>", "no_code"),
+        ("```python\n\n```", "no_code"),
+        (f"{BLOCK}\n{BLOCK}", "ambiguous"),
+        ("```python\nx = \n```", "syntax_error"),
+        ("```python\n\x00\n```", "syntax_error"),
+        ("```python\n" + "(" * 5000 + "\n```", "syntax_error"),
+        ("```python\n" + "-" * 49_000 + "1\n```", "syntax_error"),
+        ("```python\n" + "x = 1\n" * 10_000 + "```", "too_long"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_the_form(turn: str, reason: str) -> None:
+    verdict = CodeFormat()(turn, problem({}))
+    assert (verdict.reason, verdict.score) == (reason, float(reason == "correct"))
+    quick = CodeFormat().quick(turn, problem({}))
+    assert quick is None or quick == verdict
+
+
+def test_the_form_of_other_languages() -> None:
+    assert CodeFormat(language="cpp")("```cpp\nint x = ;\n```", problem({})).score == 1.0
+    assert CodeFormat(language="cpp")("```python\nx = 1\n```", problem({})).reason == "no_code"
+    with pytest.raises(ValueError, match="max_chars=0: must be at least 1"):
+        CodeFormat(max_chars=0)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["```", "python", "\n", "~~~", " ", "def f(x):\n", "    return 1", "</think>", "é", "\r\n", "````"])
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_any_turn_has_a_verdict(parts: list[str]) -> None:
+    verdict = CodeFormat()("".join(parts), problem({}))
+    assert verdict.outcome == "scored"
+    assert verdict.score in (0.0, 1.0)
+    quick = Code().quick("".join(parts), problem(CHECK))
+    assert quick is None or quick.reason == "no_code"
