@@ -103,7 +103,8 @@ def _readable() -> list[str]:
 
 
 def _mounts(tools: Sequence[str]) -> list[str]:
-    options = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "world"]
+    options = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    options += ["--hostname", "world"]
     if os.geteuid() == 0:
         # Only to become nobody before the first program; as an ordinary user bubblewrap makes a user namespace.
         options += [word for name in ("SETUID", "SETGID", "SYS_ADMIN") for word in ("--cap-add", f"CAP_{name}")]
@@ -160,6 +161,10 @@ def _bubblewrap() -> str:
     return found
 
 
+_ATTEMPTS = 4
+"""At each way to isolate: a server that was killed, or a fork that failed, must not leave this process with a weaker one."""
+
+
 @functools.cache
 def probe() -> Isolation:
     """The strongest isolation with which a program really runs here."""
@@ -169,14 +174,18 @@ def probe() -> Isolation:
     reasons: list[str] = []
     tiers: tuple[Tier, ...] = ("namespaces", "landlock")
     for tier in tiers:
-        try:
-            with Sandbox(tier=tier) as sandbox:
-                result = sandbox.run(Job(source="print(6 * 7)"))
-            if result.stdout == b"42\n":
-                return Isolation(tier=tier, reasons=tuple(reasons), no_filter=platform.machine() not in ("x86_64", "aarch64"))
-            reasons.append(f"no {tier}: a program came to {result.ending}: {result.detail}")
-        except SandboxError as error:
-            reasons.append(f"no {tier}: {error}")
+        failure = ""
+        for _ in range(_ATTEMPTS):
+            try:
+                with Sandbox(tier=tier) as sandbox:
+                    result = sandbox.run(Job(source="print(6 * 7)"))
+                if result.stdout == b"42\n":
+                    unfiltered = platform.machine() not in ("x86_64", "aarch64")
+                    return Isolation(tier=tier, reasons=tuple(reasons), no_filter=unfiltered)
+                failure = f"a program came to {result.ending}: {result.detail}"
+            except SandboxError as error:
+                failure = str(error)
+        reasons.append(f"no {tier}: {failure}")
     return Isolation(tier="none", reasons=tuple(reasons), no_filter=True)
 
 

@@ -6,14 +6,12 @@ one is a copy of. One world at a time; the next is begun when nothing of the las
 
 from __future__ import annotations
 
-import array
 import builtins
 import contextlib
 import gc
 import json
 import os
 import resource
-import select
 import signal
 import socket
 import sys
@@ -21,11 +19,9 @@ import time
 from typing import Any
 
 from rlvr.sandbox.inside import kernel, wire, world
+from rlvr.sandbox.inside.watch import Watch, receive, stat_of
 
-_TICK_S = 0.025
-"""Between looks at a world; what a look finds has been so for no longer."""
 _PAGE = resource.getpagesize()
-_CLOCK = os.sysconf("SC_CLK_TCK")
 _NOBODY = 65534
 _PRELOAD = (
     "abc", "array", "bisect", "cmath", "collections", "collections.abc", "contextlib", "copy", "dataclasses",
@@ -87,9 +83,9 @@ class _Server:
         kernel.mount_private(b"/proc", b"size=4k,nr_inodes=1,mode=555", read_only=True)
 
     def serve(self) -> None:
-        self.base_size, self.base_rss = self._memory("self")
+        self.base_size, self.base_rss = self.memory("self")
         while True:
-            message, descriptors = _receive(self.control)
+            message, descriptors = receive(self.control)
             if message is None:
                 os._exit(0)
             if message.get("do") == "open":
@@ -113,29 +109,29 @@ class _Server:
             if not child:
                 world.enter(self, order, descriptors, folder)  # never returns
         except OSError as error:
-            self._say({"failed": f"no world could be made: {error}"})
+            self.say({"failed": f"no world could be made: {error}"})
             if folder:
                 _remove(folder)
             return
         for descriptor in descriptors:
             os.close(descriptor)
         descriptors.clear()
-        watch = _Watch(self, child, order)
+        watch = Watch(self, child, order)
         try:
             ended = watch.until_the_end()
         finally:
             if folder:
                 self._kill_orphans()
                 _remove(folder)
-        self._say(ended)
+        self.say(ended)
 
-    def _say(self, message: dict[str, Any]) -> None:
+    def say(self, message: dict[str, Any]) -> None:
         try:
             self.control.send(wire.dumps(message))
         except OSError:
             os._exit(0)
 
-    def _memory(self, process: str) -> tuple[int, int]:
+    def memory(self, process: str) -> tuple[int, int]:
         """Bytes of address space and of resident memory."""
         size, resident, *_ = self.read(f"{process}/statm").split()
         return int(size) * _PAGE, int(resident) * _PAGE
@@ -171,7 +167,7 @@ class _Server:
         me, found, parents = int(os.readlink("self", dir_fd=self.proc)), [], {}
         for name in os.listdir(self.proc):
             if name.isdigit():
-                parents[int(name)] = _stat(self.read(f"{name}/stat"))[1]
+                parents[int(name)] = stat_of(self.read(f"{name}/stat"))[1]
         for process in parents:
             above, steps = process, 0
             while above not in (0, 1, me) and steps < 100:
@@ -179,106 +175,6 @@ class _Server:
             if above == me and process != me:
                 found.append(process)
         return found
-
-
-class _Watch:
-    """The limits that the kernel does not keep by itself, and what the other end says meanwhile."""
-
-    def __init__(self, server: _Server, child: int, order: dict[str, Any]) -> None:
-        self.server, self.child, self.limits = server, child, order["limits"]
-        self.kind = order["kind"]
-        self.began = time.monotonic()
-        self.why: str | None = None
-        self.cpu = 0.0
-
-    def until_the_end(self) -> dict[str, Any]:
-        process = os.pidfd_open(self.child)
-        poll = select.poll()
-        poll.register(process, select.POLLIN)
-        poll.register(self.server.control, select.POLLIN)
-        try:
-            while True:
-                ready = [descriptor for descriptor, _ in poll.poll(_TICK_S * 1000)]
-                if process in ready:
-                    return self._ended()
-                if ready:
-                    self._listen()
-                elif self.why is None:
-                    self._look()
-        finally:
-            os.close(process)
-
-    def _listen(self) -> None:
-        message, descriptors = _receive(self.server.control)
-        for descriptor in descriptors:
-            os.close(descriptor)
-        if message is None:
-            os._exit(0)
-        if message["do"] == "kill":
-            self._kill(message["why"])
-        elif message["do"] == "usage":
-            self.server._say({"waited": self._waited()})
-
-    def _kill(self, why: str) -> None:
-        if self.why is None:
-            self.why = why
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.child, signal.SIGKILL)
-
-    def _waited(self) -> float:
-        """Seconds that the program's first thread was ready to run and had no processor."""
-        return int(self.server.read(f"{self._number()}/schedstat").split()[1]) / 1e9
-
-    def _number(self) -> int:
-        """The child's, in /proc, which may be that of a namespace further out."""
-        if self.server.tier != "namespaces":
-            return self.child
-        first = [each for each in self.server.children() if _stat(self.server.read(f"{each}/stat"))[1] == _own(self.server)]
-        return first[0] if first else self.child
-
-    def _look(self) -> None:
-        """Time, memory and processes of the whole world."""
-        processes = self.server.children()
-        stats = [_stat(self.server.read(f"{each}/stat")) for each in processes]
-        self.cpu = max(self.cpu, sum(cpu for cpu, *_ in stats))
-        tasks = sum(threads for *_, threads in stats)
-        memory = sum(max(0, self.server._memory(str(each))[1] - self.server.base_rss) for each in processes)
-        limits = self.limits
-        if tasks >= limits["processes"]:
-            self._kill("process_limit")
-        elif memory > limits["memory_mb"] << 20:
-            self._kill("memory")
-        elif self.cpu > limits["cpu_s"]:
-            self._kill("timeout")
-        elif time.monotonic() - self.began > limits["wall_s"]:
-            passed = time.monotonic() - self.began
-            if passed - self._waited() > limits["wall_s"] or passed > 10 * limits["wall_s"]:
-                self._kill("timeout")
-
-    def _ended(self) -> dict[str, Any]:
-        passed = time.monotonic() - self.began
-        if passed > _TICK_S:
-            passed -= min(passed, self._waited())
-        _, status, usage = os.wait4(self.child, 0)
-        return {
-            "status": os.waitstatus_to_exitcode(status),
-            "why": self.why,
-            "cpu_s": usage.ru_utime + usage.ru_stime,
-            "peak_mb": usage.ru_maxrss / 1024,
-            "wall_s": passed,
-        }
-
-
-def _own(server: _Server) -> int:
-    return int(os.readlink("self", dir_fd=server.proc))
-
-
-def _stat(text: bytes) -> tuple[float, int, int]:
-    """Processor seconds (its waited-for children's too), parent, and number of threads of a process."""
-    fields = text.rpartition(b")")[2].split()
-    if len(fields) < 20:
-        return 0.0, 0, 0
-    return sum(int(fields[at]) for at in (11, 12, 13, 14)) / _CLOCK, int(fields[1]), int(fields[17])
 
 
 def _remove(folder: str) -> None:
@@ -291,19 +187,6 @@ def _remove(folder: str) -> None:
             with contextlib.suppress(OSError):
                 os.chmod(os.path.join(path, name), 0o700)
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _receive(control: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
-    """A message and the descriptors that came with it; None when the other end is gone."""
-    try:
-        data, extra, *_ = control.recvmsg(65536, socket.CMSG_SPACE(16 * 4))
-    except ConnectionError:
-        return None, []
-    descriptors = array.array("i")
-    for level, kind, body in extra:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            descriptors.frombytes(body[: len(body) - len(body) % descriptors.itemsize])
-    return (json.loads(data) if data else None), list(descriptors)
 
 
 if __name__ == "__main__":
