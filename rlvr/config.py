@@ -120,7 +120,17 @@ class VerifyConfig:
 class AuditConfig:
     problems: int = key(50, "problems that are attacked, spread over the data set")
     max_gain: float = key(0.0, "share of them on which an attack may gain before the audit fails; declared gains do not count")
-    attacks: list[str] = key(["rlvr.attacks.answers", "rlvr.attacks.form"], "import paths of modules or classes of attacks")
+    attacks: list[str] = key(
+        [
+            "rlvr.attacks.answers",
+            "rlvr.attacks.form",
+            "rlvr.attacks.programs",
+            "rlvr.attacks.programs_channel",
+            "rlvr.attacks.programs_claims",
+            "rlvr.attacks.programs_escape",
+        ],
+        "import paths of modules or classes of attacks",
+    )
     show: int = key(5, "reference solutions without full marks, and truths that cannot be scored, that are listed")
 
 

@@ -64,7 +64,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A program to run to its end, in a private world of its own, in an empty writable directory that is its working directory."""
+    """A program to run to its end, in a private world, in an empty writable directory that is its working directory."""
 
     argv: tuple[str, ...] = ()
     """A command; first an absolute path, or a name in the directory written as `./name`. Empty: `source` is run."""

@@ -78,10 +78,10 @@ def start(tier: Tier, control: socket.socket, tools: Sequence[str]) -> subproces
 
 
 def _spawn(command: Sequence[str], descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
-    # The environment decides only how sets are ordered: bubblewrap empties the rest, the server empties what is left.
+    # How sets are ordered, and that no thread reserves 64 MB of address space for itself; the server empties the environment.
     return subprocess.Popen(
         command,
-        env={"PYTHONHASHSEED": "0"},
+        env={"PYTHONHASHSEED": "0", "MALLOC_ARENA_MAX": "1"},
         pass_fds=descriptors,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

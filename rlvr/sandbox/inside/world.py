@@ -157,7 +157,7 @@ def _run_main(channel: Channel, source: str) -> None:
 
 
 def _stream(number: int, mode: str) -> IO[str]:
-    return open(number, mode, encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115  lives as long as all
+    return open(number, mode, encoding="utf-8", errors="surrogateescape", closefd=False)  # as long as the program lives
 
 
 def _run_command(channel: Channel, program: dict[str, Any], *, collect: list[str]) -> None:
