@@ -49,6 +49,7 @@ def main() -> None:
     kernel.hide_memory()
     gc.collect()
     gc.freeze()  # so that collecting garbage in a world does not touch, and copy, what was there before
+    os.dup2(1, 2)  # nobody reads it from here on, and a program that complains must not meet a broken pipe
     control.send(wire.dumps({"ready": tier}))
     server.serve()
 

@@ -1,0 +1,143 @@
+"""Code rewards under load, through the whole of judging with its default workers: `growth` over thousands of rollouts, and
+`loops`, programs that never end beside honest ones."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psutil
+from code_tasks import Task, data_argument, mixed, percentile, tree
+
+from rlvr.rules.pack import Rule, RulePack
+from rlvr.types import Problem, Verdict
+from rlvr.verifiers.base import Verifier
+from rlvr.verifiers.code import Code
+from rlvr.verify.backend import Backend
+from rlvr.verify.judging import judging
+from rlvr.verify.processes import Supervisor, usable_cores
+
+LOOPS = (
+    "while True:\n    pass",
+    "def loop():\n    return loop if True else 0\nwhile loop():\n    x = [0] * 1000",
+    "import time\nwhile True:\n    time.sleep(0.01)",
+)
+_PACK = RulePack(rules={"code": Rule(name="code", weight=1.0, verifier=Code())})
+
+
+@dataclass(kw_only=True)
+class Timed(Backend):
+    """A backend and how long each verdict took it, waiting for a free worker left out: that many threads ask."""
+
+    inner: Supervisor
+
+    def __post_init__(self) -> None:
+        self.concurrency = self.inner.concurrency
+        self.seconds: dict[str, float] = {}
+
+    def judge(self, verifier: Verifier, turn: str, problem: Problem) -> Verdict:
+        start = time.perf_counter()
+        verdict = self.inner.judge(verifier, turn, problem)
+        self.seconds[turn] = time.perf_counter() - start
+        return verdict
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def _looping(task: Task, number: int) -> Task:
+    program = f"{LOOPS[number % len(LOOPS)]}\n# {number}\n"
+    return Task(problem=task.problem, program=program, right=False)
+
+
+def _latencies(tasks: Sequence[Task], supervisor: Supervisor) -> dict[str, float]:
+    backend = Timed(inner=supervisor)
+    with judging(_PACK, backend, retries=1) as batch:
+        judgements = batch.judge([(task.completion, task.problem) for task in tasks])
+    for task, judgement in zip(tasks, judgements, strict=True):
+        assert judgement.reward == 1.0 or not task.right, (task.problem.id, judgement)
+    return backend.seconds
+
+
+def loops(honest: Sequence[Task], turns: int) -> None:
+    """p95 of the honest ones alone, and with 30 % of loops between them, by turns."""
+    n_loops = round(len(honest) * 0.3 / 0.7)
+    seen: dict[str, list[float]] = {"without": [], "with": []}
+    ratios = []
+    with Supervisor() as supervisor:
+        _latencies(honest[:10], supervisor)
+        for turn in range(turns):
+            looping = [_looping(honest[number], turn * n_loops + number) for number in range(n_loops)]
+            all_of_them = random.Random(turn).sample([*honest, *looping], len(honest) + n_loops)
+            p95 = {}
+            for name, tasks in (("without", honest), ("with", all_of_them)):
+                seconds = _latencies(tasks, supervisor)
+                own = [seconds[task.completion] for task in honest]
+                seen[name] += own
+                p95[name] = percentile(own, 0.95)
+            ratios.append(p95["with"] / p95["without"])
+    print(f"{len(honest)} honest programs, {n_loops} loops, {turns} turns, {usable_cores()} workers")
+    print("| mix | p50 ms | p95 ms | p99 ms |\n|---|---|---|---|")
+    for name, values in seen.items():
+        print(f"| {name} loops | {' | '.join(f'{percentile(values, share) * 1e3:.1f}' for share in (0.5, 0.95, 0.99))} |")
+    print(f"p95 with / without: median {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+
+
+def growth(tasks: Sequence[Task], total: int, lines: int) -> None:
+    """A line for each tenth."""
+    columns = ("rollouts", "/s", "this process MB", "workers MB", "fork servers MB", "processes", "descriptors", "mounts")
+    print(f"| {' | '.join(columns)} |")
+    print("|---" * len(columns) + "|", flush=True)
+    with Supervisor() as supervisor:
+        for number in range(lines + 1):
+            first = number * (total // lines)
+            n = total // lines if number else 0
+            start = time.perf_counter()
+            with judging(_PACK, supervisor, retries=1) as batch:
+                part = [tasks[at % len(tasks)] for at in range(first, first + (n or 50))]
+                for task, judgement in zip(part, batch.judge([(t.completion, t.problem) for t in part]), strict=True):
+                    assert judgement.reward == 1.0 or not task.right, (task.problem.id, judgement)
+            rate = len(part) / (time.perf_counter() - start)
+            print(f"| {number * n} | {rate:.0f} | {_held()} |", flush=True)
+
+
+def _held() -> str:
+    me, *others = tree()
+    kinds: dict[str, list[psutil.Process]] = {"worker": [], "server": []}
+    descriptors = me.num_fds()
+    for each in others:
+        command = " ".join(each.cmdline())
+        kinds["worker" if "rlvr.verify.child" in command else "server"].append(each)
+        descriptors += each.num_fds()
+    with open("/proc/self/mounts", encoding="utf-8") as file:
+        mounts = len(file.readlines())
+    for each in kinds["server"][-1:]:
+        with open(f"/proc/{each.pid}/mounts", encoding="utf-8") as file:
+            mounts += len(file.readlines())
+    sizes = [f"{sum(each.memory_info().rss for each in found) / 1e6:.0f}" for found in ([me], *kinds.values())]
+    return " | ".join([*sizes, str(len(others) + 1), str(descriptors), str(mounts)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    data_argument(parser)
+    parser.add_argument("what", choices=["growth", "loops"])
+    parser.add_argument("--rollouts", type=int, default=10_000)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--honest", type=int, default=140)
+    given = parser.parse_args()
+    tasks = mixed(given.data)
+    if given.what == "growth":
+        growth(tasks, given.rollouts, 10)
+    else:
+        loops(tasks[: given.honest], given.turns)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    main()

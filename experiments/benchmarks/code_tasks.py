@@ -1,0 +1,113 @@
+"""Programs for the benchmarks of code: MBPP's and HumanEval's reference solutions, and wrong ones."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from planted import planted
+
+from rlvr.data.humaneval import HumanEval
+from rlvr.data.mbpp import MBPP
+from rlvr.data.programs import fenced
+from rlvr.types import Problem
+
+ROOT = Path(__file__).parents[2]
+SLOW = ("mbpp-test-123",)
+"""Its reference takes nearly three seconds in one of its tests: over the default limit of a test."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A program to judge."""
+
+    problem: Problem
+    program: str
+    right: bool
+
+    @property
+    def completion(self) -> str:
+        return fenced(self.program)
+
+    @property
+    def script(self) -> str:
+        """The program with its tests behind it, as those do who judge by exit status."""
+        truth = self.problem.truth
+        if "check" in truth:
+            return f"{self.program}\n{truth['check']}\ncheck({truth['entry_point']})\n"
+        return "\n".join([self.program, truth["setup"], *truth["asserts"]])
+
+
+def data_argument(parser: argparse.ArgumentParser) -> None:
+    """`--data DIR`, else the environment's RLVR_DATA, else `shared/data` beside the checkout."""
+    default = os.environ.get("RLVR_DATA", str(ROOT.parent / "shared" / "data"))
+    parser.add_argument("--data", type=Path, default=Path(default), help="folder with humaneval/ and mbpp/")
+
+
+def humaneval(data: Path) -> Sequence[Problem]:
+    splits = HumanEval(path=str(data / "humaneval")).load()
+    return [*splits.train, *splits.test]
+
+
+def mbpp(data: Path) -> Sequence[Problem]:
+    """All 974, the 500 of the test split first."""
+    splits = MBPP(path=str(data / "mbpp"), train_splits=("prompt", "train", "validation")).load()
+    return [*splits.test, *splits.train]
+
+
+def solution(problem: Problem) -> str:
+    """The whole reference program."""
+    return str(problem.metadata["solution"])
+
+
+def mixed(data: Path) -> list[Task]:
+    """The references of MBPP's test split that keep within the limits, each followed by a faulty one that ends as soon."""
+    tasks = []
+    for number, problem in enumerate(mbpp(data)[:500]):
+        if problem.id not in SLOW:
+            tasks.append(Task(problem=problem, program=solution(problem), right=True))
+            try:
+                wrong, _ = planted(solution(problem), number, kinds=("return",))
+            except ValueError:  # it only prints, or yields
+                wrong = "".join(f"def {name}(*given): return None\n" for name in problem.truth["names"])
+            tasks.append(Task(problem=problem, program=wrong, right=False))
+    return tasks
+
+
+def tree() -> list[psutil.Process]:
+    """This process and all that it has started."""
+    me = psutil.Process()
+    return [me, *me.children(recursive=True)]
+
+
+def processor_s() -> float:
+    """Seconds of processor time of them, and of those among theirs that have ended."""
+    used = 0.0
+    for process in tree():
+        try:
+            used += sum(process.cpu_times()[:4])
+        except psutil.NoSuchProcess:  # it has just ended
+            continue
+    return used
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+class Clock:
+    """Wall and processor seconds of a block."""
+
+    def __enter__(self) -> Clock:
+        self._wall, self._cpu = time.perf_counter(), processor_s()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cpu = processor_s() - self._cpu
+        self.wall = time.perf_counter() - self._wall

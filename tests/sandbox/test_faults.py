@@ -1,0 +1,102 @@
+"""When something of ours breaks: an error that goes away when it is mended, and never a score."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+import psutil
+import pytest
+
+from rlvr.rules.pack import Rule, RulePack
+from rlvr.sandbox.base import Job, Limits, SandboxError
+from rlvr.sandbox.client import Sandbox
+from rlvr.sandbox.jail import probe
+from rlvr.types import Problem
+from rlvr.verifiers.code import Code
+from rlvr.verify.judging import judging
+from rlvr.verify.processes import Supervisor
+
+pytestmark = pytest.mark.skipif(probe().tier != "namespaces", reason=str(probe()))
+
+PROBLEM = Problem(id="p", prompt="Add.", truth={"asserts": ["assert add(1, 2) == 3", "assert add(2, 2) == 4"], "setup": ""})
+RIGHT = "```python\ndef add(a, b):\n    return a + b\n```"
+SLOW = "```python\nimport time\ntime.sleep(0.2)\ndef add(a, b):\n    return a + b\n```"
+HALF = "```python\ndef add(a, b):\n    return 3\n```"
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as made:
+        yield made
+
+
+def inner(sandbox: Sandbox) -> list[psutil.Process]:
+    """The processes of its fork server, the jail's first."""
+    outer = psutil.Process(sandbox._process.pid)
+    return [outer, *outer.children(recursive=True)]
+
+
+@pytest.mark.parametrize("which", [1, -1], ids=["jail", "fork server"])
+def test_a_killed_server_is_an_error_and_the_next_program_has_a_new_one(sandbox: Sandbox, which: int) -> None:
+    sandbox.run(Job(source="pass"))
+    inner(sandbox)[which].send_signal(signal.SIGKILL)
+    with pytest.raises(SandboxError):
+        sandbox.run(Job(source="print(1)"))
+    assert sandbox.run(Job(source="print(1)")).stdout == b"1\n"
+
+
+def test_a_world_whose_server_is_killed_is_an_error_not_an_ending(sandbox: Sandbox) -> None:
+    world = sandbox.load("def f(): return 1", limits=Limits())
+    world.loaded()
+    inner(sandbox)[1].send_signal(signal.SIGKILL)
+    with pytest.raises(SandboxError):
+        list(iter(lambda: world.ask("call", None, "f"), None))  # until it is dead
+
+
+@contextmanager
+def limited(which: int, soft: int) -> Iterator[None]:
+    before = resource.getrlimit(which)
+    resource.setrlimit(which, (soft, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(which, before)
+
+
+def test_a_fork_that_fails_is_an_error_and_passes() -> None:
+    """Two processes are the server's own, so that the world's is one too many."""
+    with limited(resource.RLIMIT_NPROC, 2), pytest.raises(SandboxError), Sandbox() as sandbox:
+        sandbox.run(Job(source="print(1)"))
+    with Sandbox() as sandbox:
+        assert sandbox.run(Job(source="print(1)")).stdout == b"1\n"
+
+
+def test_no_descriptors_left_is_an_error_and_passes() -> None:
+    code = Code()
+    assert code(RIGHT, PROBLEM).score == 1.0
+    with limited(resource.RLIMIT_NOFILE, 200), ExitStack() as stack:
+        with suppress(OSError):
+            while True:
+                stack.enter_context(open(os.devnull))
+        verdict = code(RIGHT, PROBLEM)
+    assert verdict.outcome == "error"
+    assert code(RIGHT, PROBLEM).score == 1.0
+
+
+@pytest.mark.parametrize("what", ["worker", "fork server"])
+def test_what_is_killed_in_the_middle_is_judged_again_and_once(what: str) -> None:
+    pack = RulePack(rules={"code": Rule(name="code", weight=1.0, verifier=Code())})
+    problems = [Problem(id=f"p{number}", prompt=PROBLEM.prompt, truth=PROBLEM.truth) for number in range(12)]
+    turns = [f"{SLOW if number % 2 else HALF}\n" for number in range(12)]
+    with Supervisor(workers=1) as supervisor, judging(pack, supervisor, retries=4) as batch:
+        assert batch.judge([(RIGHT, PROBLEM)])[0].reward == 1.0
+        (worker,) = [each for each in psutil.Process().children() if "rlvr.verify.child" in " ".join(each.cmdline())]
+        victim = worker if what == "worker" else worker.children(recursive=True)[-1]
+        tasks = [batch._start(turn, problem) for turn, problem in zip(turns, problems, strict=True)]
+        victim.send_signal(signal.SIGKILL)
+        judgements = [task.judgement.result() for task in tasks]
+    assert [judgement.reward for judgement in judgements] == [1.0 if number % 2 else 0.5 for number in range(12)]
