@@ -92,9 +92,10 @@ def test_what_is_killed_in_the_middle_is_judged_again_and_once(what: str) -> Non
     pack = RulePack(rules={"code": Rule(name="code", weight=1.0, verifier=Code())})
     problems = [Problem(id=f"p{number}", prompt=PROBLEM.prompt, truth=PROBLEM.truth) for number in range(12)]
     turns = [f"{SLOW if number % 2 else HALF}\n" for number in range(12)]
+    others = set(psutil.Process().children())
     with Supervisor(workers=1) as supervisor, judging(pack, supervisor, retries=4) as batch:
         assert batch.judge([(RIGHT, PROBLEM)])[0].reward == 1.0
-        (worker,) = [each for each in psutil.Process().children() if "rlvr.verify.child" in " ".join(each.cmdline())]
+        (worker,) = set(psutil.Process().children()) - others
         victim = worker if what == "worker" else worker.children(recursive=True)[-1]
         tasks = [batch._start(turn, problem) for turn, problem in zip(turns, problems, strict=True)]
         victim.send_signal(signal.SIGKILL)

@@ -111,16 +111,16 @@ class NoDataclass(Verifier):
 @pytest.mark.parametrize(
     ("verifier", "prefixes", "why"),
     [
-        (Odd(value=(1, 2)), ("test_wire", *OURS), "test_wire.Odd does not survive JSON"),
-        (Odd(value=b"x"), ("test_wire", *OURS), "bytes is not JSON serializable"),
-        (Odd(), OURS, "verifier._target_=test_wire.Odd: allowed are rlvr. (list more in rules_from)"),
-        (NoDataclass(), ("test_wire",), "NoDataclass is no dataclass"),
+        (Odd(value=(1, 2)), ("test_redis_wire", *OURS), "test_redis_wire.Odd does not survive JSON"),
+        (Odd(value=b"x"), ("test_redis_wire", *OURS), "bytes is not JSON serializable"),
+        (Odd(), OURS, "verifier._target_=test_redis_wire.Odd: allowed are rlvr. (list more in rules_from)"),
+        (NoDataclass(), ("test_redis_wire",), "NoDataclass is no dataclass"),
     ],
 )
 def test_a_verifier_that_would_be_another_is_refused(verifier: Verifier, prefixes: tuple[str, ...], why: str) -> None:
     with pytest.raises((ValueError, TypeError), match=re.escape(why)):
         wire.verifier_text(verifier, prefixes)
-    assert wire.verifier_text(Odd(value=[1, {"a": None}]), ("test_wire",))
+    assert wire.verifier_text(Odd(value=[1, {"a": None}]), ("test_redis_wire",))
 
 
 @pytest.mark.parametrize(
