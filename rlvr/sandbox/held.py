@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Sequence
 
@@ -16,3 +17,10 @@ def held(tools: Sequence[str] = ()) -> Sandbox:
     if key not in _held:
         _held[key] = Sandbox(tools=tools)
     return _held[key]
+
+
+@atexit.register
+def _close() -> None:
+    for (owner, _), sandbox in _held.items():
+        if owner == os.getpid():
+            sandbox.close()

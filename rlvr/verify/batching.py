@@ -85,6 +85,18 @@ class Batcher:
                 self._to_send.append(batch)
                 self._changed.notify_all()
 
+    def apart(self, batch: Sent) -> None:
+        """A worker died with it: its tasks are sent again one by one, so that one that kills workers takes no other along."""
+        with self._changed:
+            if self._open.pop(batch.id, None) is None:
+                return
+            for task in wire.unpack(batch.payload).tasks:
+                payload = wire.pack(replace(self._limits, tasks=(task,)))
+                one = Sent(id=uuid.uuid4().hex, payload=payload, tasks={task.id: batch.tasks[task.id]}, losses=batch.losses)
+                self._open[one.id] = one
+                self._to_send.append(one)
+            self._changed.notify_all()
+
     def open(self) -> dict[str, Sent]:
         """What waits for an answer, by id."""
         with self._changed:

@@ -202,6 +202,9 @@ class RedisBackend(Backend):
         if batch.losses >= _LOSSES:
             why = Verdict.error("crash", f"{_LOSSES} workers died with it in hand, one after the other")
             self._batcher.answer(batch, dict.fromkeys(batch.tasks, why))
+        elif batch.taken and len(batch.tasks) > 1:
+            self.sent_again += 1
+            self._batcher.apart(batch)
         elif batch.taken or (nothing_queued and time.monotonic() - batch.at > _UNSEEN_S):
             self._send_again(batch)
 
