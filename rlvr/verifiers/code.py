@@ -106,9 +106,7 @@ class Code(Verifier):
             return Verdict.unscorable("bad_truth", str(error))
         except SandboxError as error:
             return Verdict.error("sandbox", str(error))
-        verdict = self._verdict(program, outcomes, problem.truth)
-        weak = "" if held().tier == "namespaces" else f"; weak isolation: {held().tier}"
-        return Verdict.scored(verdict.score or 0.0, verdict.reason, verdict.answer, verdict.detail + weak)
+        return self._verdict(program, outcomes, problem.truth)
 
     def _program(self, completion: str, problem: Problem) -> tuple[Place, str] | Verdict:
         bad = self.check_truth(problem.truth)
@@ -156,7 +154,8 @@ class Code(Verifier):
         failed = next((each for each in outcomes if not each.passed), None)
         tests = ", ".join(f"{number} {each.reason}" for number, each in enumerate(outcomes))
         why = f"; {failed.detail}" if failed and failed.detail else ""
-        detail = f"{sum(passed)} of {len(passed)} tests passed: {tests}{why}"
+        weak = "" if held().tier == "namespaces" else f"; weak isolation: {held().tier}"
+        detail = f"{sum(passed)} of {len(passed)} tests passed: {tests}{why}{weak}"
         return Verdict.scored(min(score, 1.0), failed.reason if failed else "correct", program[:500], detail)
 
 

@@ -13,7 +13,8 @@ _NEW_MOUNT, _BIND, _REC, _PRIVATE = 0x20000, 4096, 16384, 1 << 18
 
 
 def become(user: int, needed: Iterable[Path]) -> None:
-    """For this process and what it starts. Errors: `OSError` where folders are for root alone and nothing can be mounted.
+    """For this process and what it starts. Errors: `OSError` where one of `needed` is for root alone, or a folder above it is
+    and nothing can be mounted.
 
     A folder that only root may enter (`/root`, with a Python of pyenv's in it) is covered by an empty one, in a mount namespace
     of this process, and what is needed of it appears there again under its own name.
@@ -21,6 +22,8 @@ def become(user: int, needed: Iterable[Path]) -> None:
     covered: dict[Path, list[Path]] = {}
     for path in needed:
         closed = next((each for each in [*reversed(path.parents), path] if not each.stat().st_mode & 0o001), None)
+        if closed == path:
+            raise OSError(f"{path} is for root alone")
         if closed:
             covered.setdefault(closed, []).append(path)
     if covered:
