@@ -6,12 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
-Ending = Literal[
-    "ok",  # exit status 0
-    "exit",  # another exit status, an uncaught exception included
-    "crash",  # a signal
+LimitEnding = Literal[
     "timeout",  # wall or processor time
     "memory",
     "output_limit",
@@ -20,14 +17,14 @@ Ending = Literal[
     "file_size_limit",
     "disk_limit",
 ]
-LIMIT_ENDINGS = (
-    "timeout",
-    "memory",
-    "output_limit",
-    "process_limit",
-    "open_files_limit",
-    "file_size_limit",
-    "disk_limit",
+LIMIT_ENDINGS = get_args(LimitEnding)
+Ending = (
+    Literal[
+        "ok",  # exit status 0
+        "exit",  # another exit status, an uncaught exception included
+        "crash",  # a signal
+    ]
+    | LimitEnding
 )
 
 

@@ -22,7 +22,6 @@ class Watch:
 
     def __init__(self, server: Any, child: int, order: dict[str, Any]) -> None:
         self.server, self.child, self.limits = server, child, order["limits"]
-        self.kind = order["kind"]
         self.began = time.monotonic()
         self.why: str | None = None
         self.cpu = 0.0
