@@ -1,68 +1,98 @@
-"""From judged groups to padded tensors, in micro-batches that together are the batch."""
+"""From judged groups to the tree that training goes through, and the tensors of each pass."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from rlvr.tree.layout import Node, Pass, Tree, grow
 from rlvr.types import Group, Rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MicroBatch:
-    """Rollouts side by side: prompts padded on the left to S, completions on the right to T, so that both meet at S."""
+class TrainingTree:
+    """Prompts and completions that take part in training."""
 
-    input_ids_BL: Tensor
-    """int64, L = S + T."""
-    attention_mask_BL: Tensor
-    """int64, 1 on tokens, 0 on padding."""
-    completion_mask_BT: Tensor
-    """bool, True on completion tokens."""
-    sampling_logprobs_BT: Tensor
-    """float, as recorded by the rollout engine; 0 on padding."""
-    advantages_B: Tensor
+    tree: Tree
+    """The leaf of a rollout holds its tokens but the last, which predicts nothing (a rollout of one token keeps it)."""
+    rollouts: Mapping[int, Rollout]
+    """By leaf."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MicroBatch:
+    """The completion tokens of a pass, packed: N tokens of R rollouts."""
+
+    rows_N: Tensor
+    """int64, row of the hidden state that predicts each token."""
+    targets_N: Tensor
+    """int64, the tokens."""
+    rollout_N: Tensor
+    """int64, which of the R rollouts a token is of."""
+    sampling_logprobs_N: Tensor
+    """float, as recorded by the rollout engine."""
+    advantages_R: Tensor
     """float."""
-    lengths_B: Tensor
+    lengths_R: Tensor
     """int64, completion tokens of each rollout."""
 
-    @property
-    def completion_ids_BT(self) -> Tensor:
-        return self.input_ids_BL[:, -self.completion_mask_BT.shape[1] :]
+
+def taking_part(groups: Sequence[Group], *, mask_truncated: bool = False) -> list[tuple[Group, Rollout]]:
+    """The rollouts that count in the loss: those with a reward; `mask_truncated`: only if the model itself ended them."""
+    return [
+        (group, rollout)
+        for group in groups
+        for rollout in group.rollouts
+        if rollout.reward is not None and not (mask_truncated and rollout.finish_reason == "length")
+    ]
 
 
-def judged(groups: Sequence[Group]) -> list[tuple[Group, Rollout]]:
-    """The rollouts that take part in training: those with a reward (and at least one token, as every engine gives)."""
-    return [(group, rollout) for group in groups for rollout in group.rollouts if rollout.reward is not None]
-
-
-def micro_batches(groups: Sequence[Group], *, size: int, pad_id: int, device: torch.device) -> list[MicroBatch]:
-    """All judged rollouts in micro-batches of at most `size`, like lengths together so that little is padded."""
-    members = sorted(judged(groups), key=lambda member: len(member[0].prompt_ids) + len(member[1].token_ids))
-    return [_collate(members[at : at + size], pad_id, device) for at in range(0, len(members), size)]
-
-
-def _collate(members: Sequence[tuple[Group, Rollout]], pad_id: int, device: torch.device) -> MicroBatch:
-    S = max(len(group.prompt_ids) for group, _ in members)
-    T = max(len(rollout.token_ids) for _, rollout in members)
-    ids_BL = torch.full((len(members), S + T), pad_id)
-    attention_mask_BL = torch.zeros((len(members), S + T), dtype=torch.int64)
-    logprobs_BT = torch.zeros((len(members), T))
-    for row, (group, rollout) in enumerate(members):
-        start, end = S - len(group.prompt_ids), S + len(rollout.token_ids)
-        ids_BL[row, start:end] = torch.tensor(group.prompt_ids + rollout.token_ids)
-        attention_mask_BL[row, start:end] = 1
-        logprobs_BT[row, : end - S] = torch.tensor(rollout.logprobs)
-    return MicroBatch(
-        input_ids_BL=ids_BL.to(device),
-        attention_mask_BL=attention_mask_BL.to(device),
-        completion_mask_BT=attention_mask_BL[:, S:].bool().to(device),
-        sampling_logprobs_BT=logprobs_BT.to(device),
-        advantages_B=torch.tensor([rollout.advantage for _, rollout in members]).to(device),
-        lengths_B=torch.tensor([len(rollout.token_ids) for _, rollout in members]).to(device),
+def training_tree(members: Sequence[tuple[Group, Rollout]]) -> TrainingTree:
+    """The tree of some rollouts of groups, those of one group side by side."""
+    families: dict[int, tuple[Group, list[Rollout]]] = {}
+    for group, rollout in members:
+        families.setdefault(id(group), (group, []))[1].append(rollout)
+    kept = list(families.values())
+    tree = grow(
+        [group.prompt_ids for group, _ in kept],
+        [[rollout.token_ids[:-1] or rollout.token_ids for rollout in rollouts] for _, rollouts in kept],
     )
+    prompts = {node.parent for node in tree if node.parent is not None}
+    leaves = [i for i in range(len(tree)) if i not in prompts]
+    return TrainingTree(
+        tree=tree, rollouts=dict(zip(leaves, (rollout for _, rollouts in kept for rollout in rollouts), strict=True))
+    )
+
+
+def micro_batch(training: TrainingTree, step: Pass, last: Mapping[int, int], *, device: torch.device) -> MicroBatch | None:
+    """The rollouts whose leaves are in a pass; None without any.
+
+    last: the row of every node's last token (`TreeForward.hidden`).
+    """
+    leaves = [i for i in step.nodes if i in training.rollouts]
+    if not leaves:
+        return None
+    rollouts = [training.rollouts[i] for i in leaves]
+    rows = [_rows(training.tree[i], last[i], len(r.token_ids), last) for i, r in zip(leaves, rollouts, strict=True)]
+    lengths_R = torch.tensor([len(rollout.token_ids) for rollout in rollouts])
+    return MicroBatch(
+        rows_N=torch.tensor([row for each in rows for row in each]).to(device),
+        targets_N=torch.tensor([token for rollout in rollouts for token in rollout.token_ids]).to(device),
+        rollout_N=torch.arange(len(rollouts)).repeat_interleave(lengths_R).to(device),
+        sampling_logprobs_N=torch.tensor([logprob for rollout in rollouts for logprob in rollout.logprobs]).to(device),
+        advantages_R=torch.tensor([rollout.advantage for rollout in rollouts]).to(device),
+        lengths_R=lengths_R.to(device),
+    )
+
+
+def _rows(leaf: Node, end: int, length: int, last: Mapping[int, int]) -> list[int]:
+    """The prompt's last token predicts the first of a completion, each token of the leaf the next."""
+    assert leaf.parent is not None
+    first = end + 1 - len(leaf.ids)
+    return [last[leaf.parent], *range(first, first + length - 1)]
 
 
 def rewards_of(groups: Sequence[Group]) -> Tensor:

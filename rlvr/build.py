@@ -12,12 +12,26 @@ from typing import Any, TypeVar
 import pydantic
 
 from rlvr.compose import compose, nearest
-from rlvr.config import AGGREGATIONS, DTYPES, PRECISIONS, SCALINGS, Config, ConfigError, RuleConfig, VerifyConfig
+from rlvr.config import (
+    AGGREGATIONS,
+    DEVIATIONS,
+    DTYPES,
+    KL_ESTIMATORS,
+    PRECISIONS,
+    RATIOS,
+    SCALINGS,
+    SURROGATES,
+    Config,
+    ConfigError,
+    RuleConfig,
+    VerifyConfig,
+)
 from rlvr.data.prompts import check_template
 from rlvr.data.source import DataSource
 from rlvr.model_source import model_source
 from rlvr.rollout.engine import RolloutEngine
 from rlvr.rules.pack import Rule, RulePack
+from rlvr.rules.schedule import Schedule, read_weight
 from rlvr.tracking import Tracker
 from rlvr.verifiers.base import Verifier
 from rlvr.verify.backend import Backend
@@ -45,14 +59,16 @@ def rule_pack(config: Config) -> RulePack:
 
 def _rule(name: str, rule: RuleConfig, key: str, prefixes: Sequence[str]) -> Rule:
     parts = [
-        _rule(part, _part(node, f"{key}.parts.{part}"), f"{key}.parts.{part}", prefixes)
+        _rule(part, rule_config(node, f"{key}.parts.{part}"), f"{key}.parts.{part}", prefixes)
         for part, node in (rule.parts or {}).items()
     ]
+    weight = read_weight(rule.weight, f"{key}.weight")
     verifier = None if rule.verifier is None else construct(rule.verifier, Verifier, key=f"{key}.verifier", prefixes=prefixes)
     try:
         return Rule(
             name=name,
-            weight=rule.weight,
+            weight=weight.at(0) if isinstance(weight, Schedule) else weight,
+            schedule=weight if isinstance(weight, Schedule) else None,
             verifier=verifier,
             parts=tuple(parts),
             requires=tuple(rule.requires),
@@ -63,9 +79,16 @@ def _rule(name: str, rule: RuleConfig, key: str, prefixes: Sequence[str]) -> Rul
         raise ConfigError(f"{key.removesuffix(name)}{error}") from error
 
 
-def _part(node: Any, key: str) -> RuleConfig:
+def rule_config(node: Any, key: str) -> RuleConfig:
+    """A rule from plain values, checked against the schema. Errors: `ConfigError` naming the key."""
+    if not isinstance(node, Mapping):
+        raise ConfigError(f"{key}={node}: must be a rule: weight, and verifier or parts")
+    allowed = [field.name for field in dataclasses.fields(RuleConfig)]
+    for name in node:
+        if name not in allowed:
+            raise ConfigError(f"{key}.{name}: there is no such key{nearest(str(name), allowed)}")
     try:
-        return pydantic.TypeAdapter(RuleConfig).validate_python(node)
+        return pydantic.TypeAdapter(RuleConfig).validate_python(dict(node))
     except pydantic.ValidationError as error:
         raise ConfigError(_explain(key, error)) from error
 
@@ -194,7 +217,7 @@ def _check_numbers(config: Config) -> None:
         "algo.weight_decay": (algo.weight_decay, 0),
         "algo.beta": (algo.beta, 0),
         "algo.updates_per_batch": (algo.updates_per_batch, 1),
-        "algo.micro_batch": (algo.micro_batch, 1),
+        "algo.micro_batch_tokens": (algo.micro_batch_tokens, 1),
         "algo.max_prompt_tokens": (algo.max_prompt_tokens, 1),
         "algo.max_new_tokens": (algo.max_new_tokens, 1),
         "algo.clip_high": (algo.clip_high, 0),
@@ -210,8 +233,12 @@ def _check_numbers(config: Config) -> None:
         _check_above_0(f"algo.{key}", getattr(algo, key))
     _check_share("algo.clip_low", algo.clip_low)
     _check_verify(config.verify)
+    _check_choice("algo.ratio", algo.ratio, RATIOS)
+    _check_choice("algo.surrogate", algo.surrogate, SURROGATES)
+    _check_choice("algo.kl", algo.kl, KL_ESTIMATORS)
     _check_choice("algo.aggregation", algo.aggregation, AGGREGATIONS)
     _check_choice("algo.scaling", algo.scaling, SCALINGS)
+    _check_choice("algo.deviation", algo.deviation, DEVIATIONS)
     _check_choice("cluster.mixed_precision", config.cluster.mixed_precision, PRECISIONS)
     _check_choice("model.dtype", config.model.dtype, DTYPES)
 

@@ -18,6 +18,7 @@ from yaml import YAMLError
 from rlvr.build import plan
 from rlvr.compose import CONF, compose, joined, one_line, options
 from rlvr.config import Config, ConfigError, RuleConfig
+from rlvr.rules.schedule import replacing
 from rlvr.types import RunStopped
 
 _FLAGS_WITH_VALUE = {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p"}
@@ -25,7 +26,7 @@ _FLAGS_WITH_VALUE = {"--config-path", "-cp", "--config-name", "-cn", "--config-d
 
 def command(main: Callable[[], Any]) -> int:
     """Run a Hydra main function; returns the exit status: 0 done, 2 wrong input, 130 interrupted."""
-    sys.argv[1:] = arguments = [joined(argument) for argument in sys.argv[1:]]
+    sys.argv[1:] = arguments = [each for argument in sys.argv[1:] for each in replacing(joined(argument))]
     if {"--help", "-h"} & set(arguments):
         print(help_text())
         return 0

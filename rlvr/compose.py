@@ -29,6 +29,7 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 from yaml import YAMLError
 
 from rlvr.config import Config, ConfigError
+from rlvr.rules.schedule import replacing
 
 _REPOSITORY = Path(__file__).parents[1] / "conf"
 CONF = _REPOSITORY if _REPOSITORY.is_dir() else Path(__file__).parent / "conf"  # beside the package, or packed into it
@@ -86,7 +87,7 @@ def joined(override: str) -> str:
 
 def compose(overrides: Sequence[str], *, config_name: str = "config", conf: Path = CONF) -> Config:
     """The typed configuration of some overrides. Errors: `ConfigError`, one line."""
-    overrides = [joined(override) for override in overrides]
+    overrides = [each for override in overrides for each in replacing(joined(override))]
     try:
         with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
             config = hydra_compose(config_name, overrides=list(overrides))

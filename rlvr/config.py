@@ -13,8 +13,12 @@ MISSING = "???"
 """OmegaConf's mark of a value that a YAML file must give."""
 
 
+RATIOS = ("token", "sequence")
+SURROGATES = ("clip", "cispo")
+KL_ESTIMATORS = ("k1", "k2", "k3")
 AGGREGATIONS = ("sequence_mean", "token_mean", "max_length")
 SCALINGS = ("group", "batch", "none")
+DEVIATIONS = ("population", "sample")
 PRECISIONS = ("no", "bf16", "fp16")
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -41,7 +45,6 @@ class ModelConfig:
     gguf_file: str | None = key(None, "GGUF file in that place, dequantised on loading")
     revision: str = key("main", "branch, tag or commit on the hub")
     dtype: str = key("float32", "type of the trained weights: float32, bfloat16, float16 (see cluster.mixed_precision)")
-    attn_implementation: str = key("sdpa", "attention of transformers: eager, sdpa, flash_attention_2, flex_attention")
     gradient_checkpointing: bool = key(False, "recompute activations in the backward pass: less memory, more time")
     chat: bool = key(False, "prompts go through the tokenizer's chat template; false for base models")
 
@@ -54,12 +57,17 @@ class PromptConfig:
     solution: str = key(MISSING, "how a worked example is answered; holds {reasoning}, {answer} or {continuation}")
     separator: str = key("\n\n", "between instruction, examples and question, for base models")
     prefill: str = key("", "how the assistant's turn is made to begin; judged as part of the turn")
+    stop: list[str] = key([], "strings that end a completion, for base models that go on; what is judged ends with the first")
     few_shot: int = key(0, "worked examples before every question: the first training problems, which are then not trained on")
 
 
 @dataclass(kw_only=True)
 class RuleConfig:
-    weight: float = key(MISSING, "what full marks add to the reward; negative for a penalty, 0 to report only")
+    weight: Any = key(
+        MISSING,
+        "what full marks add to the reward; negative for a penalty, 0 to report only; or by step, in constant pieces "
+        "{0: 0.1, 4000: 0.05} or straight lines {linear: {0: 0.1, 4000: 0.05}}",
+    )
     verifier: dict[str, Any] | None = key(None, "_target_: the verifier's import path; the other keys are its fields")
     parts: dict[str, Any] | None = key(None, "sub-rules (weight and verifier each) whose weighted mean is the score")
     requires: list[str] = key([], "rules that need full marks for this one to count")
@@ -75,13 +83,22 @@ class AlgoConfig:
     warmup_steps: int = key(5, "optimizer updates until the learning rate is reached, linearly")
     weight_decay: float = key(0.0, "AdamW's")
     max_grad_norm: float = key(1.0, "gradients are clipped to this norm")
-    clip_low: float = key(0.2, "the probability ratio is clipped at 1 - clip_low")
+    ratio: str = key("token", "probability ratio to the policy that sampled: of each token, or of the whole sequence (GSPO)")
+    surrogate: str = key("clip", "clip (PPO: no gradient past the clip) or cispo (the clipped ratio is a constant weight)")
+    clip_low: float = key(0.2, "the probability ratio is clipped at 1 - clip_low; 1 for no lower bound")
     clip_high: float = key(0.2, "and at 1 + clip_high")
     beta: float = key(0.0, "weight of the KL divergence to the untrained model; 0 loads no reference model")
+    kl: str = key("k3", "its estimate for a token: k1, k2, k3; as a penalty k1 has no effect on average")
     aggregation: str = key("sequence_mean", "tokens to loss: sequence_mean (GRPO), token_mean (DAPO), max_length (Dr. GRPO)")
     scaling: str = key("group", "divide advantages by the deviation of the group, of the batch, or none")
+    deviation: str = key("population", "that deviation: population (divides by n) or sample (by n - 1)")
+    mask_truncated: bool = key(
+        False, "rollouts that hit the token limit take no part in the loss; they stay in their group's mean"
+    )
     updates_per_batch: int = key(1, "optimizer updates on each batch of rollouts")
-    micro_batch: int = key(32, "rollouts in one forward and backward; changes memory and speed, never the gradient")
+    micro_batch_tokens: int = key(
+        16384, "tokens of prompts and completions that go through the model at once in training: memory, never the gradient"
+    )
     temperature: float = key(1.0, "of sampling, and of the log-probabilities that are trained")
     max_prompt_tokens: int = key(1024, "a longer prompt stops the run before training; prompts are never cut")
     max_new_tokens: int = key(256, "length limit of a completion, in tokens")

@@ -43,13 +43,14 @@ def evaluate(
     problems: Sequence[Problem],
     *,
     max_new_tokens: int,
+    stop: Sequence[str] = (),
     backend: Backend,
     verify: VerifyConfig,
 ) -> Evaluation:
     """Answer every problem once, greedily, and judge the answers; each process takes its share of the problems."""
     state = PartialState()
     mine = problems[state.process_index :: state.num_processes]
-    sampling = Sampling(group_size=1, temperature=0.0, max_new_tokens=max_new_tokens)
+    sampling = Sampling(group_size=1, temperature=0.0, max_new_tokens=max_new_tokens, stop=tuple(stop))
     with judging(pack, backend, retries=verify.retries) as batch:
         judged = batch.collect(engine.sample(policy, mine, sampling, on_finished=batch.submit))
     groups = gather_object(list(judged.groups))

@@ -1,8 +1,9 @@
 """Everything numerical between rewards and loss: pure functions of tensors. Shapes: see `rlvr.types`.
 
 Sources: GRPO, DeepSeekMath (Shao et al. 2024, arXiv:2402.03300); token-level aggregation and separate clips, DAPO (Yu et al.
-2025, arXiv:2503.14476); no division by length or deviation, Dr. GRPO (Liu et al. 2025, arXiv:2503.20783); k3, Schulman
-(2020, "Approximating KL divergence").
+2025, arXiv:2503.14476); no division by length or deviation, Dr. GRPO (Liu et al. 2025, arXiv:2503.20783); the ratio of a
+sequence, GSPO (Zheng et al. 2025, arXiv:2507.18071); CISPO, MiniMax-M1 (2025, arXiv:2506.13585); k1, k2, k3, Schulman (2020,
+"Approximating KL divergence").
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import torch
 from torch import Tensor
 
 
-def group_advantages(rewards_PG: Tensor, *, scaling: str = "group", eps: float = 1e-6) -> Tensor:
-    """Advantages of rollouts within their groups: (reward - group mean) / population standard deviation.
+def group_advantages(rewards_PG: Tensor, *, scaling: str = "group", deviation: str = "population", eps: float = 1e-6) -> Tensor:
+    """Advantages of rollouts within their groups: (reward - group mean) / standard deviation.
 
     rewards_PG: float, NaN where a rollout is masked; it then takes no part in any mean and its advantage is 0.
     scaling: divide by the deviation of the `group` (DeepSeekMath section 4.1.2), of all rewards (`batch`), or by nothing
     (`none`, Dr. GRPO). A group of equal rewards gets exactly 0; `eps` guards the division otherwise.
+    deviation: `population` (mean square) or `sample` (sum of squares by n - 1).
     """
     judged_PG = ~torch.isnan(rewards_PG)
     mean_P1 = torch.nan_to_num(rewards_PG.nanmean(dim=1, keepdim=True))
@@ -25,16 +27,21 @@ def group_advantages(rewards_PG: Tensor, *, scaling: str = "group", eps: float =
     highest_P1 = torch.where(judged_PG, rewards_PG, -torch.inf).amax(dim=1, keepdim=True)
     lowest_P1 = torch.where(judged_PG, rewards_PG, torch.inf).amin(dim=1, keepdim=True)
     centred_PG = torch.where(highest_P1 > lowest_P1, centred_PG, 0.0)
-    if scaling == "none":
-        return centred_PG
-    if scaling == "batch":
-        return centred_PG / (_population_std(rewards_PG[judged_PG], dim=0) + eps)
-    n_P1 = judged_PG.sum(dim=1, keepdim=True).clamp(min=1)
-    return centred_PG / ((centred_PG.square().sum(dim=1, keepdim=True) / n_P1).sqrt() + eps)
+    match scaling:
+        case "none":
+            return centred_PG
+        case "group":
+            return centred_PG / (_deviation(centred_PG, judged_PG, deviation, dim=(1,)) + eps)
+        case "batch":
+            from_all_PG = torch.where(judged_PG, rewards_PG - rewards_PG.nanmean(), 0.0)
+            return centred_PG / (_deviation(from_all_PG, judged_PG, deviation, dim=(0, 1)) + eps)
+    raise AssertionError(scaling)
 
 
-def _population_std(values: Tensor, dim: int) -> Tensor:
-    return values.std(dim=dim, correction=0) if values.numel() else values.new_zeros(())
+def _deviation(centred_PG: Tensor, judged_PG: Tensor, deviation: str, dim: tuple[int, ...]) -> Tensor:
+    """Of values with mean 0 over `dim`, which are 0 where not judged; 0 where there are too few of them."""
+    n = judged_PG.sum(dim=dim, keepdim=True) - {"population": 0, "sample": 1}[deviation]
+    return (centred_PG.square().sum(dim=dim, keepdim=True) / n.clamp(min=1)).sqrt()
 
 
 def loss_weight(*, length: int, aggregation: str, n_rollouts: int, n_tokens: int, max_length: int) -> float:
@@ -54,25 +61,59 @@ def loss_weight(*, length: int, aggregation: str, n_rollouts: int, n_tokens: int
 
 
 def policy_loss(
-    logprobs_BT: Tensor,
-    old_logprobs_BT: Tensor,
-    advantages_B: Tensor,
+    logprobs_N: Tensor,
+    old_logprobs_N: Tensor,
     *,
+    advantages_R: Tensor,
+    rollout_N: Tensor,
+    ratio: str,
+    surrogate: str,
     clip_low: float,
     clip_high: float,
 ) -> tuple[Tensor, Tensor]:
-    """Clipped surrogate of each token, negated, and whether the clip took the gradient of it (PPO; DeepSeekMath equation 3).
+    """Surrogate objective of each token, negated, and whether clipping changed the gradient of it.
 
-    Returns loss_BT and clipped_BT (bool).
+    rollout_N: int64, the rollout (index into advantages_R) of each token; all tokens of a rollout are here.
+    ratio: new probability by old, of each `token` (DeepSeekMath equation 3), or of the `sequence`: the geometric mean over a
+    rollout's tokens, which each of them gets, gradient included (GSPO equation 7).
+    surrogate: `clip`, the smaller of the gains with and without clipping (PPO; GSPO equation 5), or `cispo`, the
+    log-probability weighted by the clipped ratio as a constant, so that no token loses its gradient (MiniMax-M1 equation 4).
+
+    Returns loss_N and clipped_N (bool).
     """
-    advantages_B1 = advantages_B[:, None]
-    ratio_BT = torch.exp(logprobs_BT - old_logprobs_BT)
-    clamped_BT = ratio_BT.clamp(1.0 - clip_low, 1.0 + clip_high)
-    gain_BT, clamped_gain_BT = ratio_BT * advantages_B1, clamped_BT * advantages_B1
-    return -torch.minimum(gain_BT, clamped_gain_BT), clamped_gain_BT < gain_BT
+    log_ratio_N = logprobs_N - old_logprobs_N
+    if ratio == "sequence":
+        log_ratio_N = _rollout_mean(log_ratio_N, rollout_N, n_rollouts=len(advantages_R))
+    ratio_N, advantages_N = log_ratio_N.exp(), advantages_R[rollout_N]
+    clamped_N = ratio_N.clamp(1.0 - clip_low, 1.0 + clip_high)
+    match surrogate:
+        case "clip":
+            gain_N, clamped_gain_N = ratio_N * advantages_N, clamped_N * advantages_N
+            return -torch.minimum(gain_N, clamped_gain_N), clamped_gain_N < gain_N
+        case "cispo":
+            return -clamped_N.detach() * advantages_N * logprobs_N, (clamped_N != ratio_N) & (advantages_N != 0)
+    raise AssertionError(surrogate)
 
 
-def kl_k3(logprobs_BT: Tensor, reference_logprobs_BT: Tensor) -> Tensor:
-    """Unbiased, non-negative estimate of KL(policy || reference) for each sampled token (DeepSeekMath equation 4)."""
-    delta_BT = reference_logprobs_BT - logprobs_BT
-    return torch.exp(delta_BT) - delta_BT - 1.0
+def _rollout_mean(values_N: Tensor, rollout_N: Tensor, *, n_rollouts: int) -> Tensor:
+    """Each token's value replaced by the mean over its rollout."""
+    sums_R = values_N.new_zeros(n_rollouts).index_add(0, rollout_N, values_N)
+    return (sums_R / torch.bincount(rollout_N, minlength=n_rollouts))[rollout_N]
+
+
+def kl_estimate(logprobs_N: Tensor, reference_logprobs_N: Tensor, *, estimator: str) -> Tensor:
+    """Estimate of KL(policy || reference) from each sampled token (Schulman 2020; k3: DeepSeekMath equation 4).
+
+    k1 and k3 are unbiased, k2 and k3 never negative. As a penalty, on samples of the policy itself, only k2 has the gradient
+    of this divergence on average; that of k3 is the gradient of KL(reference || policy), that of k1 is 0 (Tang and Munos
+    2025, "On a few pitfalls in KL divergence gradient estimation for RL").
+    """
+    log_ratio_N = logprobs_N - reference_logprobs_N
+    match estimator:
+        case "k1":
+            return log_ratio_N
+        case "k2":
+            return log_ratio_N.square() / 2
+        case "k3":
+            return torch.exp(-log_ratio_N) + log_ratio_N - 1.0
+    raise AssertionError(estimator)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,29 +11,32 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from rlvr import grpo
-from rlvr.batch import MicroBatch, judged, micro_batches
+from rlvr.batch import MicroBatch, TrainingTree, micro_batch, taking_part, training_tree
 from rlvr.config import AlgoConfig
-from rlvr.policy import Policy, token_logprobs
+from rlvr.policy import Policy
+from rlvr.tree.forward import TreeForward
+from rlvr.tree.layout import Pass, plan
 from rlvr.types import Group, RunStopped
 
-METRICS = ("policy/loss", "policy/entropy", "policy/kl", "policy/clip_fraction", "rollout/logprob_mismatch")
+METRICS = ("policy/loss", "policy/kl", "policy/clip_fraction", "rollout/logprob_mismatch")
 
 
 class Learner:
     """Holds the optimizer; `update` is the only thing that changes weights.
 
-    Gradients are summed over micro-batches and processes with token weights that count the whole batch (`grpo.loss_weight`),
-    so how a batch is split changes nothing but rounding.
+    Gradients are summed over passes and processes with token weights that count the whole batch (`grpo.loss_weight`), so
+    how a batch is split changes nothing but rounding.
     """
 
     def __init__(self, policy: Policy, algo: AlgoConfig, accelerator: Accelerator, reference: Policy | None) -> None:
         assert (reference is None) == (algo.beta == 0.0)
-        self._policy, self._algo, self._accelerator = policy, algo, accelerator
+        self._policy, self._algo, self._accelerator, self._reference = policy, algo, accelerator, reference
+        for each in (policy, reference):
+            if each is not None:
+                each.model.to(accelerator.device)
         optimizer = torch.optim.AdamW(policy.model.parameters(), lr=algo.learning_rate, weight_decay=algo.weight_decay)
-        warmup = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: min(1.0, (n + 1) / max(1, algo.warmup_steps)))
-        self._model, self._optimizer = accelerator.prepare(policy.model, optimizer)
-        self._warmup = warmup
-        self._reference = None if reference is None else reference.model.to(accelerator.device).requires_grad_(False)
+        self._warmup = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: min(1.0, (n + 1) / max(1, algo.warmup_steps)))
+        self._optimizer = accelerator.prepare(optimizer)
 
     @property
     def learning_rate(self) -> float:
@@ -44,95 +46,105 @@ class Learner:
     def update(self, groups: Sequence[Group]) -> dict[str, float]:
         """Train on the rollouts that have a reward, `updates_per_batch` times; returns metrics over all processes.
 
-        A batch that teaches nothing (no gradient at all) leaves the weights as they are, whatever the optimizer's momentum.
+        Rollouts that cannot move the weights (no advantage, and no reference to keep to) count in the averages of the loss
+        but do not go through the model. A batch that teaches nothing leaves the weights as they are, whatever the
+        optimizer's momentum.
         """
-        algo, device = self._algo, self._accelerator.device
-        batches = micro_batches(groups, size=algo.micro_batch, pad_id=self._policy.pad_id, device=device)
-        lengths = [len(rollout.token_ids) for _, rollout in judged(groups)]
-        n_rollouts, n_tokens = self._sum(torch.tensor([len(lengths), sum(lengths)])).tolist()
-        self._model.train()  # gradient checkpointing works in training mode only
-        fixed: list[dict[str, Tensor]] = [{} for _ in batches]
-        if algo.updates_per_batch > 1:
-            fixed = [{"old": self._no_grad_logprobs(self._model, batch)} for batch in batches]
-        for batch, tensors in zip(batches, fixed, strict=True):
-            if self._reference is not None:
-                tensors["reference"] = self._no_grad_logprobs(self._reference, batch)
+        algo = self._algo
+        counted = taking_part(groups, mask_truncated=algo.mask_truncated)
+        n_rollouts, n_tokens = self._sum([len(counted), sum(len(rollout.token_ids) for _, rollout in counted)])
+        training = training_tree([each for each in counted if each[1].advantage != 0.0 or algo.beta])
+        passes = plan(training.tree, budget=algo.micro_batch_tokens)
+        reference = [None] * len(passes) if self._reference is None else self._logprobs(self._reference, training, passes)
+        old: list[Tensor | None] = [None] * len(passes)
         sums, grad_norm = torch.zeros(len(METRICS), dtype=torch.float64), 0.0
+        self._policy.model.train()  # gradient checkpointing works in training mode only
         for _ in range(algo.updates_per_batch if n_rollouts else 0):
-            with self._local_gradients():
-                for batch, tensors in zip(batches, fixed, strict=True):
-                    loss, parts = self._loss(batch, n_rollouts=n_rollouts, n_tokens=n_tokens, **tensors)
-                    self._accelerator.backward(loss)
-                    sums += parts
+            for k, batch, logprobs_N in self._forward(self._policy, training, passes):
+                if old[k] is None:  # sampled by these very weights, so the ratio is 1 and carries the gradient
+                    old[k] = logprobs_N.detach()
+                loss, parts = self._loss(batch, logprobs_N, old[k], reference[k], int(n_rollouts), int(n_tokens))
+                self._accelerator.backward(loss)
+                sums += parts
             grad_norm = self._step()
-        self._model.eval()
-        loss_sum, *token_sums = self._sum(sums).tolist()
-        per_token = [value / max(1, n_tokens * algo.updates_per_batch) for value in token_sums]
-        return {
-            **dict(zip(METRICS, [loss_sum / algo.updates_per_batch, *per_token], strict=True)),
-            "policy/grad_norm": grad_norm,
-        }
+        self._policy.model.eval()
+        n_trained = sum(len(rollout.token_ids) for rollout in training.rollouts.values()) * algo.updates_per_batch
+        *totals, n_trained = self._sum([*sums.tolist(), n_trained])
+        loss_sum, *token_sums = totals
+        means = [loss_sum / algo.updates_per_batch, *(value / max(1, n_trained) for value in token_sums)]
+        return {**dict(zip(METRICS, means, strict=True)), "policy/grad_norm": grad_norm}
+
+    def _forward(
+        self, policy: Policy, training: TrainingTree, passes: Sequence[Pass]
+    ) -> Iterator[tuple[int, MicroBatch, Tensor]]:
+        """The passes that hold completions: their number, their tensors, the log-probability of every completion token."""
+        device = self._accelerator.device
+        forward = TreeForward(policy.hidden, training.tree, device=device)
+        for k, step in enumerate(passes):
+            hidden, last = forward.hidden(step)
+            batch = micro_batch(training, step, last, device=device)
+            if batch is not None:
+                yield k, batch, policy.logprobs(hidden[batch.rows_N], batch.targets_N, temperature=self._algo.temperature)
+        forward.close()
+
+    @torch.no_grad()
+    def _logprobs(self, policy: Policy, training: TrainingTree, passes: Sequence[Pass]) -> list[Tensor | None]:
+        found = {k: logprobs_N for k, _, logprobs_N in self._forward(policy, training, passes)}
+        return [found.get(k) for k in range(len(passes))]
 
     def _loss(
         self,
         batch: MicroBatch,
-        *,
+        logprobs_N: Tensor,
+        old_N: Tensor | None,
+        reference_N: Tensor | None,
         n_rollouts: int,
         n_tokens: int,
-        old: Tensor | None = None,
-        reference: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """This micro-batch's part of the loss, and of the sums behind METRICS."""
-        algo, mask_BT = self._algo, batch.completion_mask_BT
-        logprobs_BT, entropy_BT = token_logprobs(self._model, batch, temperature=algo.temperature)
-        # On-policy: the policy that sampled is the policy that is trained, so the ratio is 1 and carries the gradient.
-        old_BT = logprobs_BT.detach() if old is None else old
-        loss_BT, clipped_BT = grpo.policy_loss(
-            logprobs_BT,
-            old_BT,
-            batch.advantages_B.to(logprobs_BT.dtype),
+        algo = self._algo
+        assert old_N is not None
+        loss_N, clipped_N = grpo.policy_loss(
+            logprobs_N,
+            old_N,
+            advantages_R=batch.advantages_R.to(logprobs_N.dtype),
+            rollout_N=batch.rollout_N,
+            ratio=algo.ratio,
+            surrogate=algo.surrogate,
             clip_low=algo.clip_low,
             clip_high=algo.clip_high,
         )
-        kl_BT = torch.zeros_like(loss_BT) if reference is None else grpo.kl_k3(logprobs_BT, reference)
-        if reference is not None:
-            loss_BT = loss_BT + algo.beta * kl_BT
-        weight_B = torch.tensor(
-            [
-                grpo.loss_weight(
-                    length=length,
-                    aggregation=algo.aggregation,
-                    n_rollouts=n_rollouts,
-                    n_tokens=n_tokens,
-                    max_length=algo.max_new_tokens,
-                )
-                for length in batch.lengths_B.tolist()
-            ],
-            dtype=loss_BT.dtype,
-            device=loss_BT.device,
-        )
-        loss = (loss_BT * mask_BT * weight_B[:, None]).sum()
-        mismatch_BT = (logprobs_BT.detach() - batch.sampling_logprobs_BT).abs()
-        summed = [(each.detach() * mask_BT).sum() for each in (entropy_BT, kl_BT, clipped_BT, mismatch_BT)]
+        kl_N = torch.zeros_like(loss_N)
+        if reference_N is not None:
+            kl_N = grpo.kl_estimate(logprobs_N, reference_N, estimator=algo.kl)
+            loss_N = loss_N + algo.beta * kl_N
+        weights = [
+            grpo.loss_weight(
+                length=length,
+                aggregation=algo.aggregation,
+                n_rollouts=n_rollouts,
+                n_tokens=n_tokens,
+                max_length=algo.max_new_tokens,
+            )
+            for length in batch.lengths_R.tolist()
+        ]
+        weight_R = torch.tensor(weights, dtype=loss_N.dtype, device=loss_N.device)
+        loss = (loss_N * weight_R[batch.rollout_N]).sum()
+        mismatch_N = (old_N - batch.sampling_logprobs_N).abs()  # not of later updates, whose weights are others
+        summed = [each.detach().sum() for each in (kl_N, clipped_N, mismatch_N)]
         return loss, torch.stack([loss.detach(), *summed]).double().cpu()
 
-    @torch.no_grad()
-    def _no_grad_logprobs(self, model: torch.nn.Module, batch: MicroBatch) -> Tensor:
-        return token_logprobs(model, batch, temperature=self._algo.temperature)[0]
-
-    @contextmanager
-    def _local_gradients(self) -> Iterator[None]:
-        """Backward passes keep to this process: processes may hold unequal numbers of micro-batches, `_step` adds them up."""
-        with self._accelerator.no_sync(self._model):
-            yield
-
     def _step(self) -> float:
+        """One step of the optimizer with the gradients of all processes, clipped; returns their norm."""
+        parameters = [parameter for parameter in self._policy.model.parameters() if parameter.requires_grad]
         if self._accelerator.num_processes > 1:
-            for parameter in self._policy.model.parameters():
+            for parameter in parameters:
                 gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-                parameter.grad = self._sum(gradient)
+                parameter.grad = self._reduced(gradient)
+        if all(parameter.grad is None for parameter in parameters):  # nothing went through the model, in no process
+            return 0.0
         scaler: Any = self._accelerator.scaler  # of fp16 only: it leaves out steps whose gradient overflowed
-        clipped: Any = self._accelerator.clip_grad_norm_(self._model.parameters(), self._algo.max_grad_norm)
+        clipped: Any = self._accelerator.clip_grad_norm_(parameters, self._algo.max_grad_norm)
         norm = float(clipped)
         if scaler is None and not math.isfinite(norm):
             raise RunStopped(f"the gradient is {norm}; try a lower algo.learning_rate")
@@ -141,10 +153,14 @@ class Learner:
         elif norm != 0.0:
             self._optimizer.step()
             self._warmup.step()
+            self._policy.version += 1
         self._optimizer.zero_grad()
         return norm
 
-    def _sum(self, tensor: Tensor) -> Tensor:
+    def _sum(self, values: Sequence[float]) -> list[float]:
         """Over all processes."""
+        return self._reduced(torch.tensor(values, dtype=torch.float64)).tolist()
+
+    def _reduced(self, tensor: Tensor) -> Tensor:
         reduced: Any = self._accelerator.reduce(tensor.to(self._accelerator.device), reduction="sum")
         return reduced

@@ -15,12 +15,14 @@ def rollout_metrics(groups: Sequence[Group], pack: RulePack) -> dict[str, float]
     """What was sampled and how it was judged; rewards are those that the loss saw (masked rollouts are in none)."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     rewards = [rollout.reward for rollout in rollouts if rollout.reward is not None]
+    entropies = [entropy for rollout in rollouts if rollout.reward is not None for entropy in rollout.entropies]
     verdicts = [verdict for rollout in rollouts for verdict in rollout.verdicts.values()]
     metrics = {
         "reward/mean": _mean(rewards),
         "reward/std": float(np.std(rewards)) if rewards else 0.0,
         "group/degenerate": _mean([float(group.degenerate) for group in groups]),
         "group/masked": _mean([float(rollout.reward is None) for rollout in rollouts]),
+        "policy/entropy": _mean(entropies),
         "rollout/length": _mean([len(rollout.token_ids) for rollout in rollouts]),
         "rollout/truncated": _mean([float(rollout.finish_reason == "length") for rollout in rollouts]),
         "verify/timeout": float(sum(verdict.reason == "timeout" for verdict in verdicts)),

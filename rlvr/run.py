@@ -57,8 +57,9 @@ def _run(plan: Plan, judges: Backend, folder: Path, config_yaml: str) -> Outcome
     splits = plan.source.load()
     judge = partial(plan.pack.judge, slow=judges.judge, retries=config.verify.retries)
     examples, train = choose_examples(config.prompt, splits.train, plan.pack, judge=judge)
-    policy = load_policy(config.model)
-    reference = load_policy(config.model) if config.algo.beta else None
+    computing = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(str(accelerator.mixed_precision))
+    policy = load_policy(config.model, autocast=computing)
+    reference = load_policy(config.model, autocast=computing) if config.algo.beta else None
     prompts = Prompts(template=config.prompt, examples=examples, chat_tokenizer=_chat_tokenizer(policy, config))
     problems = render(plan, policy, prompts, train, splits.test[: config.eval.problems], judge)
     policy.model.to(accelerator.device)

@@ -16,7 +16,7 @@ from rlvr.policy import Policy
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """`config.yaml`, `metrics.jsonl`, `summary.json`, `curves.png`, `model/` of one run."""
+    """`config.yaml`, `rules.yaml`, `metrics.jsonl`, `summary.json`, `curves.png`, `model/` of one run."""
 
     path: Path
 
@@ -34,6 +34,10 @@ class RunFolder:
         folder._write("config.yaml", config_yaml)
         (path / "metrics.jsonl").touch()
         return folder
+
+    def write_rules(self, text: str) -> None:
+        """rules.yaml: the rules that the next step uses (`rlvr.rules.live`)."""
+        self._write("rules.yaml", text)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append a line; one write, so that a reader or a kill never sees half of it."""

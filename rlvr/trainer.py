@@ -117,6 +117,7 @@ class Trainer:
             group_size=algo.group_size,
             temperature=algo.temperature,
             max_new_tokens=algo.max_new_tokens,
+            stop=tuple(self._config.prompt.stop),
         )
         problems = problems_of_step(self._train, algo.problems, seed=self._config.seed, step=step)
         with judging(self._pack, self._backend, retries=verify.retries) as batch:  # each rollout as soon as it has ended
@@ -126,7 +127,7 @@ class Trainer:
             clock.append(time.perf_counter())
         gathered = gather_object(list(judged.groups))
         check_error_share(gathered, self._pack, verify.max_error_share)
-        groups = with_advantages(gathered, scaling=algo.scaling)
+        groups = with_advantages(gathered, scaling=algo.scaling, deviation=algo.deviation)
         learning_rate = self._learner.learning_rate
         updated = self._learner.update(self._share(groups))
         clock.append(time.perf_counter())
@@ -153,6 +154,7 @@ class Trainer:
             self._pack,
             begun_with(self._held_out, prefix) if forced and prefix else self._held_out,
             max_new_tokens=self._config.algo.max_new_tokens,
+            stop=self._config.prompt.stop,
             backend=self._backend,
             verify=self._config.verify,
         )
@@ -164,9 +166,9 @@ class Trainer:
             observer.log(step, metrics)
 
 
-def with_advantages(groups: Sequence[Group], *, scaling: str) -> list[Group]:
+def with_advantages(groups: Sequence[Group], *, scaling: str, deviation: str = "population") -> list[Group]:
     """The groups with the advantage of every rollout filled in from the rewards."""
-    advantages_PG = grpo.group_advantages(rewards_of(groups), scaling=scaling).tolist()
+    advantages_PG = grpo.group_advantages(rewards_of(groups), scaling=scaling, deviation=deviation).tolist()
     return [
         replace(group, rollouts=tuple(replace(r, advantage=a) for r, a in zip(group.rollouts, row, strict=True)))
         for group, row in zip(groups, advantages_PG, strict=True)

@@ -3,7 +3,8 @@
 Shape legend, used in the names of tensors everywhere:
     P  problems in a batch            G  rollouts of one problem (the group)
     B  rollouts in a batch (P x G)    T  completion tokens     S  prompt tokens     V  vocabulary
-so that `rewards_PG` is one reward per rollout, by problem, and `logprobs_BT` one number per completion token.
+    R  rollouts of a micro-batch      N  their completion tokens, one rollout after another, without padding
+so that `rewards_PG` is one reward per rollout, by problem, and `logprobs_N` one number per completion token.
 """
 
 from __future__ import annotations
@@ -115,9 +116,11 @@ class Rollout:
     logprobs: tuple[float, ...]
     """Log-probability of each token under the sampling distribution (nats, after temperature)."""
     text: str
-    """The completion as judged: decoded tokens without the final end-of-sequence token."""
+    """The completion as judged: decoded tokens without the final end-of-sequence token or what follows a stop string."""
     finish_reason: FinishReason
-    """`stop`: the model ended it; `length`: it hit the token limit."""
+    """`stop`: the model ended it, or said a stop string; `length`: it hit the token limit."""
+    entropies: tuple[float, ...] = ()
+    """Entropy of the distribution that each token was drawn from (nats); empty where the engine does not know it."""
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     """By rule name."""
     reward: float | None = None

@@ -109,7 +109,7 @@ def _schemas(schema: Any, prefix: str) -> list[tuple[str, Any]]:
         (["rules=answer", "rules.format.weight=0.1"], "rules.format.weight=0.1: the pack has no such rule (allowed: answer)"),
         (
             ["rules.format.weight=heavy"],
-            "rules.format.weight=heavy: Value 'heavy' of type 'str' could not be converted to Float",
+            "rules.format.weight=heavy: must be a number, or weights by step",
         ),
         (["rules.format.weight=nan"], "rules.format.weight=nan: must be a finite number"),
         (["rules.format.verifier._target_=os.system"], "rules.format.verifier._target_=os.system: allowed are rlvr."),

@@ -24,7 +24,7 @@ from rlvr.verify.processes import Supervisor
 PROBLEMS = [Problem(id=f"p{n}", prompt=f"What is {n} + 4?\n", truth={"answer": str(n + 4)}) for n in range(8)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Told(NativeEngine):
     """Writes down when sampling ends, and lets the first rollout's verdict come before the other rollouts go on."""
 

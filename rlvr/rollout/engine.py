@@ -29,6 +29,8 @@ class Sampling:
     """The run's."""
     step: int = 0
     """The training step: other noise at every step."""
+    stop: tuple[str, ...] = ()
+    """Strings that end a completion; the text that is judged ends with the first of them."""
 
 
 OnFinished = Callable[[Problem, int, Rollout], None]

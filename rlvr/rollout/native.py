@@ -1,30 +1,49 @@
-"""Sampling with transformers: prompts encoded once a problem, the cache shared out to the group, finished rollouts leave."""
+"""Sampling with transformers, on the model that is trained: what prompts share is encoded once, rollouts come and go singly."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from rlvr.policy import Policy
+from rlvr.rollout.choose import choose
 from rlvr.rollout.engine import OnFinished, RolloutEngine, Sampling, noise
+from rlvr.rollout.slots import Slots
+from rlvr.rollout.stopping import StopStrings
+from rlvr.tree.attention import Kept, TreeAttention
+from rlvr.tree.layout import Node, lay_out, preamble_length
 from rlvr.types import Group, Problem, Rollout
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
+class _Preamble:
+    """What all prompts of a call begin with, encoded; good as long as the weights are."""
+
+    ids: tuple[int, ...]
+    version: int
+    kept: Kept
+
+
+@dataclass(kw_only=True)
 class NativeEngine(RolloutEngine):
     """Samples on the model that is trained, in the process that trains it."""
 
-    max_batch: int = 128
-    """Rollouts sampled side by side (at least one group); bounds the memory of the key-value cache."""
+    cache_tokens: int = 65_536
+    """Tokens of prompts (without what all share) and completions that the key-value cache has room for; at least one rollout
+    is sampled at a time, and as many side by side as fit."""
+    prefill_tokens: int = 16_384
+    """Tokens of prompts that go through the model at once."""
 
     def __post_init__(self) -> None:
-        if self.max_batch < 1:
-            raise ValueError(f"max_batch={self.max_batch}: must be at least 1")
+        for name in ("cache_tokens", "prefill_tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
+        self._preamble: _Preamble | None = None
 
     @torch.inference_mode()
     def sample(
@@ -32,152 +51,174 @@ class NativeEngine(RolloutEngine):
     ) -> list[Group]:
         policy.model.eval()
         prompts = [policy.encode(problem.prompt) for problem in problems]
-        per_chunk = max(1, self.max_batch // sampling.group_size)
-        groups: list[Group] = []
-        for at in range(0, len(problems), per_chunk):
-            chunk = slice(at, at + per_chunk)
-            groups += _sample_chunk(policy, problems[chunk], prompts[chunk], sampling, on_finished)
-        return groups
-
-
-def _sample_chunk(
-    policy: Policy,
-    problems: Sequence[Problem],
-    prompts: Sequence[tuple[int, ...]],
-    sampling: Sampling,
-    on_finished: OnFinished | None,
-) -> list[Group]:
-    G = sampling.group_size
-    uniforms_BT = None
-    if sampling.temperature > 0:
-        uniforms_BT = np.stack([noise(sampling, problem.id, g) for problem in problems for g in range(G)])
-    decoding = _Decoding.begin(policy, prompts, sampling, uniforms_BT)
-    rollouts: dict[int, Rollout] = {}
-    while True:
-        for row in decoding.choose():
-            rollouts[row] = _rollout(policy, decoding.ids[row], decoding.logprobs[row])
+        if not prompts:
+            return []
+        shared = preamble_length(prompts)
+        preamble = self._encoded(policy, prompts[0][:shared]) if shared else None
+        decoding = _Decoding(policy, problems, prompts, sampling, preamble, engine=self)
+        rollouts: dict[int, Rollout] = {}
+        for i, rollout in decoding.run():
+            rollouts[i] = rollout
             if on_finished is not None:
-                on_finished(problems[row // G], row % G, rollouts[row])
-        if not decoding.rows.numel():
-            break
-        decoding.advance()
-    return [
-        Group(problem=problem, prompt_ids=prompt, rollouts=tuple(rollouts[p * G + g] for g in range(G)))
-        for p, (problem, prompt) in enumerate(zip(problems, prompts, strict=True))
-    ]
+                on_finished(problems[i // sampling.group_size], i % sampling.group_size, rollout)
+        G = sampling.group_size
+        return [
+            Group(problem=problem, prompt_ids=prompt, rollouts=tuple(rollouts[p * G + g] for g in range(G)))
+            for p, (problem, prompt) in enumerate(zip(problems, prompts, strict=True))
+        ]
+
+    def _encoded(self, policy: Policy, ids: tuple[int, ...]) -> Kept:
+        """The preamble's keys and values, as of the last call if neither it nor the weights have changed since.
+
+        Nothing but the very same tokens will do: a part of a longer preamble may differ in the last bit, and a run that was
+        resumed would not repeat the one that was not.
+        """
+        if self._preamble is None or (self._preamble.ids, self._preamble.version) != (ids, policy.version):
+            layout = lay_out((Node(ids=ids, parent=None, start=0),), (0,), device=policy.model.device)
+            attention = TreeAttention(layout, {}, keep=(0,))
+            policy.hidden(layout.ids_N, layout.positions_N, attention)
+            self._preamble = _Preamble(ids, policy.version, attention.kept[0])
+        return self._preamble.kept
 
 
-def _rollout(policy: Policy, ids: list[int], logprobs: list[float]) -> Rollout:
-    return Rollout(
-        token_ids=tuple(ids),
-        logprobs=tuple(logprobs),
-        text=policy.decode(ids),
-        finish_reason="stop" if ids[-1] in policy.eos_ids else "length",
-    )
-
-
-@dataclass(slots=True, kw_only=True)
 class _Decoding:
-    """The rollouts of a chunk while they are being sampled. b: those still running, in `rows` of B."""
+    """The rollouts of a call while they are being sampled: i = problem x G + place in the group. b rows are running."""
 
-    policy: Policy
-    sampling: Sampling
-    uniforms_BT: Tensor | None
-    cache: DynamicCache
-    attention_mask_bL: Tensor
-    logits_bV: Tensor
-    rows: Tensor
-    """int64 [b], which rollout each running row is."""
-    positions_b: Tensor
-    """int64, position of the next token."""
-    token_b: Tensor
-    """int64, the last token, which the model has not seen yet."""
-    eos: Tensor
-    step: int = 0
-    ids: list[list[int]] = field(default_factory=list)
-    logprobs: list[list[float]] = field(default_factory=list)
+    def __init__(
+        self,
+        policy: Policy,
+        problems: Sequence[Problem],
+        prompts: Sequence[tuple[int, ...]],
+        sampling: Sampling,
+        preamble: Kept | None,
+        engine: NativeEngine,
+    ) -> None:
+        self._policy, self._problems, self._prompts, self._sampling = policy, problems, prompts, sampling
+        self._device, self._preamble, self._prefill_tokens = policy.model.device, preamble, engine.prefill_tokens
+        self._shared = preamble_length(prompts) if preamble is not None else 0
+        self._stop = StopStrings(policy, sampling.stop)
+        G, T, n = sampling.group_size, sampling.max_new_tokens, len(prompts) * sampling.group_size
+        longest = max(map(len, prompts)) - self._shared
+        rows = min(n, max(1, int(engine.cache_tokens / (T + longest / G))))
+        slots = min(len(prompts), rows + 1)  # one more: of a group whose first have ended and whose last still wait
+        self._rows = rows
+        self._slots = Slots(rows=rows, tokens=T, prompts=slots, prompt_tokens=longest, preamble=preamble, device=self._device)
+        self._waiting = deque(range(n))
+        self._running_b = np.zeros(0, dtype=np.int64)  # which rollout each row is
+        self._slot_of: dict[int, int] = {}  # problem to prompt slot
+        self._prompt_logits: dict[int, Tensor] = {}  # of problems some of whose rollouts still wait
+        self._length = np.zeros(n, dtype=np.int64)
+        self._ids = np.zeros((n, T), dtype=np.int64)
+        self._logprobs, self._entropies = np.zeros((n, T)), np.zeros((n, T))
+        self._uniforms = np.zeros((n, T if sampling.temperature > 0 else 0))
 
-    @classmethod
-    def begin(
-        cls, policy: Policy, prompts: Sequence[tuple[int, ...]], sampling: Sampling, uniforms_BT: np.ndarray | None
-    ) -> _Decoding:
-        device = policy.model.device
-        P, S, G = len(prompts), max(map(len, prompts)), sampling.group_size
-        ids_PS = torch.full((P, S), policy.pad_id)
-        mask_PS = torch.zeros((P, S), dtype=torch.int64)
-        for row, prompt in enumerate(prompts):
-            ids_PS[row, S - len(prompt) :] = torch.tensor(prompt)
-            mask_PS[row, S - len(prompt) :] = 1
-        ids_PS, mask_PS = ids_PS.to(device), mask_PS.to(device)
-        cache = DynamicCache(config=policy.model.config)
-        positions_PS = (mask_PS.cumsum(dim=1) - 1).clamp(min=0)
-        logits_PV = policy.model(
-            input_ids=ids_PS,
-            attention_mask=mask_PS,
-            position_ids=positions_PS,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
-        cache.batch_repeat_interleave(G)
-        return cls(
-            policy=policy,
-            sampling=sampling,
-            uniforms_BT=None if uniforms_BT is None else torch.from_numpy(uniforms_BT).to(device),
-            cache=cache,
-            attention_mask_bL=mask_PS.repeat_interleave(G, dim=0),
-            logits_bV=logits_PV.repeat_interleave(G, dim=0),
-            rows=torch.arange(P * G, device=device),
-            positions_b=mask_PS.sum(dim=1).repeat_interleave(G),
-            token_b=ids_PS[:, -1].repeat_interleave(G),
-            eos=torch.tensor(policy.eos_ids, device=device),
-            ids=[[] for _ in range(P * G)],
-            logprobs=[[] for _ in range(P * G)],
+    def run(self) -> Iterator[tuple[int, Rollout]]:
+        """Yields each rollout as soon as it has ended, with its number."""
+        logits_bV: Tensor | None = None
+        while self._waiting or len(self._running_b):
+            fresh = self._admit()
+            logits_bV = fresh if logits_bV is None else logits_bV if fresh is None else torch.cat([logits_bV, fresh])
+            assert logits_bV is not None
+            ended_b = self._choose(logits_bV)
+            for i in self._running_b[ended_b]:
+                yield int(i), self._rollout(int(i))
+            self._leave(ended_b)
+            logits_bV = self._advance() if len(self._running_b) else None
+
+    def _admit(self) -> Tensor | None:
+        """Let waiting rollouts in where a quarter of the rows is free (prompts are encoded many at a time); their logits."""
+        free = self._rows - len(self._running_b)
+        entering = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))] if 4 * free >= self._rows else []
+        if not entering:
+            return None
+        G = self._sampling.group_size
+        self._encode(sorted({i // G for i in entering} - self._slot_of.keys()))
+        if self._sampling.temperature > 0:
+            for i in entering:
+                self._uniforms[i] = noise(self._sampling, self._problems[i // G].id, i % G)
+        self._running_b = np.concatenate([self._running_b, np.array(entering)])
+        logits_bV = torch.stack([self._prompt_logits[i // G] for i in entering])
+        still = {i // G for i in self._waiting}
+        self._prompt_logits = {p: logits for p, logits in self._prompt_logits.items() if p in still}
+        self._seat()
+        return logits_bV
+
+    def _encode(self, problems: Sequence[int]) -> None:
+        """Put prompts through the model, as many at once as `prefill_tokens` allows, each into a slot of its own."""
+        above = {0: self._preamble} if self._preamble is not None else {}
+        roots = (Node(ids=self._prompts[0][: self._shared], parent=None, start=0),) if above else ()
+        own = {p: self._prompts[p][self._shared :] for p in problems}
+        waiting = deque(problems)
+        while waiting:
+            taken = [waiting.popleft()]
+            while waiting and sum(len(own[p]) for p in [*taken, waiting[0]]) <= self._prefill_tokens:
+                taken.append(waiting.popleft())
+            leaves = tuple(Node(ids=own[p], parent=0 if roots else None, start=self._shared) for p in taken)
+            nodes = range(len(roots), len(roots) + len(leaves))
+            layout = lay_out((*roots, *leaves), nodes, device=self._device)
+            attention = TreeAttention(layout, above, keep=nodes)
+            hidden_N = self._policy.hidden(layout.ids_N, layout.positions_N, attention)
+            logits = self._policy.logits(hidden_N[[layout.spans[i][1] - 1 for i in nodes]])
+            for i, p, row in zip(nodes, taken, logits, strict=True):
+                self._slot_of[p], self._prompt_logits[p] = len(self._slot_of), row
+                self._slots.put_prompt(self._slot_of[p], attention.kept[i])
+
+    def _choose(self, logits_bV: Tensor) -> np.ndarray:
+        """One token for every row; returns which rows have ended (bool)."""
+        i, at, sampling = self._running_b, self._length[self._running_b], self._sampling
+        uniforms = torch.from_numpy(self._uniforms[i, at]).to(self._device) if sampling.temperature > 0 else None
+        choice = choose(logits_bV, uniforms, temperature=sampling.temperature)
+        tokens = choice.tokens_b.cpu().numpy()
+        self._ids[i, at] = tokens
+        self._logprobs[i, at], self._entropies[i, at] = choice.logprobs_b.cpu().numpy(), choice.entropies_b.cpu().numpy()
+        self._length[i] += 1
+        ended = np.isin(tokens, self._policy.eos_ids) | (self._length[i] == sampling.max_new_tokens)
+        for row in np.flatnonzero(self._stop.possible(tokens) & ~ended):
+            ended[row] = self._stop.cut(self._ids[i[row], : self._length[i[row]]].tolist()) is not None
+        return ended
+
+    def _rollout(self, i: int) -> Rollout:
+        n = self._length[i]
+        ids = tuple(self._ids[i, :n].tolist())
+        stopped = self._stop.cut(ids) if self._stop.possible(self._ids[i, n - 1 : n])[0] else None
+        return Rollout(
+            token_ids=ids,
+            logprobs=tuple(self._logprobs[i, :n].tolist()),
+            entropies=tuple(self._entropies[i, :n].tolist()),
+            text=self._policy.decode(ids) if stopped is None else stopped,
+            finish_reason="stop" if stopped is not None or ids[-1] in self._policy.eos_ids else "length",
         )
 
-    def choose(self) -> list[int]:
-        """Sample one token for every running rollout; those that end leave, and their rows are returned."""
-        token_b, logprob_b = self._choose()
-        rows = self.rows.tolist()
-        for row, token, logprob in zip(rows, token_b.tolist(), logprob_b.tolist(), strict=True):
-            self.ids[row].append(token)
-            self.logprobs[row].append(logprob)
-        self.step += 1
-        running = ~torch.isin(token_b, self.eos)
-        if self.step == self.sampling.max_new_tokens:
-            running = torch.zeros_like(running)
-        self.token_b = token_b
-        if running.all():
-            return []
-        self.rows, self.positions_b, self.token_b = self.rows[running], self.positions_b[running], token_b[running]
-        self.attention_mask_bL = self.attention_mask_bL[running]
-        if self.rows.numel():
-            self.cache.batch_select_indices(running.nonzero().squeeze(1))
-        return [row for row, runs in zip(rows, running.tolist(), strict=True) if not runs]
+    def _leave(self, ended_b: np.ndarray) -> None:
+        """Rows that have ended are taken over by the last ones, and so are prompts that nobody needs any more."""
+        if not ended_b.any():
+            return
+        left = len(ended_b) - int(ended_b.sum())
+        holes, movers = np.flatnonzero(ended_b[:left]), left + np.flatnonzero(~ended_b[left:])
+        longest = int(self._length[self._running_b[movers]].max()) if len(movers) else 0
+        self._slots.move_rows(holes, movers, length=longest)
+        self._running_b[holes] = self._running_b[movers]
+        self._running_b = self._running_b[:left]
+        G = self._sampling.group_size
+        needed = {int(i) // G for i in self._running_b} | self._prompt_logits.keys()
+        for p in [p for p in self._slot_of if p not in needed]:
+            hole, last = self._slot_of.pop(p), len(self._slot_of)
+            for other, slot in self._slot_of.items():
+                if slot == last:
+                    self._slots.move_prompt(hole, last)
+                    self._slot_of[other] = hole
+        if left:
+            self._seat()
 
-    def advance(self) -> None:
-        """Put the tokens of the running rollouts through the model."""
-        self.attention_mask_bL = torch.cat([self.attention_mask_bL, torch.ones_like(self.token_b)[:, None]], dim=1)
-        self.logits_bV = self.policy.model(
-            input_ids=self.token_b[:, None],
-            attention_mask=self.attention_mask_bL,
-            position_ids=self.positions_b[:, None],
-            past_key_values=self.cache,
-            use_cache=True,
-        ).logits[:, -1]
-        self.positions_b = self.positions_b + 1
+    def _seat(self) -> None:
+        G = self._sampling.group_size
+        by_slot = sorted(self._slot_of, key=self._slot_of.__getitem__)
+        lengths = [len(self._prompts[p]) - self._shared for p in by_slot]
+        self._slots.seat(np.array([self._slot_of[int(i) // G] for i in self._running_b]), lengths)
 
-    def _choose(self) -> tuple[Tensor, Tensor]:
-        """Next tokens and their log-probabilities, by inversion of the distribution function at the rollout's own noise."""
-        logits_bV = self.logits_bV.to(torch.promote_types(self.logits_bV.dtype, torch.float32))
-        if self.uniforms_BT is None:
-            logprobs_bV = logits_bV.log_softmax(dim=-1)
-            token_b = logprobs_bV.argmax(dim=-1)
-        else:
-            logprobs_bV = (logits_bV / self.sampling.temperature).log_softmax(dim=-1)
-            # In double precision: over a large vocabulary a float32 sum drifts by more than the rare tokens' probabilities.
-            cumulative_bV = logprobs_bV.double().exp().cumsum(dim=-1)
-            threshold_b = self.uniforms_BT[self.rows, self.step] * cumulative_bV[:, -1]
-            token_b = torch.searchsorted(cumulative_bV, threshold_b[:, None], right=True).squeeze(1)
-            token_b = token_b.clamp(max=logits_bV.shape[-1] - 1)
-        return token_b, logprobs_bV.gather(-1, token_b[:, None]).squeeze(1)
+    def _advance(self) -> Tensor:
+        """Put the last token of every row through the model; logits of the next."""
+        at = self._length[self._running_b] - 1
+        tokens = torch.from_numpy(self._ids[self._running_b, at]).to(self._device)
+        hidden_bW = self._policy.hidden(tokens, self._slots.next_token(at), self._slots)
+        return self._policy.logits(hidden_bW)

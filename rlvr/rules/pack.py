@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from rlvr.rules.schedule import Schedule
 from rlvr.types import Outcome, Problem, Verdict
 from rlvr.verifiers.base import Verifier
 from rlvr.verify.child import describe
@@ -21,7 +22,10 @@ class Rule:
 
     name: str
     weight: float
-    """What full marks add to the reward; below zero it is a penalty, at 0 the rule only reports."""
+    """What full marks add to the reward; below zero it is a penalty, at 0 the rule only reports. With a schedule: the weight
+    at the step that `at` was last asked about, or at step 0."""
+    schedule: Schedule | None = None
+    """How the weight changes with the step; None: it does not."""
     verifier: Verifier | None = None
     parts: tuple[Rule, ...] = ()
     requires: tuple[str, ...] = ()
@@ -36,11 +40,21 @@ class Rule:
             raise ValueError(f"{self.name}.weight={self.weight}: must be a finite number")
         if (self.verifier is None) == (not self.parts):
             raise ValueError(f"{self.name}: needs either a verifier or parts, and not both")
+        if any(part.schedule for part in self.parts):
+            raise ValueError(f"{self.name}.parts: the weight of a part is one number; the rule's may change with the step")
         if self.parts and (min(part.weight for part in self.parts) < 0 or not sum(part.weight for part in self.parts)):
             raise ValueError(f"{self.name}.parts: weights must not be negative, and one must be above 0")
-
         if any(part.requires for part in self.parts):
             raise ValueError(f"{self.name}.parts: a part cannot have requires; give it to the rule")
+
+    @property
+    def counts(self) -> bool:
+        """Whether its weight is other than 0, now or at another step."""
+        return bool(self.weight) or (self.schedule is not None and any(weight for _, weight in self.schedule.points))
+
+    def at(self, step: int) -> Rule:
+        """The rule with the weight in force at a step."""
+        return replace(self, weight=self.schedule.at(step)) if self.schedule else self
 
     def verifiers(self) -> tuple[Verifier, ...]:
         """The rule's own verifier, or those of its parts, at any depth."""
@@ -92,13 +106,22 @@ Judge = Callable[[str, Problem], Judgement]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Counting:
+    """Rules that count: whose weight is not 0."""
+
+    names: tuple[str, ...]
+    decisive: tuple[str, ...]
+    """Those of them that judge answers; where there are none, all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RulePack:
     """Rules in order; a rule comes after those that it requires."""
 
     rules: Mapping[str, Rule]
     _order: tuple[str, ...] = field(init=False)
-    _decisive: tuple[str, ...] = field(init=False)
-    """The rules that count and judge answers; of a pack without such, all that count."""
+    _phases: tuple[_Counting, ...] = field(init=False)
+    """What counts now, and what counts at the steps at which that changes."""
 
     def __post_init__(self) -> None:
         if not self.rules:
@@ -108,9 +131,20 @@ class RulePack:
             if unknown:
                 raise ValueError(f"rules.{rule.name}.requires={unknown[0]}: the pack's rules are {', '.join(self.rules)}")
         object.__setattr__(self, "_order", self._sorted_by_requirement())
-        counting = tuple(name for name, rule in self.rules.items() if rule.weight)
+        turns = sorted({step for rule in self.rules.values() if rule.schedule for step in rule.schedule.turns()})
+        phases = [self.rules, *({name: rule.at(step) for name, rule in self.rules.items()} for step in turns)]
+        object.__setattr__(self, "_phases", tuple(dict.fromkeys(self._count(rules) for rules in phases)))
+
+    def _count(self, rules: Mapping[str, Rule]) -> _Counting:
+        counting = tuple(name for name, rule in rules.items() if rule.weight)
         judges = tuple(name for name in self.named("answer") if name in counting)
-        object.__setattr__(self, "_decisive", judges or counting)
+        return _Counting(names=counting, decisive=judges or counting)
+
+    def at(self, step: int) -> RulePack:
+        """The pack with the weights in force at a training step (from 1; 0 is before training)."""
+        if not any(rule.schedule for rule in self.rules.values()):
+            return self
+        return RulePack(rules={name: rule.at(step) for name, rule in self.rules.items()})
 
     def _sorted_by_requirement(self) -> tuple[str, ...]:
         order: list[str] = []
@@ -135,8 +169,8 @@ class RulePack:
 
     @property
     def isolated(self) -> bool:
-        """Whether a rule that counts runs programs, and so needs a machine that can isolate them."""
-        return any(verifier.isolated for rule in self.rules.values() if rule.weight for verifier in rule.verifiers())
+        """Whether a rule that counts at any step runs programs, and so needs a machine that can isolate them."""
+        return any(verifier.isolated for rule in self.rules.values() if rule.counts for verifier in rule.verifiers())
 
     def allows(self, *names: str) -> str | None:
         """Why an attack of the audit may gain, by its name or its family's: every rule that counts says that stopping it is not
@@ -160,19 +194,21 @@ class RulePack:
         """Names of the rules that judge this problem, those that are required before those that require them."""
         return tuple(name for name in self._order if self.rules[name].applies(problem))
 
-    def _unjudged(self, problem: Problem) -> tuple[str, ...]:
+    def _unjudged(self, problem: Problem, counting: _Counting) -> tuple[str, ...]:
         """The decisive rules, if none of them applies to the problem.
 
         Form alone must not be paid for, and a problem that no rule judges must not get a zero.
         """
-        return () if any(self.rules[name].applies(problem) for name in self._decisive) else self._decisive
+        return () if any(self.rules[name].applies(problem) for name in counting.decisive) else counting.decisive
 
     def check_truth(self, problem: Problem) -> str | None:
-        """Why a rule that counts cannot score this problem, or None."""
-        unjudged = self._unjudged(problem)
+        """Why a rule that counts, at any step, cannot score this problem, or None."""
+        return next(filter(None, (self._check_truth(problem, counting) for counting in self._phases)), None)
+
+    def _check_truth(self, problem: Problem, counting: _Counting) -> str | None:
+        unjudged = self._unjudged(problem, counting)
         for name in unjudged or self.applicable(problem):
-            rule = self.rules[name]
-            for verifier in rule.verifiers() if rule.weight else ():
+            for verifier in self.rules[name].verifiers() if name in counting.names else ():
                 reason = verifier.check_truth(problem.truth)
                 if reason:
                     return f"{name}: {reason}"
@@ -194,7 +230,7 @@ class RulePack:
     def _judge(self, completion: str, problem: Problem, slow: Slow) -> Judgement:
         turn = problem.turn(completion)
         verdicts: dict[str, Verdict] = {
-            name: Verdict.unscorable("not_applicable", _not_meant(problem)) for name in self._unjudged(problem)
+            name: Verdict.unscorable("not_applicable", _not_meant(problem)) for name in self._unjudged(problem, self._phases[0])
         }
         for name in self.applicable(problem):
             rule = self.rules[name]

@@ -1,0 +1,96 @@
+"""From hidden states to log-probabilities of chosen tokens, without ever holding the logits of a whole batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CHUNK = 2**24
+"""Logits held at a time: 64 MiB in float32."""
+
+
+class _ChosenLogprobs(torch.autograd.Function):
+    """Rows go through the output layer in chunks; the backward pass computes their logits once more."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_MW: Tensor,
+        weight_VW: Tensor,
+        bias_V: Tensor | None,
+        targets_M: Tensor,
+        scale: float,
+        softcap: float | None,
+    ) -> Tensor:
+        logprobs, denominators = [], []
+        cast_VW, cast_V = _cast(weight_VW, bias_V, hidden_MW.dtype)
+        for rows in _chunks(len(hidden_MW), len(weight_VW)):
+            logits, _ = _logits(hidden_MW[rows], cast_VW, cast_V, scale, softcap)
+            denominators.append(logits.logsumexp(dim=-1))
+            logprobs.append(logits.gather(-1, targets_M[rows, None]).squeeze(-1) - denominators[-1])
+        ctx.save_for_backward(hidden_MW, weight_VW, bias_V, targets_M, torch.cat(denominators))
+        ctx.scale, ctx.softcap = scale, softcap
+        return torch.cat(logprobs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        hidden_MW, weight_VW, bias_V, targets_M, denominators_M = ctx.saved_tensors
+        cast_VW, cast_V = _cast(weight_VW, bias_V, hidden_MW.dtype)
+        d_hidden = torch.empty_like(hidden_MW)
+        d_weight = torch.zeros_like(weight_VW) if ctx.needs_input_grad[1] else None
+        d_bias = torch.zeros_like(bias_V) if ctx.needs_input_grad[2] else None
+        for rows in _chunks(len(hidden_MW), len(weight_VW)):
+            logits, squashed = _logits(hidden_MW[rows], cast_VW, cast_V, ctx.scale, ctx.softcap)
+            d_logits = logits.sub_(denominators_M[rows, None]).exp_().mul_(-grads[0][rows, None])
+            d_logits.scatter_add_(-1, targets_M[rows, None], grads[0][rows, None])
+            if squashed is not None:
+                d_logits *= 1.0 - squashed.square_()
+            d_logits = d_logits.mul_(ctx.scale).to(hidden_MW.dtype)
+            torch.mm(d_logits, cast_VW, out=d_hidden[rows])
+            if d_weight is not None:
+                d_weight.addmm_(d_logits.T.to(d_weight.dtype), hidden_MW[rows].to(d_weight.dtype))
+            if d_bias is not None:
+                d_bias += d_logits.sum(dim=0)
+        return d_hidden, d_weight, d_bias, None, None, None
+
+
+def chosen_logprobs(
+    hidden_MW: Tensor,
+    weight_VW: Tensor,
+    bias_V: Tensor | None,
+    targets_M: Tensor,
+    *,
+    scale: float,
+    softcap: float | None = None,
+) -> Tensor:
+    """Log-probability of one token for each row, in float32 at least: log softmax of `scale` x logits, at the target.
+
+    hidden_MW: last hidden states, W wide; weight_VW, bias_V: the output layer; targets_M: int64; softcap: of Gemma,
+    softcap x tanh(logits / softcap) before scaling. Memory beyond the arguments and their gradients: a few times `CHUNK`
+    logits, and the weights once more where their type is not that of the hidden states.
+    """
+    result: Any = _ChosenLogprobs.apply(hidden_MW, weight_VW, bias_V, targets_M, scale, softcap)
+    return result
+
+
+def _cast(weight_VW: Tensor, bias_V: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    return weight_VW.to(dtype), None if bias_V is None else bias_V.to(dtype)
+
+
+def _logits(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, scale: float, softcap: float | None
+) -> tuple[Tensor, Tensor | None]:
+    """Scaled logits, and tanh(logits / softcap) where there is a soft cap."""
+    logits = torch.nn.functional.linear(hidden, weight, bias)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if softcap is None:
+        return logits.mul_(scale), None
+    squashed = logits.div_(softcap).tanh_()
+    return squashed * (softcap * scale), squashed
+
+
+def _chunks(rows: int, vocabulary: int) -> list[slice]:
+    size = max(1, CHUNK // vocabulary)
+    return [slice(at, min(at + size, rows)) for at in range(0, rows, size)]

@@ -1,0 +1,66 @@
+"""What differs between two rule packs, in lines for a human."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from rlvr.rules.pack import Rule, RulePack
+from rlvr.rules.schedule import shown
+from rlvr.verifiers.base import Verifier
+
+_LONGEST = 200
+"""Characters of a value that are shown."""
+
+
+def changes(before: RulePack, after: RulePack) -> tuple[str, ...]:
+    """A line for each difference: `rules.format.weight 0.1 -> 0.05`, `rule style added (weight 0.2)`, `rule style removed`.
+
+    Of options those in force are compared, so that writing out a default is no change. Empty: the packs judge alike.
+    """
+    lines = []
+    for name, rule in after.rules.items():
+        if name not in before.rules:
+            lines.append(f"rule {name} added (weight {shown(_weight(rule))})")
+            continue
+        old, new = dict(_options(before.rules[name], f"rules.{name}")), dict(_options(rule, f"rules.{name}"))
+        for key in dict.fromkeys([*old, *new]):
+            if key not in new:
+                lines.append(f"{key} removed")
+            elif key not in old:
+                lines.append(f"{key} added: {_cut(new[key])}")
+            elif repr(old[key]) != repr(new[key]):  # 1 is not True
+                lines.append(f"{key} {_cut(old[key])} -> {_cut(new[key])}")
+    return (*lines, *(f"rule {name} removed" for name in before.rules if name not in after.rules))
+
+
+def _options(rule: Rule, key: str) -> Iterator[tuple[str, Any]]:
+    """What a pack's file can say of a rule, by key."""
+    yield f"{key}.weight", _weight(rule)
+    if rule.verifier is not None:
+        kind = type(rule.verifier)
+        yield f"{key}.verifier._target_", f"{kind.__module__}.{kind.__qualname__}"
+        for name, value in _fields(rule.verifier).items():
+            yield f"{key}.verifier.{name}", value
+    for part in rule.parts:
+        yield from _options(part, f"{key}.parts.{part.name}")
+    yield f"{key}.requires", list(rule.requires)
+    yield f"{key}.datasets", list(rule.datasets)
+    for attack, reason in rule.allows.items():
+        yield f"{key}.allows.{attack}", reason
+
+
+def _weight(rule: Rule) -> Any:
+    return rule.schedule.plain() if rule.schedule else rule.weight
+
+
+def _fields(verifier: Verifier) -> dict[str, Any]:
+    if dataclasses.is_dataclass(verifier):
+        return {field.name: getattr(verifier, field.name) for field in dataclasses.fields(verifier) if field.init}
+    return dict(getattr(verifier, "__dict__", {}))
+
+
+def _cut(value: Any) -> str:
+    text = shown(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -1,0 +1,199 @@
+"""The rules of a running experiment: rules.yaml in its folder, read before every step; a bad edit changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object
+
+from rlvr.config import ConfigError
+from rlvr.rules.changes import changes
+from rlvr.rules.pack import RulePack
+from rlvr.rules.text import read_pack
+from rlvr.verify.child import describe
+
+RULES = "rules.yaml"
+EDITS = "rule_edits.jsonl"
+_LARGEST = 1 << 20
+"""Bytes of a file that are read; no pack is near it."""
+_LONGEST = 1000
+"""Characters of a reason that are kept."""
+_SETTLE_S = 0.05
+"""Between two reads that must agree before a file counts as written to the end."""
+_READS = 20
+"""After so many, what is there is taken as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """A change of the file, as the run took it; a line of rule_edits.jsonl."""
+
+    step: int
+    """The step before which it was seen (from 1): the first one under the new rules."""
+    changes: tuple[str, ...] = ()
+    """What it changes, a line each (`rlvr.rules.changes`); empty where only the writing differs."""
+    text: str | None = None
+    """The new text; None where it was refused."""
+    refused: str | None = None
+    """Why the rules stay as they were, in one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What is in the file: a text, or the reason why there is none."""
+
+    text: str | None = None
+    unreadable: str | None = None
+    saved_ns: int = 0
+    """When, so that a file which was refused is tried again when it is saved again as it is."""
+
+
+class LiveRules:
+    """The rules in force, on every process the same; the main process reads the file.
+
+    Accepted edits are written down with their steps before they take effect. A run that is resumed from an earlier step takes
+    them again at the same steps, so that it ends as if it had never been interrupted; a file that says something newer goes
+    before them.
+    """
+
+    text: str
+    """What is in force, as it was written: a checkpoint has to hold it."""
+    pack: RulePack
+    """The same, made; `pack.at(step)` has the weights of a step."""
+
+    def __init__(
+        self, folder: Path, text: str, *, done: int = 0, rules_from: Sequence[str], admit: Callable[[RulePack], object]
+    ) -> None:
+        """`text`: in force after step `done`, as written into rules.yaml or kept in a checkpoint. `rules_from`: as configured.
+        `admit` is shown every new pack and raises `ConfigError` where it cannot be judged with here. Errors: `ConfigError`."""
+        self.text, self.pack = text, read_pack(text, rules_from)
+        self._folder, self._rules_from, self._admit = folder, rules_from, admit
+        edits = read_edits(folder)
+        self._taken = [edit for edit in edits if edit.step <= done]
+        self._to_come = [edit for edit in edits if edit.step > done and edit.refused is None]
+        expected = _Found(text=self._to_come[-1].text if self._to_come else text)
+        found = self._read()
+        self._seen = found if found.text == expected.text else expected
+
+    def poll(self, step: int) -> list[Edit]:
+        """Before a step, on all processes: take what has changed in the file since the last time, if it can be used.
+
+        Returns what there is to say of it: as a rule nothing. A refusal comes once each time the file is saved.
+        """
+        main, edits = PartialState().is_main_process, list[Edit]()
+        candidates: list[Any] = [self._look(step) if main else None]
+        for found, repeated in broadcast_object_list(candidates)[0]:
+            edit = self._take(step, found)
+            if main:
+                self._write_down(edit, repeated=repeated)
+            edits.append(edit)
+            if edit.refused is None:
+                break
+        return [edit for edit in edits if edit.changes or edit.refused]
+
+    def _take(self, step: int, found: _Found) -> Edit:
+        """On all processes: they go on with it if all of them can."""
+        pack, lines, reason = self.pack, (), found.unreadable
+        if found.text is not None:
+            try:
+                pack = read_pack(found.text, self._rules_from)
+                lines = changes(self.pack, pack)
+                self._admit(pack)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  importing a module may raise anything, and the run goes on
+                reason = str(error) if isinstance(error, ConfigError) else describe(error)
+        reasons = [each for each in gather_object([reason]) if each is not None]
+        if reasons:
+            return Edit(step=step, refused=" ".join(reasons[0].split())[:_LONGEST])
+        assert found.text is not None
+        self.text, self.pack = found.text, pack
+        return Edit(step=step, changes=lines, text=found.text)
+
+    def _look(self, step: int) -> list[tuple[_Found, bool]]:
+        """What may be taken, the first that can be, and whether it is an edit of before that comes again."""
+        candidates: list[tuple[_Found, bool]] = []
+        found = self._settled()
+        if found != self._seen:
+            self._seen = found
+            if found.text != self.text or self._to_come:
+                candidates.append((found, False))
+        if self._to_come and self._to_come[0].step <= step:
+            candidates.append((_Found(text=self._to_come[0].text), True))
+        return candidates
+
+    def _settled(self) -> _Found:
+        """Editors empty a file before they write it, or move it away: what counts is what is there twice in a row."""
+        found = self._read()
+        for _ in range(_READS):
+            if found == self._seen:
+                break
+            time.sleep(_SETTLE_S)
+            before, found = found, self._read()
+            if found == before:
+                break
+        return found
+
+    def _read(self) -> _Found:
+        path = self._folder / RULES
+        try:
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                return _Found(unreadable="is no regular file")
+            with path.open("rb") as file:
+                data = file.read(_LARGEST + 1)
+        except FileNotFoundError:
+            return _Found(unreadable="is gone; write it again to change the rules")
+        except OSError as error:
+            return _Found(unreadable=f"cannot be read: {error.strerror}")
+        if len(data) > _LARGEST:
+            return _Found(unreadable=f"has more than {_LARGEST} bytes", saved_ns=status.st_mtime_ns)
+        try:
+            return _Found(text=data.decode("utf-8-sig"), saved_ns=status.st_mtime_ns)
+        except UnicodeDecodeError as error:
+            reason = f"is not UTF-8: {error.reason} at byte {error.start}"
+            return _Found(unreadable=reason, saved_ns=status.st_mtime_ns)
+
+    def _write_down(self, edit: Edit, *, repeated: bool) -> None:
+        if repeated:
+            self._to_come.pop(0)
+        elif edit.refused is None:
+            self._to_come.clear()
+        self._taken.append(edit)
+        _write_edits(self._folder, [*self._taken, *self._to_come])
+
+
+def read_edits(folder: Path) -> list[Edit]:
+    """What was done with the file of a run, in order; empty where nothing was."""
+    path = folder / EDITS
+    if not path.exists():
+        return []
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [Edit(**{**row, "changes": tuple(row.get("changes", ()))}) for row in rows]
+
+
+def forget_edits(folder: Path, *, after: int) -> None:
+    """Before a run is resumed with other rules: edits after that step are not taken again."""
+    _write_edits(folder, [edit for edit in read_edits(folder) if edit.step <= after])
+
+
+def _write_edits(folder: Path, edits: Sequence[Edit]) -> None:
+    """All of them, or none: on the disk before the step begins."""
+    rows: list[dict[str, Any]] = [
+        {"step": edit.step, "refused": edit.refused}
+        if edit.refused is not None
+        else {"step": edit.step, "changes": edit.changes, "text": edit.text}
+        for edit in edits
+    ]
+    unfinished = folder / f".{EDITS}.unfinished"
+    with unfinished.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unfinished, folder / EDITS)
