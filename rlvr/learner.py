@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,6 +37,32 @@ class Learner:
         optimizer = torch.optim.AdamW(policy.model.parameters(), lr=algo.learning_rate, weight_decay=algo.weight_decay)
         self._warmup = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: min(1.0, (n + 1) / max(1, algo.warmup_steps)))
         self._optimizer = accelerator.prepare(optimizer)
+
+    def state(self) -> dict[str, Any]:
+        """What `load_state` takes to go on with the same bits: trained weights, the optimizer's state, the learning rate's."""
+        scaler: Any = self._accelerator.scaler
+        return {
+            "weights": {name: parameter.detach() for name, parameter in self._trained()},
+            "optimizer": self._optimizer.state_dict(),
+            "warmup": self._warmup.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+        }
+
+    @torch.no_grad()
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Of `state`, of the same model and options."""
+        for name, parameter in self._trained():
+            parameter.copy_(state["weights"][name])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._warmup.load_state_dict(state["warmup"])
+        scaler: Any = self._accelerator.scaler
+        if scaler is not None and state["scaler"] is not None:
+            scaler.load_state_dict(state["scaler"])
+        self._policy.version += 1
+
+    def _trained(self) -> list[tuple[str, torch.nn.Parameter]]:
+        """Tied weights once."""
+        return [(name, parameter) for name, parameter in self._policy.model.named_parameters() if parameter.requires_grad]
 
     @property
     def learning_rate(self) -> float:
@@ -136,7 +162,7 @@ class Learner:
 
     def _step(self) -> float:
         """One step of the optimizer with the gradients of all processes, clipped; returns their norm."""
-        parameters = [parameter for parameter in self._policy.model.parameters() if parameter.requires_grad]
+        parameters = [parameter for _, parameter in self._trained()]
         if self._accelerator.num_processes > 1:
             for parameter in parameters:
                 gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

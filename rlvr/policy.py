@@ -22,7 +22,7 @@ from rlvr.tree.layout import grow, plan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What the model does to the output of its last layer: softcap x tanh(linear / softcap), if there is a soft cap, x scale."""
+    """What a model does to the output of its last layer: softcap x tanh(linear / softcap), if there is a soft cap, x scale."""
 
     scale: float = 1.0
     softcap: float | None = None
@@ -164,7 +164,8 @@ def _check_shares_prefixes(policy: Policy) -> None:
     tree = grow([tuple(ids[:2])], [[tuple(ids[2:4]), tuple(ids[4:])]])
     try:
         texts = [torch.tensor([[*ids[:2], *leaf]], device=device) for leaf in (ids[2:4], ids[4:])]
-        plain_4V = torch.cat([network(input_ids=text, use_cache=False).logits[0, 2:] for text in texts])
+        with torch.autocast(device.type, policy.autocast, enabled=policy.autocast is not None):
+            plain_4V = torch.cat([network(input_ids=text, use_cache=False).logits[0, 2:] for text in texts])
         network.set_attn_implementation(NAME)
         hidden_6W, _ = TreeForward(policy.hidden, tree, device=device).hidden(plan(tree, budget=6)[0])
         ours_4V = policy.logits(hidden_6W[2:])

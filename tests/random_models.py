@@ -49,7 +49,10 @@ FAMILIES: dict[str, tuple[type[PreTrainedConfig], dict[str, Any]]] = {
     "qwen2 with windows": (Qwen2Config, {"use_sliding_window": True, "sliding_window": _WINDOW, "max_window_layers": 1}),
     "qwen3": (Qwen3Config, {}),
     "llama": (LlamaConfig, {"attention_bias": True, "mlp_bias": True}),
-    "smollm": (LlamaConfig, {"tie_word_embeddings": True, "hidden_size": 24, "num_attention_heads": 3, "num_key_value_heads": 1}),
+    "smollm": (
+        LlamaConfig,
+        {"tie_word_embeddings": True, "hidden_size": 24, "num_attention_heads": 3, "num_key_value_heads": 1},
+    ),
     "gemma": (GemmaConfig, {}),
     "gemma2": (
         Gemma2Config,

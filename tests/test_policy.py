@@ -136,7 +136,7 @@ def test_scaled_logits(config: PreTrainedConfig, temperature: float, tiny64: Pol
 @pytest.mark.parametrize("budget", [10_000, 20])
 @pytest.mark.parametrize("family", ["qwen2.5", "qwen3", "gemma2", "gemma3", "starcoder2"])
 def test_mixed_precision(family: str, budget: int, tiny64: Policy) -> None:
-    """Computes in bfloat16 (some norms put queries and keys, not values, back to float32); weights and gradients stay float32."""
+    """Computes in bfloat16, also where norms put queries and keys, but not values, back to float32."""
     exact = plain(random_model(family))
     with torch.autocast("cpu", torch.bfloat16):
         alone = plain(random_model(family, dtype=torch.float32))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import torch
 from accelerate import Accelerator
+from random_models import plain_logprobs
 
 from conftest import group_of
 from rlvr import Problem, load_rules
-from rlvr.batch import micro_batches
+from rlvr.batch import micro_batch, taking_part, training_tree
 from rlvr.config import AlgoConfig
 from rlvr.grpo import policy_loss
 from rlvr.learner import Learner
-from rlvr.policy import Policy, token_logprobs
+from rlvr.policy import Policy
+from rlvr.tree.forward import TreeForward
+from rlvr.tree.layout import plan
 
 PROBLEM = Problem(
     id="quadratic",
@@ -38,26 +41,42 @@ def test_text_to_reward_to_advantage(tiny: Policy) -> None:
 
 
 def test_sign_of_every_tokens_gradient(tiny: Policy) -> None:
-    """A step down the gradient makes every token of a good rollout likelier and of a bad one rarer, padding nothing."""
+    """A step down the gradient makes every token of a good rollout likelier and of a bad one rarer."""
     group = group_of(tiny, PROBLEM, TEXTS, load_rules("r1_format+answer"))
-    (batch,) = micro_batches([group], size=4, pad_id=tiny.pad_id, device=torch.device("cpu"))
-    logprobs_BT, _ = token_logprobs(tiny.model, batch, temperature=1.0)
-    logprobs_BT.retain_grad()
-    loss_BT, _ = policy_loss(logprobs_BT, logprobs_BT.detach(), batch.advantages_B, clip_low=0.2, clip_high=0.2)
-    (loss_BT * batch.completion_mask_BT).sum().backward()
-    assert logprobs_BT.grad is not None
-    expected_BT = -torch.sign(batch.advantages_B)[:, None] * batch.completion_mask_BT
-    assert torch.equal(torch.sign(logprobs_BT.grad), expected_BT)
-    assert sorted(batch.advantages_B.sign().tolist()) == [-1, -1, 1, 1]
+    training = training_tree(taking_part([group]))
+    (step,) = plan(training.tree, budget=10_000)
+    device = torch.device("cpu")
+    hidden, last = TreeForward(tiny.hidden, training.tree, device=device).hidden(step)
+    batch = micro_batch(training, step, last, device=device)
+    assert batch is not None
+    assert batch.targets_N.tolist() == [token for rollout in group.rollouts for token in rollout.token_ids]
+    logprobs_N = tiny.logprobs(hidden[batch.rows_N], batch.targets_N, temperature=1.0)
+    logprobs_N.retain_grad()
+    loss_N, _ = policy_loss(
+        logprobs_N,
+        logprobs_N.detach(),
+        advantages_R=batch.advantages_R,
+        rollout_N=batch.rollout_N,
+        ratio="token",
+        surrogate="clip",
+        clip_low=0.2,
+        clip_high=0.2,
+    )
+    loss_N.sum().backward()
+    assert logprobs_N.grad is not None
+    assert torch.equal(torch.sign(logprobs_N.grad), -torch.sign(batch.advantages_R)[batch.rollout_N])
+    assert sorted(batch.advantages_R.sign().tolist()) == [-1, -1, 1, 1]
 
 
 def test_an_update_moves_probabilities_the_way_the_advantages_say(tiny: Policy) -> None:
     group = group_of(tiny, PROBLEM, TEXTS, load_rules("r1_format+answer"))
-    (batch,) = micro_batches([group], size=4, pad_id=tiny.pad_id, device=torch.device("cpu"))
-    with torch.no_grad():
-        before_B = token_logprobs(tiny.model, batch, temperature=1.0)[0].sum(dim=1)
+
+    @torch.no_grad()
+    def logprob_G() -> torch.Tensor:
+        return torch.stack([plain_logprobs(tiny.model, group, rollout).sum() for rollout in group.rollouts])
+
+    before_G = logprob_G()
     Learner(tiny, AlgoConfig(learning_rate=1e-4, warmup_steps=0), Accelerator(cpu=True), None).update([group])
-    with torch.no_grad():
-        after_B = token_logprobs(tiny.model, batch, temperature=1.0)[0].sum(dim=1)
-    good_B = batch.advantages_B > 0
-    assert (after_B - before_B)[good_B].min() > (after_B - before_B)[~good_B].max()
+    change_G = logprob_G() - before_G
+    good_G = torch.tensor([rollout.advantage > 0 for rollout in group.rollouts])
+    assert change_G[good_G].min() > change_G[~good_G].max()

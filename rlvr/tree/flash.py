@@ -71,7 +71,7 @@ class BlockwiseAttention(torch.autograd.Function):
             padded[run.real] = False
             padded = padded.view(run.rows_nT.shape)[:, None]
             d_q, d_k, d_v = _backward(
-                _gather(grad_out, run).masked_fill(padded[..., None], 0.0),
+                _gather(grad_out, run),
                 *(
                     _gather(query, run),
                     _expand(_gather(key, run), heads),

@@ -52,6 +52,7 @@ def test_a_preamble_leaves_every_prompt_a_token_of_its_own(prompts: list[tuple[i
     assert preamble_length(prompts) == length
 
 
+@settings(deadline=None)
 @given(families)
 def test_a_tree_holds_every_text_once(families: list[tuple[tuple[int, ...], list[tuple[int, ...]]]]) -> None:
     tree = grow([prompt for prompt, _ in families], [leaves for _, leaves in families])
@@ -64,10 +65,13 @@ def test_a_tree_holds_every_text_once(families: list[tuple[tuple[int, ...], list
     assert leaves == [(*prompt, *leaf) for prompt, leaves in families for leaf in leaves]
     prompts = [prompt for prompt, _ in families]
     shared = preamble_length(prompts)
-    once = shared + sum(len(prompt) - shared for prompt in prompts) + sum(len(leaf) for _, all_of in families for leaf in all_of)
+    once = (
+        shared + sum(len(prompt) - shared for prompt in prompts) + sum(len(leaf) for _, all_of in families for leaf in all_of)
+    )
     assert size(tree, tuple(range(len(tree)))) == once
 
 
+@settings(deadline=None)
 @given(trees, st.integers(1, 60))
 def test_a_plan_takes_every_node_once_and_keeps_the_budget(tree: Tree, budget: int) -> None:
     passes = plan(tree, budget=budget)
@@ -87,6 +91,7 @@ def test_a_plan_takes_every_node_once_and_keeps_the_budget(tree: Tree, budget: i
     assert needed == {i for each in passes if each.keeps for i in each.nodes}
 
 
+@settings(deadline=None)
 @given(trees)
 def test_a_plan_with_budget_enough_is_one_pass(tree: Tree) -> None:
     (only,) = plan(tree, budget=size(tree, tuple(range(len(tree)))))
@@ -97,6 +102,7 @@ def test_no_plan_for_no_tree() -> None:
     assert plan((), budget=10) == []
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=7), st.integers(1, 40))
 def test_passes_are_as_few_and_as_even_as_can_be(lengths: list[int], budget: int) -> None:
     """Of the completions of a prompt that do not fit at once, against all ways to cut their row."""
@@ -105,9 +111,7 @@ def test_passes_are_as_few_and_as_even_as_can_be(lengths: list[int], budget: int
     assert first.nodes == (0,)
     assert first.keeps
     found = [[lengths[i - 1] for i in each.nodes] for each in passes]
-    allowed = [
-        cut for cut in cuts(lengths) if all(sum(part) <= budget or len(part) == 1 for part in cut)
-    ]
+    allowed = [cut for cut in cuts(lengths) if all(sum(part) <= budget or len(part) == 1 for part in cut)]
     fewest = min(map(len, allowed))
     assert len(found) == fewest
     assert fullest(found) == min(fullest(cut) for cut in allowed if len(cut) == fewest)
@@ -133,6 +137,7 @@ def brute_force_mask(tree: Tree, layout: Layout, ancestors: list[int]) -> Tensor
     )
 
 
+@settings(deadline=None)
 @given(trees, st.integers(1, 60))
 def test_blocks_and_runs_are_the_mask(tree: Tree, budget: int) -> None:
     for each in plan(tree, budget=budget):
@@ -161,6 +166,7 @@ def test_blocks_and_runs_are_the_mask(tree: Tree, budget: int) -> None:
         assert torch.equal(times_NK, brute_force_mask(tree, layout, list(each.ancestors)).long())
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=12))
 def test_little_of_a_run_is_padding(lengths: list[int]) -> None:
     tree = grow([(1,)], [[(2,) * n for n in lengths]])

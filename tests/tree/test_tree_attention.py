@@ -71,7 +71,8 @@ def reference(given: Inputs, *, window: int | None = None, softcap: float | None
     keys += [(i, place) for i in given.layout.spans for place in range(TREE[i].start, TREE[i].end)]
     queries = list(zip(nodes, given.layout.positions_N.tolist(), strict=True))
     seen = [
-        [j in family(i) and there <= here and (window is None or here - there < window) for j, there in keys] for i, here in queries
+        [j in family(i) and there <= here and (window is None or here - there < window) for j, there in keys]
+        for i, here in queries
     ]
     heads = given.query.shape[1] // given.key.shape[1]
     key = torch.cat([*(k for k, _ in given.above), given.key], dim=2).double().repeat_interleave(heads, dim=1)
@@ -88,7 +89,9 @@ def family(i: int) -> set[int]:
 
 
 def close(ours: Tensor, wanted: Tensor, tolerance: float) -> bool:
-    return float((ours.detach().double() - wanted.detach().double()).abs().max()) <= tolerance * float(wanted.detach().abs().max())
+    return float((ours.detach().double() - wanted.detach().double()).abs().max()) <= tolerance * float(
+        wanted.detach().abs().max()
+    )
 
 
 HEADS = [(4, 4), (4, 2), (6, 1)]
@@ -119,6 +122,16 @@ def test_windows_and_soft_caps(nodes: str, window: int | None, softcap: float | 
             assert close(mine, theirs, 1e-12)
 
 
+@pytest.mark.parametrize("nodes", PASSES)
+def test_the_widest_windows(nodes: str) -> None:
+    """One that hides the first token from the last, and one that hides nothing."""
+    given = Inputs(PASSES[nodes], heads=(4, 2), dtype=torch.float64)
+    longest = given.layout.longest
+    for window in (longest - 1, longest, longest + 1):
+        assert close(ours(given, window=window), reference(given, window=window), 1e-13)
+    assert not close(ours(given, window=longest - 1), reference(given), 1e-13)
+
+
 def test_no_score_overflows() -> None:
     """Scores of 1e4 and more, of either sign: the shares of blocks are put together by logarithms."""
     given = Inputs(WHOLE[1:], heads=(4, 2), dtype=torch.float32)
@@ -137,9 +150,7 @@ def flex(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tensor]:
 
     def attend(given: Inputs, *, window: int | None, softcap: float | None) -> Tensor:
         attention = FlexAttention(given.layout, [k.shape[2] for k, _ in given.above])
-        return attention.attend(
-            given.query, given.key, given.value, given.above, scale=SCALE, window=window, softcap=softcap
-        )
+        return attention.attend(given.query, given.key, given.value, given.above, scale=SCALE, window=window, softcap=softcap)
 
     return attend
 

@@ -72,7 +72,9 @@ def through_a_tree(policy: Policy, groups: Sequence[Group], *, budget: int) -> t
     """The same by passes of a tree."""
     training = training_tree([(group, rollout) for group in groups for rollout in group.rollouts])
     weights = {
-        id(rollout): weight(g, r, len(rollout.token_ids)) for g, group in enumerate(groups) for r, rollout in enumerate(group.rollouts)
+        id(rollout): weight(g, r, len(rollout.token_ids))
+        for g, group in enumerate(groups)
+        for r, rollout in enumerate(group.rollouts)
     }
     forward = TreeForward(policy.hidden, training.tree, device=CPU)
     found: list[Tensor] = []
@@ -115,9 +117,7 @@ def test_gradients_of_every_family(family: str, budget: str, policy_of: Callable
 @pytest.mark.parametrize("budget", BUDGETS)
 @pytest.mark.parametrize("shape", [each for each in SHAPES if each != "preamble"])
 @pytest.mark.parametrize("family", ["qwen2.5", "gemma2", "starcoder2"])
-def test_gradients_of_trees_of_every_shape(
-    family: str, shape: str, budget: str, policy_of: Callable[[str], Policy]
-) -> None:
+def test_gradients_of_trees_of_every_shape(family: str, shape: str, budget: str, policy_of: Callable[[str], Policy]) -> None:
     assert_same(family, through_a_tree(policy_of(family), SHAPES[shape], budget=BUDGETS[budget]), plain(family, shape))
 
 
