@@ -221,8 +221,11 @@ def _check_numbers(config: Config) -> None:
         "algo.max_prompt_tokens": (algo.max_prompt_tokens, 1),
         "algo.max_new_tokens": (algo.max_new_tokens, 1),
         "algo.clip_high": (algo.clip_high, 0),
+        "checkpoint.every": (config.checkpoint.every, 1),
+        "checkpoint.keep": (config.checkpoint.keep, 1),
         "eval.problems": (evaluation.problems, 0),
         "eval.every": (evaluation.every, 0),
+        "eval.samples": (evaluation.samples, 0),
     }
     for key, (value, least) in at_least.items():
         reason = " (a group of one has nothing to compare with)" if key == "algo.group_size" else ""
@@ -231,6 +234,10 @@ def _check_numbers(config: Config) -> None:
         raise ConfigError(f"seed={config.seed}: must be below 2**32")
     for key in ("learning_rate", "max_grad_norm", "temperature"):
         _check_above_0(f"algo.{key}", getattr(algo, key))
+    _check_above_0("eval.temperature", evaluation.temperature)
+    for k in evaluation.ks:
+        if not 1 <= k <= evaluation.samples:
+            raise ConfigError(f"eval.ks={evaluation.ks}: {k} must lie in [1, eval.samples={evaluation.samples}]")
     _check_share("algo.clip_low", algo.clip_low)
     _check_verify(config.verify)
     _check_choice("algo.ratio", algo.ratio, RATIOS)

@@ -1,4 +1,5 @@
-"""How `python train.py` meets its user: help, one-line errors, exit status, sweeps checked before their first job."""
+"""How `python train.py` meets its user: help, one-line errors, exit status; sweeps are checked before their first job, and a
+job that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -6,12 +7,16 @@ import dataclasses
 import itertools
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -20,40 +25,83 @@ from rlvr.compose import CONF, compose, joined, one_line, options
 from rlvr.config import Config, ConfigError, RuleConfig
 from rlvr.rules.schedule import replacing
 from rlvr.types import RunStopped
+from rlvr.verify.child import describe
 
+ERROR = "error.txt"
+"""Why a job of a sweep failed, in its folder."""
+_OF_THE_USER = (ConfigError, HydraException, OmegaConfBaseException, YAMLError)
 _FLAGS_WITH_VALUE = {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p"}
 
 
 def command(main: Callable[[], Any]) -> int:
-    """Run a Hydra main function; returns the exit status: 0 done, 2 wrong input, 130 interrupted."""
+    """Run a Hydra main function; returns the exit status: 0 done, 1 a sweep that could not go on, 2 wrong input, 130
+    interrupted."""
     sys.argv[1:] = arguments = [each for argument in sys.argv[1:] for each in replacing(joined(argument))]
     if {"--help", "-h"} & set(arguments):
         print(help_text())
         return 0
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises its errors instead of printing them at length
-    overrides = _overrides(arguments)
+    overrides, sweeps = _overrides(arguments), bool({"--multirun", "-m"} & set(arguments))
     try:
-        if {"--multirun", "-m"} & set(arguments) and not _FLAGS_WITH_VALUE & {a.partition("=")[0] for a in arguments}:
+        if sweeps and not _FLAGS_WITH_VALUE & {a.partition("=")[0] for a in arguments}:
             check_sweep(overrides)
         main()
-    except (ConfigError, HydraException, OmegaConfBaseException, YAMLError) as error:
+    except _OF_THE_USER as error:
         print(f"error: {one_line(error, overrides)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except Exception as error:  # what sweepers and launchers raise; jobs keep theirs to themselves
+        if not sweeps:
+            raise
+        print(f"error: the sweep cannot go on: {describe(error)}", file=sys.stderr)
+        return 1
     return 0
 
 
 @contextmanager
-def failures_in_one_line(overrides: Sequence[str]) -> Iterator[None]:
-    """For the body of a Hydra main function: wrong input exits with 2, a run that had to stop with 1; no traceback."""
+def failures_in_one_line(overrides: Sequence[str], *, job: Path | None = None) -> Iterator[None]:
+    """For the body of a Hydra main function: wrong input exits with 2, a run that had to stop with 1; no traceback.
+
+    job: the folder of a job of a sweep. Its failure, of whatever kind, is written into error.txt there and goes no further, so
+    that the other jobs run; `FailedJobs` counts it.
+    """
+    if job is not None:
+        (job / ERROR).unlink(missing_ok=True)
     try:
         yield
-    except (ConfigError, HydraException, OmegaConfBaseException, YAMLError, RunStopped) as error:
+    except Exception as error:
+        expected = isinstance(error, (*_OF_THE_USER, RunStopped))
+        if job is None and not expected:
+            raise
+        line = one_line(error, overrides) if expected else describe(error)
         # Hydra prints lines of its own before any exception but SystemExit.
-        print(f"error: {one_line(error, overrides)}", file=sys.stderr)
-        raise SystemExit(1 if isinstance(error, RunStopped) else 2) from error
+        print(f"error: {line}" if job is None else f"error: job {job.name}: {line}", file=sys.stderr)
+        if job is None:
+            raise SystemExit(1 if isinstance(error, RunStopped) else 2) from error
+        (job / ERROR).write_text(f"{line}\n" if expected else "".join(traceback.format_exception(error)), encoding="utf-8")
+
+
+class FailedJobs(Callback):
+    """Ends a sweep with status 1 where jobs have failed, whichever launcher and sweeper ran them."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        self._before = _errors(config)
+        if str(config.hydra.sweeper.get("direction", "")).endswith("minimize"):
+            print("warning: direction=minimize looks for the lowest accuracy; hydra/sweeper=best does not", file=sys.stderr)
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        failed = [path for path, written in sorted(_errors(config).items()) if self._before.get(path) != written]
+        if failed:
+            jobs = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
+            print(f"error: {jobs} of the sweep failed:", *failed, sep="\n  ", file=sys.stderr)
+            raise SystemExit(1)  # Hydra turns any other exception of a callback into a warning
+
+
+def _errors(config: DictConfig) -> dict[Path, int]:
+    """What failed jobs have left, and when (nanoseconds)."""
+    return {path: path.stat().st_mtime_ns for path in Path(config.hydra.sweep.dir).rglob(ERROR)}
 
 
 def _overrides(arguments: Sequence[str]) -> list[str]:
@@ -86,6 +134,9 @@ def help_text() -> str:
         "  python train.py dataset=[gsm8k,arithmetic] rules=r1_format+math        a mixture of data sets",
         "  python train.py algo.group_size=16 rules.format.weight=0.05          set any key",
         "  python train.py -m rules.format.weight=0,0.05,0.1 seed=0,1           one run for each combination",
+        "      hydra/launcher=joblib hydra.launcher.n_jobs=4                    ... four at a time (rlvr[sweeps])",
+        "  python train.py -m hydra/sweeper=best hydra.sweeper.n_trials=20 \\   the best of 20 found by Optuna (rlvr[sweeps])",
+        "      'algo.learning_rate=tag(log, interval(1e-5, 1e-3))' rules.format.weight=0,0.05,0.1",
         "",
         "Groups (GROUP=CHOICE):",
     ]

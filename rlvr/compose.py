@@ -5,9 +5,11 @@ Importing this module registers the schema and the source of joined packs and mi
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -89,7 +91,7 @@ def compose(overrides: Sequence[str], *, config_name: str = "config", conf: Path
     """The typed configuration of some overrides. Errors: `ConfigError`, one line."""
     overrides = [each for override in overrides for each in replacing(joined(override))]
     try:
-        with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
+        with application_aside(), initialize_config_dir(str(conf.resolve()), version_base="1.3"):
             config = hydra_compose(config_name, overrides=list(overrides))
             check_packs(GlobalHydra.instance().config_loader(), config_name, overrides)
         return typed(config)
@@ -97,10 +99,32 @@ def compose(overrides: Sequence[str], *, config_name: str = "config", conf: Path
         raise ConfigError(one_line(error, overrides)) from error
 
 
+@contextmanager
+def application_aside() -> Iterator[None]:
+    """Hydra composes for one application at a time; the one that is running, if any, is there again afterwards."""
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = running
+
+
 def typed(config: DictConfig) -> Config:
     """Plain dataclasses, checked against the schema, interpolations resolved."""
     merged = OmegaConf.merge(OmegaConf.structured(Config), {k: v for k, v in config.items() if k != "hydra"})
     return cast(Config, OmegaConf.to_object(merged))
+
+
+def typed_file(path: Path) -> Config:
+    """The configuration of a run, as its folder keeps it. Errors: `ConfigError`."""
+    try:
+        config = OmegaConf.load(path)
+        assert isinstance(config, DictConfig)
+        config.pop("defaults", None)  # by which Hydra checks the file against the schema
+        return typed(config)
+    except (OmegaConfBaseException, YAMLError, AssertionError) as error:
+        raise ConfigError(f"{path}: is not the configuration of a run: {one_line(error, [])}") from error
 
 
 def check_packs(loader: ConfigLoader, config_name: str, overrides: Sequence[str]) -> None:
@@ -180,6 +204,13 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> str:
 def without_password(url: str | None) -> str | None:
     """An address that may be shown."""
     return url and re.sub(r"//([^:@/]*):.*@", r"//\1:...@", url)
+
+
+def public(config: Config) -> dict[str, Any]:
+    """Plain values, without a password."""
+    values = dataclasses.asdict(config)
+    values["verify"]["redis_url"] = without_password(values["verify"]["redis_url"])
+    return values
 
 
 def yaml_of(config: DictConfig) -> str:

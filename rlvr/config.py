@@ -111,6 +111,14 @@ class EvalConfig:
     forced_prefix: str | None = key(
         "<think>", "also measure the untrained model when its turn is made to begin so: what eliciting alone would give"
     )
+    samples: int = key(0, "completions of each problem that are sampled besides, for pass@k and maj@k; 0 for none")
+    temperature: float = key(1.0, "of these samples")
+    ks: list[int] = key([], "which k of pass@k and maj@k; none named: 1, 2, 4, ... and eval.samples")
+    rules: str | None = key(
+        None,
+        "pack, or several joined with +, that judges beside the rules and changes no reward; accuracy, format, pass@k and "
+        "maj@k are then what its rules say",
+    )
 
 
 @dataclass(kw_only=True)
@@ -158,10 +166,19 @@ class ClusterConfig:
 
 
 @dataclass(kw_only=True)
+class CheckpointConfig:
+    every: int = key(
+        10, "steps between checkpoints, from which resume=RUN goes on; there is one at the end and when stopped, too"
+    )
+    keep: int = key(2, "of the latest; that with the best evaluation is kept besides")
+
+
+@dataclass(kw_only=True)
 class Config:
     seed: int = key(0, "of sampling and of the order of problems; the same seed repeats a run to the bit on one machine")
     steps: int = key(40, "training steps")
     name: str = key("grpo", "of the run: last part of its folder, and its name in W&B")
+    resume: str | None = key(None, "folder of a run to go on with; what is given besides changes its configuration")
     rules_from: list[str] = key([], "import prefixes, besides rlvr., that a pack's verifiers may come from")
     model: ModelConfig = field(default_factory=ModelConfig, metadata={"meaning": "what is trained"})
     dataset: dict[str, Any] = key({}, "_target_: the adapter's import path; the other keys are its fields")
@@ -171,6 +188,7 @@ class Config:
     rollout: dict[str, Any] = key({}, "_target_: the engine that samples; the other keys are its fields")
     verify: VerifyConfig = field(default_factory=VerifyConfig, metadata={"meaning": "how judging is supervised"})
     eval: EvalConfig = field(default_factory=EvalConfig, metadata={"meaning": "measuring on held-out problems"})
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig, metadata={"meaning": "what resume=RUN needs"})
     audit: AuditConfig = field(default_factory=AuditConfig, metadata={"meaning": "python -m rlvr.audit"})
     cluster: ClusterConfig = field(default_factory=ClusterConfig, metadata={"meaning": "devices and precision"})
     tracking: dict[str, Any] = key({}, "_target_: where metrics go besides metrics.jsonl; the other keys are its fields")

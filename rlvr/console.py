@@ -1,89 +1,144 @@
-"""What a run shows: a live line on a terminal, a line a step elsewhere, and the result at the end."""
+"""What a run shows: a live display on a terminal, a line a step elsewhere, and the result at the end."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import multiprocessing
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from rlvr.evaluate import Evaluation
-from rlvr.rules.pack import RulePack
+from rlvr.observer import Observer
 from rlvr.trainer import Outcome
 
+_RECENT = 20
+"""Steps whose mean time says how long the rest will take."""
 
-class RunDisplay:
+
+class RunDisplay(Observer):
     """An observer of the trainer; also prints the head and the end of a run."""
 
-    def __init__(self, *, steps: int, pack: RulePack, console: Console | None = None) -> None:
-        self._steps, self._pack = steps, pack
+    def __init__(
+        self,
+        *,
+        steps: int,
+        label: str = "",
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """label: before every line, for a job of a sweep; clock: seconds."""
+        self._steps, self._label, self._clock = steps, label, clock
         self._console = console or Console(highlight=False, soft_wrap=True)
-        columns = (BarColumn(bar_width=18), MofNCompleteColumn(), TextColumn("{task.fields[numbers]}"), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=self._console) if self._console.is_terminal else None
-        self._task = self._progress.add_task("", total=steps, numbers="") if self._progress else None
+        self._marks: deque[tuple[int, float]] = deque(maxlen=_RECENT + 1)  # steps and when they were done
+        self._numbers = ""
+        self._live: Live | None = None
+        # Jobs that share a terminal would draw over each other.
+        if self._console.is_terminal and multiprocessing.parent_process() is None:
+            self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4, transient=True)
 
     def head(self, rows: Mapping[str, str]) -> None:
         """What is being trained, a line each."""
         width = max(map(len, rows))
         for name, value in rows.items():
-            self._console.print(f"[bold]{name:>{width}}[/bold]  ", end="")
-            self._console.print(value, markup=False)
+            self._console.print(Text.assemble(self._label, (f"{name:>{width}}", "bold"), f"  {value}"))
 
-    def note(self, text: str) -> None:
-        self._console.print(text, markup=False)
+    def note(self, step: int, text: str) -> None:
+        self._line(f"{self._at(step)}  {text}")
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        numbers = _numbers(metrics, self._pack)
+        self._marks.append((step, self._clock()))
+        self._numbers = numbers(metrics)
         if "eval/reward" in metrics:
-            self._console.print(f"step {step:>4}  held out, greedy: {_evaluated(metrics)}", markup=False)
-        if self._progress is not None and self._task is not None:
-            self._progress.start()
-            self._progress.update(self._task, completed=step, numbers=numbers)
-            if step == self._steps:
-                self._progress.stop()
-        elif step:
-            self._console.print(f"step {step:>4}/{self._steps}  {numbers}", markup=False)
+            self._line(f"{self._at(step)}  held out, greedy: {_evaluated(metrics)}")
+        if self._live is not None:
+            if step < self._steps:
+                self._live.start()  # does nothing where it has begun
+            else:
+                self._live.stop()
+        if step and (self._live is None or step == self._steps):
+            self._line(f"{self._at(step)}/{self._steps}  {'  '.join(filter(None, [self._numbers, self._left()]))}")
 
     def stop(self) -> None:
         """Give the terminal back."""
-        if self._progress is not None:
-            self._progress.stop()
+        if self._live is not None:
+            self._live.stop()
 
     def result(self, outcome: Outcome, folder: Path, hints: Sequence[str]) -> None:
         """Before and after, where things are, and what to try next."""
         self.stop()
         table = Table(title=None, box=None, pad_edge=False, header_style="bold")
-        for name in ("held out, greedy", "accuracy", "format", "reward"):
-            table.add_column(name, justify="left" if name.startswith("held") else "right")
+        table.add_column(f"{self._label}held out, greedy")
+        for name in ("accuracy", "format", "reward"):
+            table.add_column(name, justify="right")
         forced = "before, reasoning forced"
         for name, evaluation in (("before", outcome.before), (forced, outcome.forced), ("after", outcome.after)):
             if evaluation is not None:
                 table.add_row(name, *_cells(evaluation))
         self._console.print()
         if outcome.stopped:
-            self._console.print(f"stopped after {outcome.steps} steps: {outcome.stopped}", markup=False)
+            self._line(f"stopped after {outcome.steps} steps: {outcome.stopped}")
         if table.row_count:
             self._console.print(table)
             if outcome.before and outcome.before.accuracy is None:
-                self.note(
+                self._line(
                     "accuracy: no rule of this pack judges the answer (add +answer with rules.answer.weight=0 to watch it)"
                 )
         seconds = outcome.seconds
-        self.note(f"{outcome.steps} steps in {seconds['train']:.0f} s of training and {seconds['eval']:.0f} s of evaluation")
-        self.note(f"everything is in {folder}  (curves.png, metrics.jsonl, summary.json, config.yaml, model/)")
+        self._line(f"{outcome.steps} steps in {seconds['train']:.0f} s of training and {seconds['eval']:.0f} s of evaluation")
+        self._line(f"everything is in {folder}  (curves.png, metrics.jsonl, summary.json, config.yaml, model/)")
         for hint in hints:
-            self.note(f"  {hint}")
+            self._line(f"  {hint}")
+
+    def _at(self, step: int) -> str:
+        return f"step {step:>4}"
+
+    def _line(self, text: str) -> None:
+        self._console.print(f"{self._label}{text}", markup=False)
+
+    def _left(self) -> str:
+        """How long the other steps take if they are as fast as the last ones; empty before there are any, and at the end."""
+        if len(self._marks) < 2 or self._marks[-1][0] >= self._steps:
+            return ""
+        (first, began), (last, ended) = self._marks[0], self._marks[-1]
+        left = (ended - began) / (last - first) * (self._steps - last) - (self._clock() - ended)
+        return f"{duration(max(left, 0.0))} left"
+
+    def _render(self) -> RenderableType:
+        done = self._marks[-1][0] if self._marks else 0
+        line = Table.grid(padding=(0, 2))
+        line.add_row(ProgressBar(total=self._steps, completed=done, width=24), f"{done}/{self._steps}", self._left())
+        return Group(line, Text(self._numbers)) if self._numbers else line
 
 
-def _numbers(metrics: Mapping[str, float], pack: RulePack) -> str:
+def numbers(metrics: Mapping[str, float]) -> str:
+    """The numbers of a step that are worth a look while it trains; the rules are those of the step. Empty without any."""
     if "reward/mean" not in metrics:
         return ""
-    rules = [f"{name} {_share(metrics[f'rule/{name}/score'])}" for name in pack.rules]
-    return "  ".join(
-        [f"reward {metrics['reward/mean']:.3f}", *rules, f"{metrics['tokens_per_second']:,.0f} tokens/s"],
-    )
+    rules = [key.removeprefix("rule/").removesuffix("/score") for key in metrics if _is_score(key)]
+    shown = [f"reward {metrics['reward/mean']:.3f}", *(f"{rule} {_share(metrics[f'rule/{rule}/score'])}" for rule in rules)]
+    if "rollout/length" in metrics:
+        shown.append(f"length {metrics['rollout/length']:,.0f}")
+    if "tokens_per_second" in metrics:
+        shown.append(f"{metrics['tokens_per_second']:,.0f} tokens/s")
+    return "  ".join(shown)
+
+
+def duration(seconds: float) -> str:
+    """`0:07`, `12:40`, `3:05:00`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _is_score(key: str) -> bool:
+    return key.startswith("rule/") and key.endswith("/score")
 
 
 def _evaluated(metrics: Mapping[str, float]) -> str:

@@ -1,39 +1,62 @@
-"""Greedy accuracy on held-out problems."""
+"""Answers to held-out problems, judged; and `python -m rlvr.evaluate model=... dataset=... rules=...`, which does it by itself.
+
+    python -m rlvr.evaluate model=qwen0.5b dataset=math500 rules=math eval.problems=500
+    python -m rlvr.evaluate model.path=RUN/model eval.samples=16 eval.ks=[1,8,16]      pass@k and maj@k, besides greedy accuracy
+    python -m rlvr.evaluate rules=gsm8k eval.rules=math                                other rules say what is right
+    python -m rlvr.evaluate -m model.path=RUN/model,OTHER/model                        one after another
+
+Takes the keys of train.py (`python train.py --help`); `hydra.run.dir=FOLDER` says where the evaluation goes: config.yaml,
+metrics.jsonl, rollouts/ (step 0, split eval; rollout 0 of a problem is the greedy one) and summary.json, as of a run.
+Exit status: 0; 1 when judging failed; 2 when the arguments are wrong.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
-from rlvr.config import VerifyConfig
+from rlvr.config import Config, VerifyConfig
+from rlvr.evaluation.beside import as_judged_by, beside
+from rlvr.evaluation.summary import Evaluation, summarise
 from rlvr.policy import Policy
 from rlvr.rollout.engine import RolloutEngine, Sampling
 from rlvr.rules.pack import RulePack
-from rlvr.types import Group, Problem
+from rlvr.types import Group, Problem, Rollout
 from rlvr.verify.backend import Backend
-from rlvr.verify.judging import check_error_share, judging
+from rlvr.verify.judging import Judging, check_error_share, judging
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """Means over the problems that could be judged; None where no rule of the pack says it."""
+class Samples:
+    """What is sampled besides the greedy completion."""
 
-    accuracy: float | None
-    """Share of problems with full marks from every rule that judges the answer (`Verifier.judges`)."""
-    format: float | None
-    """The same of the rules that judge the form."""
-    reward: float | None
-    problems: int
-    """How many were asked."""
-    truncated: float
-    """Share of completions that hit the token limit."""
-    rules: dict[str, float | None]
-    """Mean score by rule, over the problems that it applies to."""
-    datasets: dict[str, float | None]
-    """Accuracy by part of a mixture; empty without one."""
+    n: int
+    """Completions of each problem."""
+    temperature: float
+    ks: tuple[int, ...]
+    """Which pass@k and maj@k follow, each from 1 to n."""
+    seed: int
+    """Of the run. The numbers drawn are the same at every evaluation, which makes differences between two clearer."""
+
+    @classmethod
+    def of(cls, config: Config) -> Samples | None:
+        """As configured; None for none."""
+        n = config.eval.samples
+        if not n:
+            return None
+        doubled = [2**i for i in range(n.bit_length())]
+        ks = tuple(dict.fromkeys(config.eval.ks or [*doubled, n]))
+        return cls(n=n, temperature=config.eval.temperature, ks=ks, seed=config.seed)
+
+
+OnJudged = Callable[[Sequence[Group], RulePack], None]
+"""Hears of the judged groups, on every process: a problem's greedy completion, then those that were sampled; and of the pack
+that judged them, which is the run's with the rules of the evaluation beside."""
 
 
 def evaluate(
@@ -46,41 +69,43 @@ def evaluate(
     stop: Sequence[str] = (),
     backend: Backend,
     verify: VerifyConfig,
+    rules: RulePack | None = None,
+    samples: Samples | None = None,
+    on_judged: OnJudged | None = None,
+    on_finished: Callable[[], None] | None = None,
 ) -> Evaluation:
-    """Answer every problem once, greedily, and judge the answers; each process takes its share of the problems."""
-    state = PartialState()
+    """Answer every problem once, greedily, and judge the answers; each process takes its share of the problems.
+
+    rules: those of the evaluation, which judge beside the pack (`rlvr.evaluation.beside`). on_finished: called for every
+    completion of this process. Errors: `JudgingFailed`.
+    """
+    state, by = PartialState(), beside(pack, rules)
     mine = problems[state.process_index :: state.num_processes]
-    sampling = Sampling(group_size=1, temperature=0.0, max_new_tokens=max_new_tokens, stop=tuple(stop))
-    with judging(pack, backend, retries=verify.retries) as batch:
-        judged = batch.collect(engine.sample(policy, mine, sampling, on_finished=batch.submit))
-    groups = gather_object(list(judged.groups))
-    check_error_share(groups, pack, verify.max_error_share)
-    return summarise(groups, pack)
+    greedy = Sampling(group_size=1, temperature=0.0, max_new_tokens=max_new_tokens, stop=tuple(stop))
+    with judging(by, backend, retries=verify.retries) as batch:
+        groups = engine.sample(policy, mine, greedy, on_finished=partial(_hand_in, batch, 0, on_finished))
+        if samples is not None:
+            sampling = replace(greedy, group_size=samples.n, temperature=samples.temperature, seed=samples.seed)
+            others = engine.sample(policy, mine, sampling, on_finished=partial(_hand_in, batch, 1, on_finished))
+            groups = [replace(a, rollouts=(*a.rollouts, *b.rollouts)) for a, b in zip(groups, others, strict=True)]
+        judged = batch.collect(groups)
+    place = {problem.id: i for i, problem in enumerate(problems)}
+    gathered = sorted(gather_object(list(judged.groups)), key=lambda group: place[group.problem.id])
+    check_error_share(gathered, by, verify.max_error_share)
+    if rules is not None:
+        check_error_share(as_judged_by(rules, gathered), rules, verify.max_error_share)
+    if on_judged is not None:
+        on_judged(gathered, by)
+    return summarise(gathered, by, ks=samples.ks if samples else ())
 
 
-def summarise(groups: Sequence[Group], pack: RulePack) -> Evaluation:
-    """Evaluation from judged groups of one rollout each."""
-    rollouts = [group.rollouts[0] for group in groups]
-    names = dict.fromkeys(str(name) for group in groups if (name := group.problem.metadata.get("dataset")))
-
-    def full_marks(names: Sequence[str], dataset: str | None = None) -> float | None:
-        asked = [group for group in groups if dataset in (None, group.problem.metadata.get("dataset"))]
-        verdicts = [group.rollouts[0].verdicts for group in asked]
-        scores = [[each[name].score for name in names if name in each] for each in verdicts]
-        return _mean([float(all(score == 1.0 for score in row)) for row in scores if row and None not in row])
-
-    return Evaluation(
-        accuracy=full_marks(pack.named("answer")),
-        format=full_marks(pack.named("format")),
-        reward=_mean([rollout.reward for rollout in rollouts if rollout.reward is not None]),
-        problems=len(rollouts),
-        truncated=_mean([float(rollout.finish_reason == "length") for rollout in rollouts]) or 0.0,
-        rules={
-            name: _mean([v.score for r in rollouts if (v := r.verdicts.get(name)) and v.score is not None])
-            for name in pack.rules
-        },
-        datasets={name: full_marks(pack.named("answer"), name) for name in names},
-    )
+def _hand_in(
+    batch: Judging, first: int, on_finished: Callable[[], None] | None, problem: Problem, at: int, rollout: Rollout
+) -> None:
+    """Begin to judge a completion, whose group holds `first` others before those of its call."""
+    batch.submit(problem, first + at, rollout)
+    if on_finished is not None:
+        on_finished()
 
 
 def begun_with(problems: Sequence[Problem], prefix: str) -> list[Problem]:
@@ -93,5 +118,7 @@ def begun_with(problems: Sequence[Problem], prefix: str) -> list[Problem]:
     ]
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
+if __name__ == "__main__":
+    from rlvr.evaluation.command import command
+
+    sys.exit(command(__doc__ or ""))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from rlvr.evaluate import Evaluation
+from rlvr.evaluation.summary import Evaluation
 from rlvr.rules.pack import RulePack
 from rlvr.types import Group, Rollout
 
@@ -53,16 +53,7 @@ def time_metrics(*, rollout: float, verify: float, train: float, judging: Sequen
 
 def eval_metrics(evaluation: Evaluation | None) -> dict[str, float]:
     """Those of an evaluation that the pack defines; none without an evaluation."""
-    if evaluation is None:
-        return {}
-    named: Mapping[str, float | None] = {
-        "eval/accuracy": evaluation.accuracy,
-        "eval/format": evaluation.format,
-        "eval/reward": evaluation.reward,
-        "eval/truncated": evaluation.truncated,
-        **{f"eval/accuracy/{name}": accuracy for name, accuracy in evaluation.datasets.items()},
-    }
-    return {name: value for name, value in named.items() if value is not None}
+    return {} if evaluation is None else evaluation.metrics()
 
 
 def _scores(rollouts: Sequence[Rollout], rule: str) -> list[float]:

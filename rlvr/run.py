@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -19,15 +20,22 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, set_seed
 
 from rlvr.build import Plan, backend
+from rlvr.checkpoint import Checkpoint, Checkpoints
+from rlvr.compose import public
 from rlvr.config import Config, ConfigError
 from rlvr.console import RunDisplay
 from rlvr.data.lint import scorable
 from rlvr.data.prompts import Prompts, choose_examples, full_marks
+from rlvr.evaluation.request import evaluation_rules
 from rlvr.policy import Policy, load_policy
-from rlvr.report import plot_curves
+from rlvr.report import plot_curves, write_report
+from rlvr.resume import Resume
+from rlvr.rules.admission import Admission
+from rlvr.rules.live import LiveRules
 from rlvr.rules.pack import Judge, RulePack
+from rlvr.rules.text import rules_text
 from rlvr.runfolder import RunFolder
-from rlvr.trainer import Observer, Outcome, Trainer
+from rlvr.trainer import Outcome, Trainer
 from rlvr.types import Problem
 from rlvr.verify.backend import Backend
 
@@ -41,19 +49,101 @@ class Problems:
     warnings: tuple[str, ...]
 
 
-def run(plan: Plan, *, folder: Path, config_yaml: str) -> Outcome:
-    """Train as planned and leave everything in `folder`. Errors: `ConfigError` before any training."""
-    with closing(backend(plan.config, plan.pack)) as judges:
-        return _run(plan, judges, folder, config_yaml)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where a run leaves what, and what it goes on from."""
+
+    folder: Path
+    config_yaml: str
+    resume: Resume | None
+    sweep: Path | None
 
 
-def _run(plan: Plan, judges: Backend, folder: Path, config_yaml: str) -> Outcome:
-    config, start = plan.config, time.perf_counter()
+def run(plan: Plan, *, folder: Path, config_yaml: str, resume: Resume | None = None, sweep: Path | None = None) -> Outcome:
+    """Train as planned and leave everything in `folder`; `resume`: go on with the run there; `sweep`: which it is a job of.
+
+    Errors: `ConfigError` before any training.
+    """
+    rules = evaluation_rules(plan.config)
+    with closing(backend(plan.config, rules if rules is not None and rules.isolated else plan.pack)) as judges:
+        place = _Place(folder=folder, config_yaml=config_yaml, resume=resume, sweep=sweep)
+        return _run(plan, rules, judges, place)
+
+
+def _run(plan: Plan, eval_rules: RulePack | None, judges: Backend, place: _Place) -> Outcome:
+    config, resume, start = plan.config, place.resume, time.perf_counter()
     accelerator = _accelerator(config)
     set_seed(config.seed)
-    folder = Path(broadcast_object_list([str(folder)])[0])  # processes that start a second apart name it differently
-    RunFolder.check_free(folder)
+    folder = Path(broadcast_object_list([str(place.folder)])[0])  # processes that start a second apart name it differently
+    checkpoints = Checkpoints(folder=folder / "checkpoints", keep=config.checkpoint.keep)
+    if resume is None:
+        RunFolder.check_free(folder)
+    changed = [] if resume is None else resume.changed(config)
+    goes_on = None if resume is None else checkpoints.latest()
     accelerator.wait_for_everyone()  # all have looked before one of them writes there
+    policy, reference, problems = _parts(plan, judges, accelerator)
+    run_folder = RunFolder(path=folder, rules_from=tuple(config.rules_from), algo=config.algo)
+    rules = rules_text(config.rules)
+    if resume is not None:
+        rules = resume.rules_in_force(rules, goes_on, write=accelerator.is_main_process)
+    if accelerator.is_main_process:
+        run_folder.begin(place.config_yaml, rules) if resume is None else run_folder.go_on(place.config_yaml, goes_on)
+    accelerator.wait_for_everyone()
+    trainer = partial(
+        Trainer,
+        config,
+        policy=policy,
+        reference=reference,
+        engine=plan.engine,
+        pack=plan.pack,
+        backend=judges,
+        train=problems.train,
+        held_out=problems.held_out,
+        accelerator=accelerator,
+        live=_live_rules(plan, judges, problems, folder, rules, goes_on),
+        eval_rules=eval_rules,
+        start=goes_on,
+    )
+    if not accelerator.is_main_process:
+        return trainer().run()
+    display = RunDisplay(steps=config.steps, label=f"{folder.name}: " if place.sweep else "")
+    display.head(_head(plan, policy, problems, accelerator, folder))
+    done = goes_on.step if goes_on else 0
+    resumed = [] if resume is None else [f"goes on after step {done}"]
+    for line in [*resumed, *(f"changed: {each}" for each in changed), *(f"warning: {each}" for each in problems.warnings)]:
+        display.note(done, line)
+    session = plan.tracker.begin(
+        name=config.name, config=public(config), folder=folder, sweep=place.sweep.name if place.sweep else None
+    )
+    try:
+        outcome = trainer(observers=(run_folder, session, display), checkpoints=checkpoints).run()
+    except BaseException:
+        session.finish(None)
+        raise
+    finally:
+        display.stop()
+    summary = summarise(plan, policy, outcome, seconds=time.perf_counter() - start)
+    _leave(run_folder, policy, summary, title=f"{_model_name(config)}, {'+'.join(plan.pack.rules)}", outcome=outcome)
+    session.finish(summary)
+    display.result(outcome, folder, [] if place.sweep else hints(plan.pack))
+    return outcome
+
+
+def _leave(folder: RunFolder, policy: Policy, summary: Mapping[str, Any], *, title: str, outcome: Outcome) -> None:
+    """What is there at the end of a run."""
+    folder.write_summary(summary)
+    folder.save_model(policy)
+    title = f"{summary['name']}: {title}, seed {summary['seed']}"
+    plot_curves(folder.read_metrics(), title=title, forced=outcome.forced, path=folder.path / "curves.png")
+    try:
+        write_report(folder.path)
+    except (ConfigError, OSError) as error:  # the run is done, and stays so
+        print(f"warning: no report.html: {error}", file=sys.stderr)
+
+
+def _parts(plan: Plan, judges: Backend, accelerator: Accelerator) -> tuple[Policy, Policy | None, Problems]:
+    """The policy, the reference it is kept to, if any, and the problems, rendered."""
+    config = plan.config
     splits = plan.source.load()
     judge = partial(plan.pack.judge, slow=judges.judge, retries=config.verify.retries)
     examples, train = choose_examples(config.prompt, splits.train, plan.pack, judge=judge)
@@ -63,27 +153,22 @@ def _run(plan: Plan, judges: Backend, folder: Path, config_yaml: str) -> Outcome
     prompts = Prompts(template=config.prompt, examples=examples, chat_tokenizer=_chat_tokenizer(policy, config))
     problems = render(plan, policy, prompts, train, splits.test[: config.eval.problems], judge)
     policy.model.to(accelerator.device)
-    display = RunDisplay(steps=config.steps, pack=plan.pack)
-    if not accelerator.is_main_process:
-        return _trainer(plan, policy, reference, judges, problems, accelerator, observers=()).run()
-    run_folder = RunFolder.create(folder, config_yaml)
-    session = plan.tracker.begin(name=config.name, config=dataclasses.asdict(config), folder=folder)
-    display.head(_head(plan, policy, problems, accelerator, folder))
-    for warning in problems.warnings:
-        display.note(f"warning: {warning}")
-    observers = (run_folder, session, display)
-    try:
-        outcome = _trainer(plan, policy, reference, judges, problems, accelerator, observers=observers).run()
-    finally:
-        display.stop()
-    summary = summarise(plan, policy, outcome, seconds=time.perf_counter() - start)
-    run_folder.write_summary(summary)
-    run_folder.save_model(policy)
-    title = f"{config.name}: {_model_name(config)}, {'+'.join(plan.pack.rules)}, seed {config.seed}"
-    plot_curves(run_folder.read_metrics(), title=title, forced=outcome.forced, path=folder / "curves.png")
-    session.finish(summary)
-    display.result(outcome, folder, hints(plan.pack))
-    return outcome
+    return policy, reference, problems
+
+
+def _live_rules(
+    plan: Plan, judges: Backend, problems: Problems, folder: Path, rules: str, goes_on: Checkpoint | None
+) -> LiveRules:
+    admission = Admission(
+        backend=judges,
+        verify=plan.config.verify,
+        train=problems.train,
+        held_out=problems.held_out,
+        on_unscorable=plan.source.on_unscorable,
+        problems=plan.config.algo.problems,
+    )
+    done = 0 if goes_on is None else goes_on.step
+    return LiveRules(folder, rules, done=done, rules_from=plan.config.rules_from, admit=admission)
 
 
 def _accelerator(config: Config) -> Accelerator:
@@ -94,30 +179,6 @@ def _accelerator(config: Config) -> Accelerator:
     if int(os.environ.get("WORLD_SIZE") or 1) > accelerator.num_processes:  # each would train by itself, into one folder
         raise ConfigError(f"cluster.cpu={config.cluster.cpu}: several processes without GPUs need cluster.cpu=true")
     return accelerator
-
-
-def _trainer(
-    plan: Plan,
-    policy: Policy,
-    reference: Policy | None,
-    judges: Backend,
-    problems: Problems,
-    accelerator: Accelerator,
-    *,
-    observers: Sequence[Observer],
-) -> Trainer:
-    return Trainer(
-        plan.config,
-        policy=policy,
-        reference=reference,
-        engine=plan.engine,
-        pack=plan.pack,
-        backend=judges,
-        train=problems.train,
-        held_out=problems.held_out,
-        accelerator=accelerator,
-        observers=observers,
-    )
 
 
 def _chat_tokenizer(policy: Policy, config: Config) -> Any:

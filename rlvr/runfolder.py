@@ -5,60 +5,106 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlvr.config import ConfigError
+from rlvr.checkpoint import Checkpoint
+from rlvr.config import AlgoConfig, ConfigError
+from rlvr.entries import Split
+from rlvr.ledger import Ledger
+from rlvr.observer import Observer
 from rlvr.policy import Policy
+from rlvr.rules.fingerprint import fingerprint
+from rlvr.rules.pack import RulePack
+from rlvr.types import Group, RunStopped
+
+METRICS = "metrics.jsonl"
 
 
-@dataclass(frozen=True, slots=True)
-class RunFolder:
-    """`config.yaml`, `rules.yaml`, `metrics.jsonl`, `summary.json`, `curves.png`, `model/` of one run."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFolder(Observer):
+    """`config.yaml`, `rules.yaml`, `metrics.jsonl`, `rollouts/`, `summary.json`, `curves.png`, `model/` of one run."""
 
     path: Path
+    rules_from: tuple[str, ...] = ()
+    """As configured; for the hash of the rules beside the rollouts."""
+    algo: AlgoConfig = field(default_factory=AlgoConfig)
+    """As configured; for the advantages beside the rollouts."""
 
     @staticmethod
     def check_free(path: Path) -> None:
         """Errors: `ConfigError` when the folder holds a run already; nothing of it is overwritten."""
-        if (path / "metrics.jsonl").exists():
-            raise ConfigError(f"hydra.run.dir={path}: holds a run already; choose another folder")
+        if (path / METRICS).exists():
+            raise ConfigError(f"hydra.run.dir={path}: holds a run already; choose another folder, or go on with resume={path}")
 
-    @classmethod
-    def create(cls, path: Path, config_yaml: str) -> RunFolder:
-        """The folder of a new run; `check_free` has been asked."""
-        path.mkdir(parents=True, exist_ok=True)
-        folder = cls(path)
-        folder._write("config.yaml", config_yaml)
-        (path / "metrics.jsonl").touch()
-        return folder
+    def begin(self, config_yaml: str, rules: str) -> None:
+        """A new run; `check_free` has been asked. rules: text of rules.yaml, which the next step uses (`rlvr.rules.live`)."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._write("config.yaml", config_yaml)
+        self._write("rules.yaml", rules)
+        (self.path / METRICS).touch()
 
-    def write_rules(self, text: str) -> None:
-        """rules.yaml: the rules that the next step uses (`rlvr.rules.live`)."""
-        self._write("rules.yaml", text)
+    def go_on(self, config_yaml: str, checkpoint: Checkpoint | None) -> None:
+        """The run goes on: what came after the checkpoint is forgotten, and what a kill left half-written."""
+        self._write("config.yaml", config_yaml)
+        done = -1 if checkpoint is None else checkpoint.step
+        lines = [line for line in self._whole_lines() if json.loads(line)["step"] <= done]
+        self._write(METRICS, "".join(lines))
+        Ledger.of(self.path).drop_after(done)
+
+    def _whole_lines(self) -> list[str]:
+        path = self.path / METRICS
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Append a line; one write, so that a reader or a kill never sees half of it."""
-        line = json.dumps({"step": step, **{name: _rounded(value) for name, value in metrics.items()}})
-        with (self.path / "metrics.jsonl").open("a") as lines:
-            lines.write(line + "\n")
+        """Append a line, whole or not at all. Errors: `RunStopped` where the disk does not take it."""
+        line = json.dumps({"step": step, **{name: _rounded(value) for name, value in metrics.items()}}) + "\n"
+        path = self.path / METRICS
+        size = path.stat().st_size
+        try:
+            with path.open("ab", buffering=0) as lines:
+                if lines.write(line.encode()) != len(line):
+                    raise OSError("the disk is full")
+                os.fsync(lines.fileno())  # a checkpoint builds on it
+        except OSError as error:
+            os.truncate(path, size)
+            raise RunStopped(f"{path} cannot be written: {error}") from error
+
+    def rollouts(self, step: int, split: Split, groups: Sequence[Group], pack: RulePack) -> None:
+        rules = fingerprint(pack, self.rules_from)
+        Ledger.of(self.path).record(
+            groups,
+            step=step,
+            split=split,
+            rules=rules,
+            scaling=self.algo.scaling,
+            deviation=self.algo.deviation,
+            mask_truncated=self.algo.mask_truncated,
+        )
+
+    def settle(self) -> None:
+        Ledger.of(self.path).settle()
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        with (self.path / "metrics.jsonl").open() as lines:
-            return [json.loads(line) for line in lines]
+        return [json.loads(line) for line in self._whole_lines()]
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         self._write("summary.json", json.dumps(summary, indent=2) + "\n")
 
     def save_model(self, policy: Policy) -> None:
         """`model/`, as `AutoModelForCausalLM.from_pretrained` loads it."""
-        unfinished = self.path / ".model.unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished, before = self.path / ".model.unfinished", self.path / ".model.before"
+        for path in (unfinished, before):
+            shutil.rmtree(path, ignore_errors=True)
         policy.model.save_pretrained(unfinished)
         policy.tokenizer.save_pretrained(unfinished)
+        if (self.path / "model").exists():  # of a run that goes on
+            os.replace(self.path / "model", before)
         os.replace(unfinished, self.path / "model")
+        shutil.rmtree(before, ignore_errors=True)
 
     def _write(self, name: str, text: str) -> None:
         unfinished = self.path / f".{name}.unfinished"

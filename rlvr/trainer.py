@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
@@ -13,23 +14,23 @@ from accelerate.utils import gather_object
 
 from rlvr import grpo
 from rlvr.batch import rewards_of
+from rlvr.checkpoint import Checkpoint, Checkpoints
 from rlvr.config import Config
-from rlvr.evaluate import Evaluation, begun_with, evaluate
+from rlvr.entries import Split
+from rlvr.evaluate import Samples, begun_with, evaluate
+from rlvr.evaluation.summary import Evaluation
 from rlvr.interrupt import Interrupt
 from rlvr.learner import Learner
 from rlvr.metrics import eval_metrics, rollout_metrics, time_metrics
+from rlvr.observer import Observer
 from rlvr.policy import Policy
+from rlvr.progress import Progress
 from rlvr.rollout.engine import RolloutEngine, Sampling
+from rlvr.rules.live import LiveRules
 from rlvr.rules.pack import RulePack
 from rlvr.types import Group, Problem, RunStopped
 from rlvr.verify.backend import Backend
 from rlvr.verify.judging import check_error_share, judging
-
-
-class Observer(Protocol):
-    """Hears of everything that has a number: the run folder, the tracker, the terminal."""
-
-    def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,51 +67,82 @@ class Trainer:
         train: Sequence[Problem],
         held_out: Sequence[Problem],
         accelerator: Accelerator,
-        observers: Sequence[Observer],
+        observers: Sequence[Observer] = (),
+        live: LiveRules | None = None,
+        eval_rules: RulePack | None = None,
+        checkpoints: Checkpoints | None = None,
+        start: Checkpoint | None = None,
     ) -> None:
-        self._config, self._policy, self._engine, self._pack, self._backend = config, policy, engine, pack, backend
+        """live: rules that may change while training goes on, instead of `pack`; eval_rules: judge beside it when evaluating;
+        checkpoints: where to keep some, on the main process; start: what to go on from."""
+        self._config, self._policy, self._engine, self._rules, self._backend = config, policy, engine, pack, backend
         self._train, self._held_out, self._observers = train, held_out, observers
-        self._accelerator = accelerator
+        self._accelerator, self._live, self._checkpoints, self._eval_rules = accelerator, live, checkpoints, eval_rules
         self._learner = Learner(policy, config.algo, accelerator, reference)
-        self._eval_seconds = 0.0
+        self._at, self._saved = Progress(), 0
+        if start is not None:
+            self._at, self._saved = Progress.from_json(start.state["progress"]), start.step
+            self._learner.load_state(start.tensors)
+        self._pack = (pack if live is None else live.pack).at(self._at.done)
 
     def run(self) -> Outcome:
-        """Train for `config.steps` steps, or until interrupted or something makes it stop."""
-        steps, every = self._config.steps, self._config.eval.every
-        before = self._evaluate()
-        forced = self._evaluate(forced=True)
-        self._log(0, eval_metrics(before))
-        after, stopped, done, tokens, train_seconds = None, None, 0, 0, 0.0
+        """Train until `config.steps` steps are done, or until interrupted or something makes it stop."""
+        at, stopped = self._at, None
         with Interrupt() as interrupt:
-            while done < steps and stopped is None:
-                start = time.perf_counter()
-                try:
-                    metrics, n_tokens = self._step(done + 1)
-                    train_seconds += time.perf_counter() - start
-                    done, tokens = done + 1, tokens + n_tokens
-                    try:
-                        if any(gather_object([interrupt.requested])) and done < steps:
-                            stopped = "interrupted"
-                        elif done == steps or (every and done % every == 0):
-                            after = self._evaluate()
-                            metrics |= eval_metrics(after)
-                    finally:
-                        self._log(done, metrics)
-                except RunStopped as error:
-                    stopped = str(error)
+            try:
+                if at.done == 0:
+                    at.before, at.forced = self._evaluate(), self._evaluate(forced=True)
+                    self._log(0, eval_metrics(at.before))
+                while at.done < self._config.steps and stopped is None:
+                    self._advance()
+                    if any(gather_object([interrupt.requested])) and at.done < self._config.steps:
+                        stopped = "interrupted"
+                self._save()
+            except RunStopped as error:
+                stopped = str(error)
         return Outcome(
-            before=before,
-            after=after,
-            forced=forced,
-            steps=done,
-            tokens=tokens,
-            seconds={"train": train_seconds, "eval": self._eval_seconds},
+            before=at.before,
+            after=at.after,
+            forced=at.forced,
+            steps=at.done,
+            tokens=at.tokens,
+            seconds={"train": at.train_seconds, "eval": at.eval_seconds},
             stopped=stopped,
         )
+
+    def _advance(self) -> None:
+        """A step, the evaluation and the checkpoint that are due after it."""
+        at, steps, every = self._at, self._config.steps, self._config.eval.every
+        start = time.perf_counter()
+        metrics, tokens = self._step(at.done + 1)
+        at.done, at.tokens, at.train_seconds = at.done + 1, at.tokens + tokens, at.train_seconds + time.perf_counter() - start
+        improved = False
+        try:
+            if at.done == steps or (every and at.done % every == 0):
+                improved = at.evaluated(self._evaluate())
+                metrics |= eval_metrics(at.after)
+        finally:
+            self._log(at.done, metrics)
+        if improved or at.done % self._config.checkpoint.every == 0:
+            self._save()
+
+    def _save(self) -> None:
+        """A checkpoint of the steps done, if there is none. All processes hold the same state; the main one writes."""
+        at = self._at
+        if at.done == self._saved:
+            return
+        self._saved = at.done
+        for observer in self._observers:
+            observer.settle()
+        if self._checkpoints is not None:
+            state = {"progress": at.to_json(), "rules": None if self._live is None else self._live.text}
+            score = at.best if at.best_step == at.done else None
+            self._checkpoints.save(Checkpoint(step=at.done, state=state, tensors=self._learner.state(), score=score))
 
     def _step(self, step: int) -> tuple[dict[str, float], int]:
         """One step; returns its metrics and the number of completion tokens sampled."""
         algo, verify, clock = self._config.algo, self._config.verify, [time.perf_counter()]
+        changes = self._take_edits(step)
         sampling = Sampling(
             seed=self._config.seed,
             step=step,
@@ -131,11 +163,23 @@ class Trainer:
         learning_rate = self._learner.learning_rate
         updated = self._learner.update(self._share(groups))
         clock.append(time.perf_counter())
+        self._rollouts(step, "train", groups, self._pack)
         tokens = sum(len(rollout.token_ids) for group in groups for rollout in group.rollouts)
         sampled, waited, trained = np.diff(clock)
         times = time_metrics(rollout=sampled, verify=waited, train=trained, judging=judged.seconds, tokens=tokens)
-        metrics = {**rollout_metrics(groups, self._pack), **updated, "policy/learning_rate": learning_rate, **times}
-        return metrics, tokens
+        measured = {**rollout_metrics(groups, self._pack), **updated, "policy/learning_rate": learning_rate}
+        return {**measured, **changes, **times}, tokens
+
+    def _take_edits(self, step: int) -> dict[str, float]:
+        """The rules in force at a step, edits of rules.yaml included; returns how many changes there were, if any."""
+        edits = [] if self._live is None else self._live.poll(step)
+        self._pack = (self._rules if self._live is None else self._live.pack).at(step)
+        for edit in edits:
+            text = f"refused, the rules stay as they are: {edit.refused}" if edit.refused else "; ".join(edit.changes)
+            for observer in self._observers:
+                observer.note(step, f"rules.yaml: {text}")
+        changed = sum(len(edit.changes) for edit in edits)
+        return {"rules/changes": float(changed)} if changed else {}
 
     def _share(self, items: Sequence[Any]) -> Sequence[Any]:
         """This process's part of a list that all processes hold. Gathering shares puts them back process by process, and
@@ -157,9 +201,16 @@ class Trainer:
             stop=self._config.prompt.stop,
             backend=self._backend,
             verify=self._config.verify,
+            rules=self._eval_rules,
+            samples=None if forced else Samples.of(self._config),
+            on_judged=partial(self._rollouts, self._at.done, "forced" if forced else "eval"),
         )
-        self._eval_seconds += time.perf_counter() - start
+        self._at.eval_seconds += time.perf_counter() - start
         return evaluation
+
+    def _rollouts(self, step: int, split: Split, groups: Sequence[Group], pack: RulePack) -> None:
+        for observer in self._observers:
+            observer.rollouts(step, split, groups, pack)
 
     def _log(self, step: int, metrics: Mapping[str, float]) -> None:
         for observer in self._observers:

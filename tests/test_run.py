@@ -69,7 +69,10 @@ def test_the_default_run_learns(default_run: tuple[Path, str]) -> None:
 def test_the_run_folder(default_run: tuple[Path, str]) -> None:
     folder = default_run[0]
     names = {path.name for path in folder.iterdir()}
-    assert names == {"config.yaml", "metrics.jsonl", "summary.json", "curves.png", "model", "wandb"}
+    assert names == {
+        *("config.yaml", "rules.yaml", "metrics.jsonl", "rollouts", "checkpoints"),
+        *("summary.json", "curves.png", "report.html", "model", "wandb"),
+    }
     assert any((folder / "wandb").glob("offline-run-*/*.wandb"))
     rows = metrics_of(folder)
     assert [row["step"] for row in rows] == list(range(21)), "a line a step"

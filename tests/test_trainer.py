@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from rlvr import Problem
 from rlvr.compose import compose
 from rlvr.config import Config, ModelConfig
+from rlvr.observer import Observer
 from rlvr.policy import Policy, load_policy
 from rlvr.rollout.engine import OnFinished, Sampling
 from rlvr.rollout.native import NativeEngine
@@ -52,7 +53,7 @@ class Told(NativeEngine):
         return groups
 
 
-class Kept:
+class Kept(Observer):
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
 

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
 from rlvr.build import rule_config, rule_pack
-from rlvr.compose import nearest, one_line
+from rlvr.compose import application_aside, nearest, one_line
 from rlvr.config import Config, ConfigError, RuleConfig
 from rlvr.rules.pack import RulePack
 from rlvr.rules.schedule import replacing
@@ -94,7 +94,7 @@ def overridden(text: str, overrides: Sequence[str]) -> str:
                 raise ConfigError(f"{override.input_line}: there is no such rule{nearest(name, nodes)}")
         with tempfile.TemporaryDirectory(prefix="rlvr-rules-") as folder:
             Path(folder, "rules.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create({"rules": nodes})))
-            with initialize_config_dir(folder, version_base="1.3"):
+            with application_aside(), initialize_config_dir(folder, version_base="1.3"):
                 config = hydra_compose("rules", overrides=[each for given in overrides for each in replacing(given)])
         changed = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:

@@ -1,0 +1,108 @@
+"""What a run needs to go on as if it had never stopped: written whole or not at all, and a bounded number kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rlvr.types import RunStopped
+
+STATE, TENSORS = "state.json", "tensors.pt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """The state of a run between two steps."""
+
+    step: int
+    """Steps done."""
+    state: Mapping[str, Any]
+    """Plain values, as JSON holds them."""
+    tensors: Mapping[str, Any]
+    """Weights and the optimizer's state: nested mappings and lists of tensors and plain values."""
+    score: float | None = None
+    """Of the evaluation at this step; None: there was none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoints:
+    """`checkpoints/<step>/` of a run folder."""
+
+    folder: Path
+    keep: int
+    """The latest so many stay, and the one with the best score (of equals the earliest)."""
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Errors: `RunStopped` when the disk does not take it; what was saved before is then still there."""
+        final, unfinished = self.folder / str(checkpoint.step), self.folder / f".{checkpoint.step}.unfinished"
+        state = {"step": checkpoint.step, "score": checkpoint.score, **checkpoint.state}
+        try:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            _write(unfinished / TENSORS, lambda path: torch.save(dict(checkpoint.tensors), path))
+            _write(unfinished / STATE, lambda path: path.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8"))
+            _sync(unfinished)
+            shutil.rmtree(final, ignore_errors=True)  # of a step that is done again
+            unfinished.replace(final)
+            _sync(self.folder)
+        except (OSError, RuntimeError) as error:  # torch raises the latter where the disk is full
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise RunStopped(f"the checkpoint of step {checkpoint.step} cannot be written: {error}") from error
+        self._thin_out()
+
+    def latest(self) -> Checkpoint | None:
+        """The one to go on from; None before the first."""
+        steps = self._steps()
+        return self._load(steps[-1]) if steps else None
+
+    def best(self) -> int | None:
+        """The step of the checkpoint with the best score; None where none has one."""
+        scored = [(score, -step) for step in self._steps() if (score := self._state(step)["score"]) is not None]
+        return -max(scored)[1] if scored else None
+
+    def drop_after(self, step: int) -> None:
+        """Remove what lies beyond a step that training goes on from."""
+        for later in self._steps():
+            if later > step:
+                shutil.rmtree(self.folder / str(later))
+
+    def _thin_out(self) -> None:
+        best = self.best()
+        for step in self._steps()[: -self.keep]:
+            if step != best:
+                shutil.rmtree(self.folder / str(step))
+
+    def _steps(self) -> list[int]:
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
+
+    def _state(self, step: int) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads((self.folder / str(step) / STATE).read_text(encoding="utf-8"))
+        return state
+
+    def _load(self, step: int) -> Checkpoint:
+        state = self._state(step)
+        tensors = torch.load(self.folder / str(step) / TENSORS, map_location="cpu", weights_only=True)
+        return Checkpoint(step=state.pop("step"), score=state.pop("score"), state=state, tensors=tensors)
+
+
+def _write(path: Path, write: Callable[[Path], Any]) -> None:
+    write(path)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    """To the disk itself, so that what is renamed afterwards is whole even where the machine stops."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

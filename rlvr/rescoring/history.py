@@ -1,0 +1,39 @@
+"""Which rules were in force at which steps of a run, and what of their code is another one today."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rlvr.ledger import LedgerFile
+from rlvr.rules.fingerprint import Fingerprint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """The same rules at steps that follow one another."""
+
+    first: int
+    last: int
+    rules: Fingerprint
+
+    def plain(self) -> dict[str, Any]:
+        """For summary.json."""
+        return {"first": self.first, "last": self.last, "hash": self.rules.hash, "weights": self.rules.weights}
+
+
+def in_force(rules_of: Mapping[LedgerFile, Fingerprint]) -> list[InForce]:
+    """Rules in the order in which they judged, or would have."""
+    found: list[InForce] = []
+    for file, rules in rules_of.items():
+        if found and found[-1].rules.hash == rules.hash:
+            found[-1] = replace(found[-1], last=file.step)
+        else:
+            found.append(InForce(first=file.step, last=file.step, rules=rules))
+    return found
+
+
+def changed_code(then: Fingerprint, now: Fingerprint) -> list[str]:
+    """Names of the modules that are not what they were, or are there in one of the two only."""
+    return sorted(name for name in then.code.keys() | now.code.keys() if then.code.get(name) != now.code.get(name))
