@@ -23,6 +23,7 @@ from rlvr.config import (
     SURROGATES,
     Config,
     ConfigError,
+    EarlyStopConfig,
     RuleConfig,
     VerifyConfig,
 )
@@ -33,6 +34,7 @@ from rlvr.rollout.engine import RolloutEngine
 from rlvr.rules.pack import Rule, RulePack
 from rlvr.rules.schedule import Schedule, read_weight
 from rlvr.tracking import Tracker
+from rlvr.trained import check_trained
 from rlvr.verifiers.base import Verifier
 from rlvr.verify.backend import Backend
 from rlvr.verify.processes import shared
@@ -216,6 +218,8 @@ def _check_numbers(config: Config) -> None:
         "algo.warmup_steps": (algo.warmup_steps, 0),
         "algo.weight_decay": (algo.weight_decay, 0),
         "algo.beta": (algo.beta, 0),
+        "algo.entropy_bonus": (algo.entropy_bonus, 0),
+        "algo.resample": (algo.resample, 0),
         "algo.updates_per_batch": (algo.updates_per_batch, 1),
         "algo.micro_batch_tokens": (algo.micro_batch_tokens, 1),
         "algo.max_prompt_tokens": (algo.max_prompt_tokens, 1),
@@ -227,6 +231,8 @@ def _check_numbers(config: Config) -> None:
         "eval.every": (evaluation.every, 0),
         "eval.samples": (evaluation.samples, 0),
     }
+    if algo.train_problems is not None:
+        at_least["algo.train_problems"] = (algo.train_problems, 1)
     for key, (value, least) in at_least.items():
         reason = " (a group of one has nothing to compare with)" if key == "algo.group_size" else ""
         _check_least(key, value, least, reason)
@@ -239,6 +245,8 @@ def _check_numbers(config: Config) -> None:
         if not 1 <= k <= evaluation.samples:
             raise ConfigError(f"eval.ks={evaluation.ks}: {k} must lie in [1, eval.samples={evaluation.samples}]")
     _check_share("algo.clip_low", algo.clip_low)
+    _check_early_stop(config.early_stop)
+    check_trained(config.model, algo)
     _check_verify(config.verify)
     _check_choice("algo.ratio", algo.ratio, RATIOS)
     _check_choice("algo.surrogate", algo.surrogate, SURROGATES)
@@ -248,6 +256,17 @@ def _check_numbers(config: Config) -> None:
     _check_choice("algo.deviation", algo.deviation, DEVIATIONS)
     _check_choice("cluster.mixed_precision", config.cluster.mixed_precision, PRECISIONS)
     _check_choice("model.dtype", config.model.dtype, DTYPES)
+
+
+def _check_early_stop(early_stop: EarlyStopConfig) -> None:
+    _check_least("early_stop.patience", early_stop.patience, 1)
+    for key in ("min_entropy", "min_length"):
+        if (least := getattr(early_stop, key)) is not None:
+            _check_above_0(f"early_stop.{key}", least)
+    for key in ("max_degenerate", "max_truncated"):
+        most = getattr(early_stop, key)
+        if most is not None and not 0 <= most < 1:
+            raise ConfigError(f"early_stop.{key}={most}: must lie in [0, 1), or no share is above it")
 
 
 def _check_verify(verify: VerifyConfig) -> None:

@@ -47,6 +47,11 @@ class ModelConfig:
     dtype: str = key("float32", "type of the trained weights: float32, bfloat16, float16 (see cluster.mixed_precision)")
     gradient_checkpointing: bool = key(False, "recompute activations in the backward pass: less memory, more time")
     chat: bool = key(False, "prompts go through the tokenizer's chat template; false for base models")
+    lora_rank: int = key(0, "train low-rank adapters of this rank beside frozen weights (LoRA); 0: train all weights")
+    lora_alpha: float = key(32.0, "what an adapter adds is multiplied by lora_alpha / lora_rank")
+    lora_targets: list[str] = key(
+        [], "names of the linear layers that get one ([q_proj, v_proj]); none named: all but the output layer"
+    )
 
 
 @dataclass(kw_only=True)
@@ -87,13 +92,26 @@ class AlgoConfig:
     surrogate: str = key("clip", "clip (PPO: no gradient past the clip) or cispo (the clipped ratio is a constant weight)")
     clip_low: float = key(0.2, "the probability ratio is clipped at 1 - clip_low; 1 for no lower bound")
     clip_high: float = key(0.2, "and at 1 + clip_high")
-    beta: float = key(0.0, "weight of the KL divergence to the untrained model; 0 loads no reference model")
+    beta: float = key(0.0, "weight of the KL divergence to the reference: the untrained model; 0 loads none")
     kl: str = key("k3", "its estimate for a token: k1, k2, k3; as a penalty k1 has no effect on average")
+    reference_refresh: int = key(
+        0, "steps after which the policy as it then is becomes what the KL divergence is to, again and again; 0: never"
+    )
+    entropy_bonus: float = key(
+        0.0, "weight of the policy's mean entropy (nats a token, at algo.temperature), which the loss is lowered by; 0: none"
+    )
     aggregation: str = key("sequence_mean", "tokens to loss: sequence_mean (GRPO), token_mean (DAPO), max_length (Dr. GRPO)")
     scaling: str = key("group", "divide advantages by the deviation of the group, of the batch, or none")
     deviation: str = key("population", "that deviation: population (divides by n) or sample (by n - 1)")
     mask_truncated: bool = key(
         False, "rollouts that hit the token limit take no part in the loss; they stay in their group's mean"
+    )
+    resample: int = key(
+        0, "times a step asks further problems until enough groups have rewards that differ (dynamic sampling); 0: never"
+    )
+    curriculum: bool = key(False, "ask problems that always or never pass less often, by their pass rates so far")
+    train_problems: int | None = key(
+        None, "train on the first so many problems only, each repeated in a step where they are few; 1: one-shot RLVR"
     )
     updates_per_batch: int = key(1, "optimizer updates on each batch of rollouts")
     micro_batch_tokens: int = key(
@@ -119,6 +137,15 @@ class EvalConfig:
         "pack, or several joined with +, that judges beside the rules and changes no reward; accuracy, format, pass@k and "
         "maj@k are then what its rules say",
     )
+
+
+@dataclass(kw_only=True)
+class EarlyStopConfig:
+    min_entropy: float | None = key(None, "nats: stop where policy/entropy stays below; none: whatever it is")
+    max_degenerate: float | None = key(None, "share: stop where group/degenerate stays above; none: whatever it is")
+    min_length: float | None = key(None, "tokens: stop where rollout/length stays below; none: whatever it is")
+    max_truncated: float | None = key(None, "share: stop where rollout/truncated stays above; none: whatever it is")
+    patience: int = key(10, "steps in a row")
 
 
 @dataclass(kw_only=True)
@@ -188,6 +215,9 @@ class Config:
     rollout: dict[str, Any] = key({}, "_target_: the engine that samples; the other keys are its fields")
     verify: VerifyConfig = field(default_factory=VerifyConfig, metadata={"meaning": "how judging is supervised"})
     eval: EvalConfig = field(default_factory=EvalConfig, metadata={"meaning": "measuring on held-out problems"})
+    early_stop: EarlyStopConfig = field(
+        default_factory=EarlyStopConfig, metadata={"meaning": "ending a run whose policy has collapsed"}
+    )
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig, metadata={"meaning": "what resume=RUN needs"})
     audit: AuditConfig = field(default_factory=AuditConfig, metadata={"meaning": "python -m rlvr.audit"})
     cluster: ClusterConfig = field(default_factory=ClusterConfig, metadata={"meaning": "devices and precision"})

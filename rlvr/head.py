@@ -1,4 +1,4 @@
-"""From hidden states to log-probabilities of chosen tokens, without ever holding the logits of a whole batch."""
+"""From hidden states to log-probabilities of chosen tokens, and entropies, without ever holding the logits of a whole batch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from torch import Tensor
 
 CHUNK = 2**24
 """Logits held at a time: 64 MiB in float32."""
+
+_LEAST = -1e4
+"""Log-probability below which the exponential is 0 anyway; keeps 0 x -inf out of the entropy."""
 
 
 class _ChosenLogprobs(torch.autograd.Function):
@@ -23,28 +26,39 @@ class _ChosenLogprobs(torch.autograd.Function):
         targets_M: Tensor,
         scale: float,
         softcap: float | None,
-    ) -> Tensor:
-        logprobs, denominators = [], []
+        entropies: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        logprobs, denominators, found = [], [], []
         cast_VW, cast_V = _cast(weight_VW, bias_V, hidden_MW.dtype)
         for rows in _chunks(len(hidden_MW), len(weight_VW)):
             logits, _ = _logits(hidden_MW[rows], cast_VW, cast_V, scale, softcap)
             denominators.append(logits.logsumexp(dim=-1))
             logprobs.append(logits.gather(-1, targets_M[rows, None]).squeeze(-1) - denominators[-1])
-        ctx.save_for_backward(hidden_MW, weight_VW, bias_V, targets_M, torch.cat(denominators))
+            if entropies:
+                found.append(_entropy(logits, denominators[-1]))
+        entropies_M = torch.cat(found) if entropies else None
+        ctx.save_for_backward(hidden_MW, weight_VW, bias_V, targets_M, torch.cat(denominators), entropies_M)
         ctx.scale, ctx.softcap = scale, softcap
-        return torch.cat(logprobs)
+        return torch.cat(logprobs), entropies_M
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        hidden_MW, weight_VW, bias_V, targets_M, denominators_M = ctx.saved_tensors
+        hidden_MW, weight_VW, bias_V, targets_M, denominators_M, entropies_M = ctx.saved_tensors
+        d_logprobs_M, d_entropies_M = grads
         cast_VW, cast_V = _cast(weight_VW, bias_V, hidden_MW.dtype)
         d_hidden = torch.empty_like(hidden_MW)
         d_weight = torch.zeros_like(weight_VW) if ctx.needs_input_grad[1] else None
         d_bias = torch.zeros_like(bias_V) if ctx.needs_input_grad[2] else None
         for rows in _chunks(len(hidden_MW), len(weight_VW)):
             logits, squashed = _logits(hidden_MW[rows], cast_VW, cast_V, ctx.scale, ctx.softcap)
-            d_logits = logits.sub_(denominators_M[rows, None]).exp_().mul_(-grads[0][rows, None])
-            d_logits.scatter_add_(-1, targets_M[rows, None], grads[0][rows, None])
+            d_logits = logits.sub_(denominators_M[rows, None])  # so far the log-probabilities of all tokens
+            if entropies_M is None:
+                d_logits.exp_().mul_(-d_logprobs_M[rows, None])
+            else:  # dH/dlogit = -p (log p + H)
+                probabilities = d_logits.clamp_(min=_LEAST).exp()
+                d_logits.add_(entropies_M[rows, None]).mul_(-d_entropies_M[rows, None]).sub_(d_logprobs_M[rows, None])
+                d_logits.mul_(probabilities)
+            d_logits.scatter_add_(-1, targets_M[rows, None], d_logprobs_M[rows, None])
             if squashed is not None:
                 d_logits *= 1.0 - squashed.square_()
             d_logits = d_logits.mul_(ctx.scale).to(hidden_MW.dtype)
@@ -53,7 +67,7 @@ class _ChosenLogprobs(torch.autograd.Function):
                 d_weight.addmm_(d_logits.T.to(d_weight.dtype), hidden_MW[rows].to(d_weight.dtype))
             if d_bias is not None:
                 d_bias += d_logits.sum(dim=0)
-        return d_hidden, d_weight, d_bias, None, None, None
+        return d_hidden, d_weight, d_bias, None, None, None, None
 
 
 def chosen_logprobs(
@@ -64,15 +78,24 @@ def chosen_logprobs(
     *,
     scale: float,
     softcap: float | None = None,
-) -> Tensor:
-    """Log-probability of one token for each row, in float32 at least: log softmax of `scale` x logits, at the target.
+    entropies: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """For each row the log-probability of one token, and the entropy of the distribution that gives it, where asked for.
+
+    Both in nats, [M], in float32 at least, of the softmax of `scale` x logits; exact gradients for both.
 
     hidden_MW: last hidden states, W wide; weight_VW, bias_V: the output layer; targets_M: int64; softcap: of Gemma,
     softcap x tanh(logits / softcap) before scaling. Memory beyond the arguments and their gradients: a few times `CHUNK`
     logits, and the weights once more where their type is not that of the hidden states.
     """
-    result: Any = _ChosenLogprobs.apply(hidden_MW, weight_VW, bias_V, targets_M, scale, softcap)
+    result: Any = _ChosenLogprobs.apply(hidden_MW, weight_VW, bias_V, targets_M, scale, softcap, entropies)
     return result
+
+
+def _entropy(logits: Tensor, denominators: Tensor) -> Tensor:
+    """Of each row, in place of its logits."""
+    logprobs = logits.sub_(denominators[:, None]).clamp_(min=_LEAST)
+    return -logprobs.mul_(logprobs.exp()).sum(dim=-1)
 
 
 def _cast(weight_VW: Tensor, bias_V: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:

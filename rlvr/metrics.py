@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -22,32 +22,31 @@ def rollout_metrics(groups: Sequence[Group], pack: RulePack) -> dict[str, float]
         "reward/std": float(np.std(rewards)) if rewards else 0.0,
         "group/degenerate": _mean([float(group.degenerate) for group in groups]),
         "group/masked": _mean([float(rollout.reward is None) for rollout in rollouts]),
-        "policy/entropy": _mean(entropies),
         "rollout/length": _mean([len(rollout.token_ids) for rollout in rollouts]),
         "rollout/truncated": _mean([float(rollout.finish_reason == "length") for rollout in rollouts]),
         "verify/timeout": float(sum(verdict.reason == "timeout" for verdict in verdicts)),
         "verify/unscorable": float(sum(verdict.outcome == "unscorable" for verdict in verdicts)),
         "verify/error": float(sum(verdict.outcome == "error" for verdict in verdicts)),
     }
+    if entropies:
+        metrics["policy/entropy"] = _mean(entropies)
     for name, rule in pack.rules.items():
         metrics[f"rule/{name}/score"] = _mean(_scores(rollouts, name))
         metrics[f"rule/{name}/weight"] = rule.weight
     return metrics
 
 
-def time_metrics(*, rollout: float, verify: float, train: float, judging: Sequence[float], tokens: int) -> dict[str, float]:
-    """Seconds of each part of the step, and completion tokens a second over the whole of it.
+def time_metrics(seconds: Mapping[str, float], *, judging: Sequence[float], tokens: int) -> dict[str, float]:
+    """Seconds of each part of the step (`rollout`, `verify`, `train`), and completion tokens a second over the whole of it.
 
     `verify`: from the end of sampling until the last verdict, which is what sampling did not hide; `judging`: of each rollout.
     """
     p50, p99 = np.percentile(judging, [50, 99]) if len(judging) else (0.0, 0.0)
     return {
-        "time/rollout": rollout,
-        "time/verify": verify,
-        "time/train": train,
+        **{f"time/{part}": value for part, value in seconds.items()},
         "verify/seconds_p50": float(p50),
         "verify/seconds_p99": float(p99),
-        "tokens_per_second": tokens / (rollout + verify + train),
+        "tokens_per_second": tokens / sum(seconds.values()),
     }
 
 

@@ -88,11 +88,23 @@ class Policy:
 
     def logprobs(self, hidden_MW: Tensor, targets_M: Tensor, *, temperature: float) -> Tensor:
         """Log-probability (nats) of a token for each row, under the distribution that sampling draws from."""
+        return self.logprobs_and_entropies(hidden_MW, targets_M, temperature=temperature, entropies=False)[0]
+
+    def logprobs_and_entropies(
+        self, hidden_MW: Tensor, targets_M: Tensor, *, temperature: float, entropies: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """As `logprobs`, with the entropy (nats) of that distribution for each row; `entropies`: whether it is computed."""
         layer = self._output_layer
         if self.autocast is not None:
             hidden_MW = hidden_MW.to(self.autocast)
         return chosen_logprobs(
-            hidden_MW, layer.weight, layer.bias, targets_M, scale=self.head.scale / temperature, softcap=self.head.softcap
+            hidden_MW,
+            layer.weight,
+            layer.bias,
+            targets_M,
+            scale=self.head.scale / temperature,
+            softcap=self.head.softcap,
+            entropies=entropies,
         )
 
 

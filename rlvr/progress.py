@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rlvr.evaluation.summary import Evaluation
@@ -16,6 +16,8 @@ class Progress:
 
     done: int = 0
     """Steps."""
+    rounds: int = 0
+    """Of sampling: as many as steps, and more where a step asks again. The noise of rollouts goes by them."""
     tokens: int = 0
     """Completion tokens sampled in training."""
     train_seconds: float = 0.0
@@ -29,6 +31,9 @@ class Progress:
     """The best evaluation so far: accuracy, or reward where no rule judges the answer."""
     best_step: int | None = None
     """The step it came after."""
+
+    streaks: dict[str, int] = field(default_factory=dict)
+    """Steps in a row that each limit of `early_stop` has been passed."""
 
     def evaluated(self, evaluation: Evaluation | None) -> bool:
         """Take note of an evaluation after the steps done; returns whether it is the best so far."""

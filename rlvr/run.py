@@ -27,6 +27,7 @@ from rlvr.console import RunDisplay
 from rlvr.data.lint import scorable
 from rlvr.data.prompts import Prompts, choose_examples, full_marks
 from rlvr.evaluation.request import evaluation_rules
+from rlvr.lora import add_adapters
 from rlvr.policy import Policy, load_policy
 from rlvr.report import plot_curves, write_report
 from rlvr.resume import Resume
@@ -35,6 +36,7 @@ from rlvr.rules.live import LiveRules
 from rlvr.rules.pack import Judge, RulePack
 from rlvr.rules.text import rules_text
 from rlvr.runfolder import RunFolder
+from rlvr.stream import enough
 from rlvr.trainer import Outcome, Trainer
 from rlvr.types import Problem
 from rlvr.verify.backend import Backend
@@ -149,7 +151,12 @@ def _parts(plan: Plan, judges: Backend, accelerator: Accelerator) -> tuple[Polic
     examples, train = choose_examples(config.prompt, splits.train, plan.pack, judge=judge)
     computing = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(str(accelerator.mixed_precision))
     policy = load_policy(config.model, autocast=computing)
-    reference = load_policy(config.model, autocast=computing) if config.algo.beta else None
+    reference = None
+    if config.model.lora_rank:
+        add_adapters(policy.model, config.model, seed=config.seed)
+        reference = policy if config.algo.beta else None  # with its adapters off
+    elif config.algo.beta:
+        reference = load_policy(config.model, autocast=computing)
     prompts = Prompts(template=config.prompt, examples=examples, chat_tokenizer=_chat_tokenizer(policy, config))
     problems = render(plan, policy, prompts, train, splits.test[: config.eval.problems], judge)
     policy.model.to(accelerator.device)
@@ -197,6 +204,8 @@ def render(
     algo, warnings = plan.config.algo, []
     (train, of_train), (test, of_test) = (scorable(split, plan.pack, plan.source.on_unscorable) for split in (train, test))
     warnings += [f"{split} problems: {text}" for split, text in (("training", of_train), ("held-out", of_test)) if text]
+    if algo.train_problems is not None and train:
+        train = enough(train[: algo.train_problems], algo.problems)
     if len(train) < algo.problems:
         hint = "" if train else "; it is for evaluation: train on another, or on a part of it (dataset.train_share)"
         raise ConfigError(f"algo.problems={algo.problems}: the data set has {len(train)} training problems{hint}")

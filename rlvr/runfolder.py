@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rlvr.checkpoint import Checkpoint
 from rlvr.config import AlgoConfig, ConfigError
 from rlvr.entries import Split
 from rlvr.ledger import Ledger
+from rlvr.lora import has_adapters, merged_state, save_adapters
 from rlvr.observer import Observer
 from rlvr.policy import Policy
 from rlvr.rules.fingerprint import fingerprint
@@ -25,7 +27,7 @@ METRICS = "metrics.jsonl"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFolder(Observer):
-    """`config.yaml`, `rules.yaml`, `metrics.jsonl`, `rollouts/`, `summary.json`, `curves.png`, `model/` of one run."""
+    """`config.yaml`, `rules.yaml`, `metrics.jsonl`, `rollouts/`, `summary.json`, `curves.png`, `model/`, `adapter/`."""
 
     path: Path
     rules_from: tuple[str, ...] = ()
@@ -95,15 +97,26 @@ class RunFolder(Observer):
         self._write("summary.json", json.dumps(summary, indent=2) + "\n")
 
     def save_model(self, policy: Policy) -> None:
-        """`model/`, as `AutoModelForCausalLM.from_pretrained` loads it."""
-        unfinished, before = self.path / ".model.unfinished", self.path / ".model.before"
+        """`model/`, as `AutoModelForCausalLM.from_pretrained` loads it: adapters, if there are some, are merged into it, and
+        `adapter/` holds them by themselves. The policy stays as it is."""
+        adapted = has_adapters(policy.model)
+
+        def save(folder: Path) -> None:
+            policy.model.save_pretrained(folder, state_dict=merged_state(policy.model) if adapted else None)
+            policy.tokenizer.save_pretrained(folder)
+
+        self._write_folder("model", save)
+        if adapted:
+            self._write_folder("adapter", partial(save_adapters, policy.model))
+
+    def _write_folder(self, name: str, write: Callable[[Path], None]) -> None:
+        unfinished, before = self.path / f".{name}.unfinished", self.path / f".{name}.before"
         for path in (unfinished, before):
             shutil.rmtree(path, ignore_errors=True)
-        policy.model.save_pretrained(unfinished)
-        policy.tokenizer.save_pretrained(unfinished)
-        if (self.path / "model").exists():  # of a run that goes on
-            os.replace(self.path / "model", before)
-        os.replace(unfinished, self.path / "model")
+        write(unfinished)
+        if (self.path / name).exists():  # of a run that goes on
+            os.replace(self.path / name, before)
+        os.replace(unfinished, self.path / name)
         shutil.rmtree(before, ignore_errors=True)
 
     def _write(self, name: str, text: str) -> None:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from rlvr import grpo
 from rlvr.batch import rewards_of
 from rlvr.checkpoint import Checkpoint, Checkpoints
+from rlvr.collapse import CollapseWatch
 from rlvr.config import Config
 from rlvr.entries import Split
 from rlvr.evaluate import Samples, begun_with, evaluate
@@ -28,6 +28,7 @@ from rlvr.progress import Progress
 from rlvr.rollout.engine import RolloutEngine, Sampling
 from rlvr.rules.live import LiveRules
 from rlvr.rules.pack import RulePack
+from rlvr.stream import ProblemStream
 from rlvr.types import Group, Problem, RunStopped
 from rlvr.verify.backend import Backend
 from rlvr.verify.judging import check_error_share, judging
@@ -76,13 +77,16 @@ class Trainer:
         """live: rules that may change while training goes on, instead of `pack`; eval_rules: judge beside it when evaluating;
         checkpoints: where to keep some, on the main process; start: what to go on from."""
         self._config, self._policy, self._engine, self._rules, self._backend = config, policy, engine, pack, backend
-        self._train, self._held_out, self._observers = train, held_out, observers
+        self._held_out, self._observers = held_out, observers
         self._accelerator, self._live, self._checkpoints, self._eval_rules = accelerator, live, checkpoints, eval_rules
         self._learner = Learner(policy, config.algo, accelerator, reference)
+        self._stream = ProblemStream(problems=train, seed=config.seed, curriculum=config.algo.curriculum)
+        self._collapse = CollapseWatch(limits=config.early_stop)
         self._at, self._saved = Progress(), 0
         if start is not None:
             self._at, self._saved = Progress.from_json(start.state["progress"]), start.step
             self._learner.load_state(start.tensors)
+            self._stream.load_state(start.state["stream"])
         self._pack = (pack if live is None else live.pack).at(self._at.done)
 
     def run(self) -> Outcome:
@@ -116,6 +120,7 @@ class Trainer:
         start = time.perf_counter()
         metrics, tokens = self._step(at.done + 1)
         at.done, at.tokens, at.train_seconds = at.done + 1, at.tokens + tokens, at.train_seconds + time.perf_counter() - start
+        at.streaks, collapsed = self._collapse.after(at.streaks, metrics)
         improved = False
         try:
             if at.done == steps or (every and at.done % every == 0):
@@ -125,6 +130,9 @@ class Trainer:
             self._log(at.done, metrics)
         if improved or at.done % self._config.checkpoint.every == 0:
             self._save()
+        if collapsed is not None and at.done < steps:
+            self._save()
+            raise RunStopped(collapsed)
 
     def _save(self) -> None:
         """A checkpoint of the steps done, if there is none. All processes hold the same state; the main one writes."""
@@ -135,40 +143,59 @@ class Trainer:
         for observer in self._observers:
             observer.settle()
         if self._checkpoints is not None:
-            state = {"progress": at.to_json(), "rules": None if self._live is None else self._live.text}
+            rules = None if self._live is None else self._live.text
+            state = {"progress": at.to_json(), "stream": self._stream.state(), "rules": rules}
             score = at.best if at.best_step == at.done else None
             self._checkpoints.save(Checkpoint(step=at.done, state=state, tensors=self._learner.state(), score=score))
 
     def _step(self, step: int) -> tuple[dict[str, float], int]:
         """One step; returns its metrics and the number of completion tokens sampled."""
-        algo, verify, clock = self._config.algo, self._config.verify, [time.perf_counter()]
+        algo, clock = self._config.algo, _Clock()
         changes = self._take_edits(step)
-        sampling = Sampling(
-            seed=self._config.seed,
-            step=step,
-            group_size=algo.group_size,
-            temperature=algo.temperature,
-            max_new_tokens=algo.max_new_tokens,
-            stop=tuple(self._config.prompt.stop),
-        )
-        problems = problems_of_step(self._train, algo.problems, seed=self._config.seed, step=step)
-        with judging(self._pack, self._backend, retries=verify.retries) as batch:  # each rollout as soon as it has ended
-            groups = self._engine.sample(self._policy, self._share(problems), sampling, on_finished=batch.submit)
-            clock.append(time.perf_counter())
-            judged = batch.collect(groups)
-            clock.append(time.perf_counter())
-        gathered = gather_object(list(judged.groups))
-        check_error_share(gathered, self._pack, verify.max_error_share)
+        gathered, seconds = self._sampled(clock)
         groups = with_advantages(gathered, scaling=algo.scaling, deviation=algo.deviation)
         learning_rate = self._learner.learning_rate
-        updated = self._learner.update(self._share(groups))
-        clock.append(time.perf_counter())
+        training = [group for group in groups if not group.degenerate] if algo.resample else groups
+        updated = self._learner.update(self._share(training))
+        clock.lap("train")
+        self._stream.learn(groups, self._pack)
         self._rollouts(step, "train", groups, self._pack)
         tokens = sum(len(rollout.token_ids) for group in groups for rollout in group.rollouts)
-        sampled, waited, trained = np.diff(clock)
-        times = time_metrics(rollout=sampled, verify=waited, train=trained, judging=judged.seconds, tokens=tokens)
         measured = {**rollout_metrics(groups, self._pack), **updated, "policy/learning_rate": learning_rate}
-        return {**measured, **changes, **times}, tokens
+        if algo.resample:
+            measured["rollout/rounds"] = len(groups) / algo.problems
+        return {**measured, **changes, **time_metrics(clock.seconds, judging=seconds, tokens=tokens)}, tokens
+
+    def _sampled(self, clock: _Clock) -> tuple[list[Group], list[float]]:
+        """The judged groups of a step, of all processes, and the seconds that judging each rollout took (here).
+
+        With `algo.resample` more problems are asked, up to that many times, until enough groups have rewards that differ
+        (dynamic sampling: DAPO, Yu et al. 2025, arXiv:2503.14476, section 3.2).
+        """
+        algo, verify, groups, seconds = self._config.algo, self._config.verify, list[Group](), list[float]()
+        for _ in range(1 + algo.resample):
+            problems = self._stream.take(algo.problems)
+            self._at.rounds += 1
+            sampling = Sampling(
+                seed=self._config.seed,
+                step=self._at.rounds,
+                group_size=algo.group_size,
+                temperature=algo.temperature,
+                max_new_tokens=algo.max_new_tokens,
+                stop=tuple(self._config.prompt.stop),
+            )
+            with judging(self._pack, self._backend, retries=verify.retries) as batch:  # each rollout as soon as it has ended
+                sampled = self._engine.sample(self._policy, self._share(problems), sampling, on_finished=batch.submit)
+                clock.lap("rollout")
+                judged = batch.collect(sampled)
+            gathered = gather_object(list(judged.groups))
+            check_error_share(gathered, self._pack, verify.max_error_share)
+            groups += gathered
+            seconds += judged.seconds
+            clock.lap("verify")
+            if sum(not group.degenerate for group in groups) >= algo.problems:
+                break
+        return groups, seconds
 
     def _take_edits(self, step: int) -> dict[str, float]:
         """The rules in force at a step, edits of rules.yaml included; returns how many changes there were, if any."""
@@ -226,11 +253,15 @@ def with_advantages(groups: Sequence[Group], *, scaling: str, deviation: str = "
     ]
 
 
-def problems_of_step(problems: Sequence[Problem], n: int, *, seed: int, step: int) -> list[Problem]:
-    """The `n` problems of a step (from 1): every epoch is a shuffle of its own, and no step holds a problem twice.
+class _Clock:
+    """Seconds by part of a step."""
 
-    An epoch is len(problems) // n steps; what is left over differs from epoch to epoch.
-    """
-    epoch, at = divmod(step - 1, len(problems) // n)
-    order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(len(problems))
-    return [problems[i] for i in order[at * n : (at + 1) * n]]
+    def __init__(self) -> None:
+        self.seconds = {"rollout": 0.0, "verify": 0.0, "train": 0.0}
+        self._at = time.perf_counter()
+
+    def lap(self, part: str) -> None:
+        """What has passed since the last lap was this part."""
+        now = time.perf_counter()
+        self.seconds[part] += now - self._at
+        self._at = now

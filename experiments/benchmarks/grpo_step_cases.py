@@ -1,0 +1,139 @@
+"""The cases of the benchmark `grpo_step`: shapes of models, sizes of batches, and sweeps over one size at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Side = Literal["ours", "trl"]
+SIDES: tuple[Side, ...] = ("ours", "trl")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """A Qwen2 model with tied embeddings and random weights."""
+
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    ffn: int
+    vocabulary: int
+    """Rows of the embedding."""
+    bpe: int
+    """Tokens of them that stand for something in the text; texts have as many tokens whatever `vocabulary` is."""
+
+    @property
+    def head(self) -> int:
+        """Numbers in a head."""
+        return self.hidden // self.heads
+
+    @property
+    def linear_weights(self) -> int:
+        """Weights of all matrices but the embedding; a token is multiplied with each of them once."""
+        per_layer = self.hidden * self.head * (2 * self.heads + 2 * self.kv_heads) + 3 * self.hidden * self.ffn
+        return self.layers * per_layer
+
+    @property
+    def parameters(self) -> int:
+        """All that is trained: matrices, embedding, biases of queries, keys and values, and norms."""
+        biases = self.layers * self.head * (self.heads + 2 * self.kv_heads)
+        return self.linear_weights + self.vocabulary * self.hidden + biases + (2 * self.layers + 1) * self.hidden
+
+
+TINY = Shape(layers=4, hidden=128, heads=4, kv_heads=2, ffn=256, vocabulary=2048, bpe=2048)
+HALF = Shape(layers=24, hidden=896, heads=14, kv_heads=2, ffn=4864, vocabulary=151_936, bpe=16_384)
+ONE_AND_A_HALF = Shape(layers=28, hidden=1536, heads=12, kv_heads=2, ffn=8960, vocabulary=151_936, bpe=16_384)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One comparison."""
+
+    name: str
+    shape: Shape
+    problems: int
+    """Problems a step, P."""
+    group_size: int
+    """Rollouts of a problem, G."""
+    new_tokens: int
+    """Of every completion, T: no token ends one."""
+    few_shot: int = 0
+    """Worked examples of GSM8K in front of every problem."""
+    preamble: int | None = None
+    """Tokens of GSM8K's text in front of every problem, to the nearest that the text allows; instead of examples."""
+    steps: int = 3
+    """Measured in one process, after one that is not."""
+    trl_batch: int
+    """TRL's `per_device_train_batch_size`: rollouts in one forward and backward."""
+    precision: Literal["no", "bf16"] = "no"
+    """Autocast; weights and optimizer are float32 always."""
+
+    @property
+    def rollouts(self) -> int:
+        return self.problems * self.group_size
+
+    def __post_init__(self) -> None:
+        if self.rollouts % self.trl_batch:
+            raise ValueError(f"{self.name}.trl_batch={self.trl_batch}: must divide the {self.rollouts} rollouts of a step")
+
+
+_tiny = Case(name="tiny", shape=TINY, problems=16, group_size=8, new_tokens=64, steps=5, trl_batch=8)
+_half = Case(name="half_0shot", shape=HALF, problems=2, group_size=8, new_tokens=32, steps=1, trl_batch=4)
+_large = replace(_half, problems=8, new_tokens=256, few_shot=8, steps=3, precision="bf16")
+_every = (
+    _tiny,
+    replace(_tiny, name="tiny_700", preamble=700, steps=2),
+    replace(_tiny, name="tiny_8shot", few_shot=8, steps=2),
+    _half,
+    replace(_half, name="half_8shot", few_shot=8, trl_batch=1),
+    replace(_large, name="half_256_g8"),
+    replace(_large, name="half_256_g16", group_size=16),
+    replace(_large, name="1.5b_256_g8", shape=ONE_AND_A_HALF),
+    replace(_large, name="1.5b_256_g16", shape=ONE_AND_A_HALF, group_size=16),
+)
+CASES = {case.name: case for case in _every}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """Cases that differ in one size."""
+
+    name: str
+    axis: str
+    """What is on the x axis."""
+    points: tuple[tuple[int, Case], ...]
+    """The size and the case that has it."""
+
+
+_swept = replace(_tiny, problems=4, new_tokens=32, steps=3, trl_batch=8, shape=replace(TINY, vocabulary=1024, bpe=1024))
+
+
+def _preamble(tokens: int) -> Case:
+    return replace(_swept, name=f"preamble_{tokens}", preamble=tokens)
+
+
+def _group(size: int) -> Case:
+    return replace(_swept, name=f"group_{size}", preamble=512, group_size=size)
+
+
+def _vocabulary(size: int) -> Case:
+    return replace(_swept, name=f"vocabulary_{size}", shape=replace(_swept.shape, vocabulary=size))
+
+
+SWEEPS = {
+    sweep.name: sweep
+    for sweep in (
+        Sweep(
+            name="sweep-preamble",
+            axis="tokens of preamble",
+            points=tuple((n, _preamble(n)) for n in (0, 256, 512, 1024, 2048)),
+        ),
+        Sweep(name="sweep-group", axis="rollouts of a problem", points=tuple((n, _group(n)) for n in (4, 8, 16, 32, 64))),
+        Sweep(
+            name="sweep-vocabulary",
+            axis="tokens of vocabulary",
+            points=tuple((n, _vocabulary(n)) for n in (1024, 4096, 16_384, 65_536, 151_936)),
+        ),
+    )
+}

@@ -1,0 +1,154 @@
+"""One process of `grpo_step`: prepares a case, measures one side of it, or measures the machine, and writes what it found.
+
+Not for use by hand: `grpo_step.py` starts it as `python grpo_step_child.py JOB.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from grpo_step_cases import Case, Shape, Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a process has to do."""
+
+    do: Literal["prepare", "rates", "ours", "trl"]
+    case: Case
+    steps: int
+    """To measure, after one that is not."""
+    data: Path
+    """Folder of GSM8K."""
+    models: Path
+    """Folder with a folder for each shape."""
+    folder: Path
+    """Of the case: its workload and a link to its model."""
+    output: Path
+    """Where the result goes, as JSON."""
+    device: str
+    """cpu or cuda."""
+    threads: int
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), default=str))
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        job: dict[str, Any] = json.loads(path.read_text())
+        paths = {name: Path(job[name]) for name in ("data", "models", "folder", "output")}
+        case = Case(**{**job["case"], "shape": Shape(**job["case"]["shape"])})
+        return cls(**{**job, **paths, "case": case})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one step took, in seconds, and what it did."""
+
+    total: float
+    rollout: float
+    """From problems to completions with their text."""
+    verify: float
+    """What judging took after the last completion."""
+    train: float
+    """The rest: loss, gradient, optimizer."""
+    prompt_tokens: int
+    """Of all rollouts together, however often a side really encodes them."""
+    completion_tokens: int
+    degenerate: int
+    """Groups in which all rewards are equal; there is nothing to train on in them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a process found out about one side."""
+
+    side: Side
+    steps: tuple[Step, ...]
+    """The measured ones."""
+    loaded_bytes: int
+    """Memory in use once the model was loaded."""
+    peak_bytes: int
+    """The most that was ever in use, the step that is not measured counted in."""
+
+    @classmethod
+    def read(cls, path: Path) -> Measured:
+        found: dict[str, Any] = json.loads(path.read_text())
+        return cls(**{**found, "steps": tuple(Step(**step) for step in found["steps"])})
+
+
+class Memory:
+    """Of this process on the CPU, or what tensors hold of the GPU."""
+
+    def __init__(self, device: str) -> None:
+        self._cuda = device == "cuda"
+
+    def loaded(self, model: Any) -> int:
+        """In use now that the model has been loaded; on the GPU the peak is counted from here."""
+        if self._cuda:
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
+            return torch.cuda.memory_allocated()
+        for parameter in model.parameters():
+            parameter.detach().sum()  # weights are mapped from their file, and take no memory until they are read
+        return _status("VmRSS")
+
+    def peak(self) -> int:
+        """The kernel's own record, which is that of this program alone (`ru_maxrss` begins with that of whoever started it)."""
+        if self._cuda:
+            import torch
+
+            return torch.cuda.max_memory_allocated()
+        return _status("VmHWM")
+
+
+def _status(field: str) -> int:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{field}:"))
+    return int(line.split()[1]) * 1024
+
+
+def now(device: str) -> float:
+    """Seconds on a clock that runs forward, once the device has done all that it was asked to."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def run(job: Job) -> Any:
+    """Plain data, ready for JSON."""
+    if job.do == "prepare":
+        from grpo_step_models import prepare
+
+        return prepare(job.case, data=job.data, models=job.models, folder=job.folder, steps=job.steps + 1)
+    import torch
+
+    torch.set_num_threads(job.threads)
+    if job.do == "rates":
+        from grpo_step_floor import measure_rates
+
+        return asdict(measure_rates(job.case, job.device))
+    if job.do == "ours":
+        from grpo_step_ours import measure
+    else:
+        from grpo_step_trl import measure
+    return asdict(measure(job))
+
+
+def main(arguments: Sequence[str]) -> None:
+    job = Job.read(Path(arguments[0]))
+    job.output.write_text(json.dumps(run(job)))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    main(sys.argv[1:])

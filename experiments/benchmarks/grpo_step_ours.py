@@ -1,0 +1,96 @@
+"""Our side of `grpo_step`: the trainer of a run, without evaluation and tracking."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+
+import torch
+from accelerate import Accelerator
+from grpo_step_cases import Case
+from grpo_step_child import Job, Measured, Memory, Step, now
+from grpo_step_models import Workload
+from grpo_step_reward import TextHash
+
+from rlvr.build import backend, plan
+from rlvr.compose import compose
+from rlvr.config import Config
+from rlvr.policy import Policy, load_policy
+from rlvr.rules.pack import Rule, RulePack
+from rlvr.stream import ProblemStream
+from rlvr.trainer import Trainer
+from rlvr.types import Problem
+
+LEARNING_RATE = 1e-6
+PACK = RulePack(rules={"hash": Rule(name="hash", weight=1.0, verifier=TextHash())})
+
+
+def config_of(job: Job, longest: int) -> Config:
+    """The defaults of `python train.py`, but for what both sides are given. longest: tokens of the longest prompt."""
+    case, config = job.case, compose(["model=hf", "tracking=none"])
+    config.model.path = str(job.folder / "model")
+    config.cluster.cpu, config.cluster.mixed_precision = job.device == "cpu", case.precision
+    config.algo = replace(
+        config.algo,
+        problems=case.problems,
+        group_size=case.group_size,
+        learning_rate=LEARNING_RATE,
+        warmup_steps=0,
+        max_prompt_tokens=longest,
+        max_new_tokens=case.new_tokens,
+    )
+    return config
+
+
+def in_order(problems: list[Problem], case: Case, seed: int) -> list[Problem]:
+    """The problems in the order in which our steps take them."""
+    stream = ProblemStream(problems=problems, seed=seed)
+    return [problem for _ in range(len(problems) // case.problems) for problem in stream.take(case.problems)]
+
+
+def problems_of(workload: Workload) -> list[Problem]:
+    return [Problem(id=name, prompt=prompt, truth={}) for name, prompt in zip(workload.ids, workload.prompts, strict=True)]
+
+
+def measure(job: Job) -> Measured:
+    """Warm up for one step, then measure `job.steps`."""
+    workload, memory = Workload.read(job.folder / "workload.json"), Memory(job.device)
+    config = config_of(job, max(workload.lengths))
+    problems = problems_of(workload)
+    accelerator = Accelerator(cpu=config.cluster.cpu, mixed_precision=config.cluster.mixed_precision)
+    policy = load_policy(config.model, autocast=torch.bfloat16 if job.case.precision == "bf16" else None)
+    policy.model.to(accelerator.device)
+    loaded = memory.loaded(policy.model)
+    with closing(backend(config, PACK)) as judges:
+        trainer = Trainer(
+            config,
+            policy=policy,
+            reference=None,
+            engine=plan(config).engine,
+            pack=PACK,
+            backend=judges,
+            train=problems,
+            held_out=[],
+            accelerator=accelerator,
+            observers=[],
+        )
+        steps = [_step(trainer, step, job, config, policy, problems) for step in range(1, job.steps + 2)]
+    return Measured(side="ours", steps=tuple(steps[1:]), loaded_bytes=loaded, peak_bytes=memory.peak())
+
+
+def _step(trainer: Trainer, step: int, job: Job, config: Config, policy: Policy, problems: list[Problem]) -> Step:
+    start = now(job.device)
+    metrics, tokens = trainer._step(step)
+    total = now(job.device) - start
+    rollout, verify = metrics["time/rollout"], metrics["time/verify"]
+    n = job.case.problems
+    prompts = in_order(problems, job.case, config.seed)[(step - 1) * n : step * n]
+    return Step(
+        total=total,
+        rollout=rollout,
+        verify=verify,
+        train=total - rollout - verify,
+        prompt_tokens=job.case.group_size * sum(len(policy.encode(problem.prompt)) for problem in prompts),
+        completion_tokens=tokens,
+        degenerate=round(metrics["group/degenerate"] * job.case.problems),
+    )
