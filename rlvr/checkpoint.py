@@ -8,10 +8,12 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
+from rlvr.config import ConfigError
 from rlvr.types import RunStopped
 
 STATE, TENSORS = "state.json", "tensors.pt"
@@ -49,16 +51,16 @@ class Checkpoints:
             _write(unfinished / TENSORS, lambda path: torch.save(dict(checkpoint.tensors), path))
             _write(unfinished / STATE, lambda path: path.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8"))
             _sync(unfinished)
-            shutil.rmtree(final, ignore_errors=True)  # of a step that is done again
+            self._remove(checkpoint.step)  # of a step that is done again
             unfinished.replace(final)
             _sync(self.folder)
+            self._thin_out()
         except (OSError, RuntimeError) as error:  # torch raises the latter where the disk is full
             shutil.rmtree(unfinished, ignore_errors=True)
             raise RunStopped(f"the checkpoint of step {checkpoint.step} cannot be written: {error}") from error
-        self._thin_out()
 
     def latest(self) -> Checkpoint | None:
-        """The one to go on from; None before the first."""
+        """The one to go on from; None before the first. Errors: `ConfigError` where it cannot be read."""
         steps = self._steps()
         return self._load(steps[-1]) if steps else None
 
@@ -67,17 +69,19 @@ class Checkpoints:
         scored = [(score, -step) for step in self._steps() if (score := self._state(step)["score"]) is not None]
         return -max(scored)[1] if scored else None
 
-    def drop_after(self, step: int) -> None:
-        """Remove what lies beyond a step that training goes on from."""
-        for later in self._steps():
-            if later > step:
-                shutil.rmtree(self.folder / str(later))
-
     def _thin_out(self) -> None:
         best = self.best()
         for step in self._steps()[: -self.keep]:
             if step != best:
-                shutil.rmtree(self.folder / str(step))
+                self._remove(step)
+
+    def _remove(self, step: int) -> None:
+        """Out of sight first: a kill in the middle leaves nothing that looks like a checkpoint."""
+        removed = self.folder / f".{step}.removed"
+        shutil.rmtree(removed, ignore_errors=True)
+        if (self.folder / str(step)).exists():
+            (self.folder / str(step)).replace(removed)
+            shutil.rmtree(removed)
 
     def _steps(self) -> list[int]:
         if not self.folder.is_dir():
@@ -89,9 +93,13 @@ class Checkpoints:
         return state
 
     def _load(self, step: int) -> Checkpoint:
-        state = self._state(step)
-        tensors = torch.load(self.folder / str(step) / TENSORS, map_location="cpu", weights_only=True)
-        return Checkpoint(step=state.pop("step"), score=state.pop("score"), state=state, tensors=tensors)
+        folder = self.folder / str(step)
+        try:
+            state = self._state(step)
+            tensors = torch.load(folder / TENSORS, map_location="cpu", weights_only=True)
+            return Checkpoint(step=state.pop("step"), score=state.pop("score"), state=state, tensors=tensors)
+        except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError) as error:
+            raise ConfigError(f"{folder}: cannot be read as a checkpoint: {error}") from error
 
 
 def _write(path: Path, write: Callable[[Path], Any]) -> None:

@@ -194,9 +194,7 @@ class ClusterConfig:
 
 @dataclass(kw_only=True)
 class CheckpointConfig:
-    every: int = key(
-        10, "steps between checkpoints, from which resume=RUN goes on; there is one at the end and when stopped, too"
-    )
+    every: int = key(10, "steps between checkpoints, from which resume=RUN goes on; there is one at the end and on Ctrl-C, too")
     keep: int = key(2, "of the latest; that with the best evaluation is kept besides")
 
 

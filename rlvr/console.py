@@ -92,7 +92,7 @@ class RunDisplay(Observer):
                 )
         seconds = outcome.seconds
         self._line(f"{outcome.steps} steps in {seconds['train']:.0f} s of training and {seconds['eval']:.0f} s of evaluation")
-        self._line(f"everything is in {folder}  (curves.png, metrics.jsonl, summary.json, config.yaml, model/)")
+        self._line(f"everything is in {folder}  (report.html, metrics.jsonl, rollouts/, summary.json, model/)")
         for hint in hints:
             self._line(f"  {hint}")
 

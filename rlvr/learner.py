@@ -63,6 +63,12 @@ class Learner:
             parameter.copy_(state["weights"][name])
         self._optimizer.load_state_dict(state["optimizer"])
         self._warmup.load_state_dict(state["warmup"])
+        rate, decay = self._algo.learning_rate, self._algo.weight_decay  # a run that goes on may be given others
+        factor = self._warmup.lr_lambdas[0](self._warmup.last_epoch)
+        self._warmup.base_lrs = [rate for _ in self._warmup.base_lrs]
+        for group in self._optimizer.param_groups:
+            group.update(initial_lr=rate, lr=rate * factor, weight_decay=decay)
+        self._warmup._last_lr = [rate * factor for _ in self._warmup.base_lrs]
         scaler: Any = self._accelerator.scaler
         if scaler is not None and state["scaler"] is not None:
             scaler.load_state_dict(state["scaler"])
@@ -102,7 +108,7 @@ class Learner:
         reference = [None] * len(passes) if self._reference is None else self._logprobs(self._reference, training, passes)
         old: list[Tensor | None] = [None] * len(passes)
         sums, grad_norm = torch.zeros(len(METRICS), dtype=torch.float64), 0.0
-        self._policy.model.train()  # gradient checkpointing works in training mode only
+        self._policy.model.train(self._policy.model.is_activation_checkpointing)  # which works in training mode only
         for _ in range(algo.updates_per_batch if n_rollouts else 0):
             for k, batch, logprobs_N, entropies_N in self._forward(self._policy, training, passes, entropies=entropies):
                 if old[k] is None:  # sampled by these very weights, so the ratio is 1 and carries the gradient

@@ -31,7 +31,6 @@ class Progress:
     """The best evaluation so far: accuracy, or reward where no rule judges the answer."""
     best_step: int | None = None
     """The step it came after."""
-
     streaks: dict[str, int] = field(default_factory=dict)
     """Steps in a row that each limit of `early_stop` has been passed."""
 

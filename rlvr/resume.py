@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rlvr.checkpoint import Checkpoint
-from rlvr.compose import compose, typed_file
+from rlvr.compose import compose, options, public, typed_file
 from rlvr.config import Config, ConfigError
 from rlvr.rules.live import RULES, forget_edits, read_edits
 from rlvr.rules.text import overridden, read_pack, rules_text
 
 CONFIG = "config.yaml"
 FIXED = ("seed", "model", "dataset", "prompt", "rules_from")
-"""Keys without which the steps done would not be those of this run."""
+"""Keys without which the steps done would not be those of this run; but files may have moved (`model.path`, `dataset.path`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +39,12 @@ class Resume:
             raise ConfigError(f"resume={folder}: must be the folder of a run (it has no {CONFIG})")
         if {"-m", "--multirun"} & set(arguments):
             raise ConfigError(f"resume={folder}: goes on with one run; leave out -m")
+        for argument in arguments:
+            key, equals, value = argument.partition("=")
+            if key == "hydra.run.dir":
+                raise ConfigError(f"{argument}: a run goes on in its own folder; leave it out")
+            if equals and key != "rules" and value in options(key):
+                raise ConfigError(f"{argument}: a run goes on with its own; set single keys ({key}.KEY=VALUE)")
         packs = [argument.removeprefix("rules=") for argument in arguments if argument.startswith("rules=")]
         return cls(folder=folder, pack=packs[-1] if packs else None, rules=tuple(filter(_of_rules, arguments)))
 
@@ -56,12 +61,12 @@ class Resume:
     def changed(self, config: Config) -> list[str]:
         """What is another in `config` than it was, a line each. Errors: `ConfigError` for what cannot change."""
         lines: list[str] = []
-        before, after = (dict(_flat(dataclasses.asdict(each), "")) for each in (typed_file(self.folder / CONFIG), config))
+        before, after = (dict(_flat(public(each), "")) for each in (typed_file(self.folder / CONFIG), config))
         for key in dict.fromkeys([*before, *after]):
             old, new = before.get(key), after.get(key)
             if old == new or key == "resume":
                 continue
-            if key.split(".")[0] in FIXED:
+            if key.split(".")[0] in FIXED and key.split(".")[-1] != "path":
                 raise ConfigError(f"{key}={new}: cannot change while a run goes on (it began with {old}); begin another run")
             lines.append(f"{key} {old} -> {new}")
         return lines

@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, set_seed
+from safetensors import SafetensorError
 
 from rlvr.build import Plan, backend
 from rlvr.checkpoint import Checkpoint, Checkpoints
@@ -82,6 +84,8 @@ def _run(plan: Plan, eval_rules: RulePack | None, judges: Backend, place: _Place
         RunFolder.check_free(folder)
     changed = [] if resume is None else resume.changed(config)
     goes_on = None if resume is None else checkpoints.latest()
+    if goes_on is not None and config.steps < goes_on.step:
+        raise ConfigError(f"steps={config.steps}: {goes_on.step} are done already")
     accelerator.wait_for_everyone()  # all have looked before one of them writes there
     policy, reference, problems = _parts(plan, judges, accelerator)
     run_folder = RunFolder(path=folder, rules_from=tuple(config.rules_from), algo=config.algo)
@@ -91,6 +95,7 @@ def _run(plan: Plan, eval_rules: RulePack | None, judges: Backend, place: _Place
     if accelerator.is_main_process:
         run_folder.begin(place.config_yaml, rules) if resume is None else run_folder.go_on(place.config_yaml, goes_on)
     accelerator.wait_for_everyone()
+    live = _live_rules(plan, judges, problems, folder, rules, goes_on)
     trainer = partial(
         Trainer,
         config,
@@ -102,45 +107,47 @@ def _run(plan: Plan, eval_rules: RulePack | None, judges: Backend, place: _Place
         train=problems.train,
         held_out=problems.held_out,
         accelerator=accelerator,
-        live=_live_rules(plan, judges, problems, folder, rules, goes_on),
+        live=live,
         eval_rules=eval_rules,
         start=goes_on,
     )
     if not accelerator.is_main_process:
-        return trainer().run()
+        outcome = trainer().run()
+        accelerator.wait_for_everyone()
+        return outcome
     display = RunDisplay(steps=config.steps, label=f"{folder.name}: " if place.sweep else "")
-    display.head(_head(plan, policy, problems, accelerator, folder))
     done = goes_on.step if goes_on else 0
+    display.head(_head(plan, live.pack.at(done), policy, problems, accelerator, folder))
     resumed = [] if resume is None else [f"goes on after step {done}"]
     for line in [*resumed, *(f"changed: {each}" for each in changed), *(f"warning: {each}" for each in problems.warnings)]:
         display.note(done, line)
     session = plan.tracker.begin(
         name=config.name, config=public(config), folder=folder, sweep=place.sweep.name if place.sweep else None
     )
+    summary = None
     try:
         outcome = trainer(observers=(run_folder, session, display), checkpoints=checkpoints).run()
-    except BaseException:
-        session.finish(None)
-        raise
+        summary = summarise(plan, policy, outcome, seconds=time.perf_counter() - start)
+        _leave(run_folder, policy, summary, title=_model_name(config), outcome=outcome)
     finally:
         display.stop()
-    summary = summarise(plan, policy, outcome, seconds=time.perf_counter() - start)
-    _leave(run_folder, policy, summary, title=f"{_model_name(config)}, {'+'.join(plan.pack.rules)}", outcome=outcome)
-    session.finish(summary)
+        session.finish(summary)
+        if accelerator.num_processes > 1:
+            accelerator.wait_for_everyone()  # a launcher ends the main process as soon as another one has failed
     display.result(outcome, folder, [] if place.sweep else hints(plan.pack))
     return outcome
 
 
 def _leave(folder: RunFolder, policy: Policy, summary: Mapping[str, Any], *, title: str, outcome: Outcome) -> None:
-    """What is there at the end of a run."""
-    folder.write_summary(summary)
-    folder.save_model(policy)
-    title = f"{summary['name']}: {title}, seed {summary['seed']}"
-    plot_curves(folder.read_metrics(), title=title, forced=outcome.forced, path=folder.path / "curves.png")
+    """What is there at the end of a run, as far as the disk takes it: what stopped the run is still said."""
+    title = f"{summary['name']}: {title}, {'+'.join(outcome.pack.rules)}, seed {summary['seed']}"
     try:
+        folder.write_summary(summary)
+        folder.save_model(policy)
+        plot_curves(folder.read_metrics(), title=title, forced=outcome.forced, path=folder.path / "curves.png")
         write_report(folder.path)
-    except (ConfigError, OSError) as error:  # the run is done, and stays so
-        print(f"warning: no report.html: {error}", file=sys.stderr)
+    except (ConfigError, OSError, SafetensorError) as error:
+        print(f"warning: not all of {folder.path} could be written: {error}", file=sys.stderr)
 
 
 def _parts(plan: Plan, judges: Backend, accelerator: Accelerator) -> tuple[Policy, Policy | None, Problems]:
@@ -209,6 +216,9 @@ def render(
     if len(train) < algo.problems:
         hint = "" if train else "; it is for evaluation: train on another, or on a part of it (dataset.train_share)"
         raise ConfigError(f"algo.problems={algo.problems}: the data set has {len(train)} training problems{hint}")
+    twice = [name for name, count in Counter(problem.id for problem in train).items() if count > 1]
+    if twice:
+        raise ConfigError(f"dataset: {len(twice)} ids of training problems are there more than once ({twice[0]})")
     solved = next((p for p in train if p.metadata.get("solution") or p.metadata.get("completion")), None)
     mismatch = full_marks(prompts, solved, plan.pack, judge=judge) if solved else None
     if mismatch:
@@ -228,10 +238,12 @@ def render(
     return Problems(train=rendered[0], held_out=rendered[1], warnings=tuple(warnings))
 
 
-def _head(plan: Plan, policy: Policy, problems: Problems, accelerator: Accelerator, folder: Path) -> dict[str, str]:
+def _head(
+    plan: Plan, pack: RulePack, policy: Policy, problems: Problems, accelerator: Accelerator, folder: Path
+) -> dict[str, str]:
     config, algo = plan.config, plan.config.algo
-    rules = " + ".join(f"{weight:g} x {name}" for name, weight in plan.pack.weights.items())
-    low, high = plan.pack.bounds
+    rules = " + ".join(f"{weight:g} x {name}" for name, weight in pack.weights.items())
+    low, high = pack.bounds
     processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
     return {
         "model": f"{_model_name(config)}, {policy.n_parameters / 1e6:,.2f} M parameters, {config.model.dtype}",
@@ -257,7 +269,7 @@ def summarise(plan: Plan, policy: Policy, outcome: Outcome, *, seconds: float) -
         "name": config.name,
         "seed": config.seed,
         "model": {"name": _model_name(config), "parameters": policy.n_parameters},
-        "rules": dict(plan.pack.weights),
+        "rules": dict(outcome.pack.weights),
         **{
             key: None if evaluation is None else dataclasses.asdict(evaluation)
             for key, evaluation in (("before", outcome.before), ("after", outcome.after), ("forced", outcome.forced))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -51,6 +51,8 @@ class Outcome:
     """Wall time of `train` (the steps) and `eval`."""
     stopped: str | None
     """Why the run ended before its last step."""
+    pack: RulePack
+    """The rules in force at the end."""
 
 
 class Trainer:
@@ -82,6 +84,7 @@ class Trainer:
         self._learner = Learner(policy, config.algo, accelerator, reference)
         self._stream = ProblemStream(problems=train, seed=config.seed, curriculum=config.algo.curriculum)
         self._collapse = CollapseWatch(limits=config.early_stop)
+        self._trouble: str | None = None
         self._at, self._saved = Progress(), 0
         if start is not None:
             self._at, self._saved = Progress.from_json(start.state["progress"]), start.step
@@ -99,9 +102,11 @@ class Trainer:
                     self._log(0, eval_metrics(at.before))
                 while at.done < self._config.steps and stopped is None:
                     self._advance()
+                    self._agree()
                     if any(gather_object([interrupt.requested])) and at.done < self._config.steps:
                         stopped = "interrupted"
                 self._save()
+                self._agree()
             except RunStopped as error:
                 stopped = str(error)
         return Outcome(
@@ -112,6 +117,7 @@ class Trainer:
             tokens=at.tokens,
             seconds={"train": at.train_seconds, "eval": at.eval_seconds},
             stopped=stopped,
+            pack=self._pack,
         )
 
     def _advance(self) -> None:
@@ -140,13 +146,15 @@ class Trainer:
         if at.done == self._saved:
             return
         self._saved = at.done
-        for observer in self._observers:
-            observer.settle()
-        if self._checkpoints is not None:
+        self._tell(lambda observer: observer.settle())
+        if self._checkpoints is not None and self._trouble is None:
             rules = None if self._live is None else self._live.text
             state = {"progress": at.to_json(), "stream": self._stream.state(), "rules": rules}
             score = at.best if at.best_step == at.done else None
-            self._checkpoints.save(Checkpoint(step=at.done, state=state, tensors=self._learner.state(), score=score))
+            try:
+                self._checkpoints.save(Checkpoint(step=at.done, state=state, tensors=self._learner.state(), score=score))
+            except RunStopped as error:
+                self._trouble = str(error)
 
     def _step(self, step: int) -> tuple[dict[str, float], int]:
         """One step; returns its metrics and the number of completion tokens sampled."""
@@ -203,10 +211,23 @@ class Trainer:
         self._pack = (self._rules if self._live is None else self._live.pack).at(step)
         for edit in edits:
             text = f"refused, the rules stay as they are: {edit.refused}" if edit.refused else "; ".join(edit.changes)
-            for observer in self._observers:
-                observer.note(step, f"rules.yaml: {text}")
+            self._tell(lambda observer, text=text: observer.note(step, f"rules.yaml: {text}"))
         changed = sum(len(edit.changes) for edit in edits)
         return {"rules/changes": float(changed)} if changed else {}
+
+    def _tell(self, call: Callable[[Observer], None]) -> None:
+        """Observers are on the main process only; what stops the run there has to stop all processes (`_agree`)."""
+        for observer in self._observers:
+            try:
+                call(observer)
+            except RunStopped as error:
+                self._trouble = self._trouble or str(error)
+
+    def _agree(self) -> None:
+        """Errors: `RunStopped` on all processes, when something on one of them stops the run."""
+        trouble = [each for each in gather_object([self._trouble]) if each is not None]
+        if trouble:
+            raise RunStopped(trouble[0])
 
     def _share(self, items: Sequence[Any]) -> Sequence[Any]:
         """This process's part of a list that all processes hold. Gathering shares puts them back process by process, and
@@ -236,12 +257,10 @@ class Trainer:
         return evaluation
 
     def _rollouts(self, step: int, split: Split, groups: Sequence[Group], pack: RulePack) -> None:
-        for observer in self._observers:
-            observer.rollouts(step, split, groups, pack)
+        self._tell(lambda observer: observer.rollouts(step, split, groups, pack))
 
     def _log(self, step: int, metrics: Mapping[str, float]) -> None:
-        for observer in self._observers:
-            observer.log(step, metrics)
+        self._tell(lambda observer: observer.log(step, metrics))
 
 
 def with_advantages(groups: Sequence[Group], *, scaling: str, deviation: str = "population") -> list[Group]:

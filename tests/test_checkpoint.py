@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from rlvr.checkpoint import Checkpoint, Checkpoints
+from rlvr.config import ConfigError
 from rlvr.types import RunStopped
 
 
@@ -34,10 +35,26 @@ def test_the_latest_and_the_best_are_kept(tmp_path: Path) -> None:
         kept.save(checkpoint(step, score))
     assert sorted(int(path.name) for path in tmp_path.iterdir()) == [4, 8, 10]
     assert kept.best() == 4, "of equals the earliest"
-    kept.drop_after(4)
     latest = kept.latest()
     assert latest is not None
-    assert latest.step == 4
+    assert latest.step == 10
+
+
+def test_a_kill_while_one_is_removed_leaves_the_others_usable(tmp_path: Path) -> None:
+    kept = Checkpoints(folder=tmp_path, keep=1)
+    kept.save(checkpoint(1))
+    (tmp_path / ".1.removed").mkdir()
+    (tmp_path / ".1.removed" / "tensors.pt").write_bytes(b"half")
+    kept.save(checkpoint(2))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2"]
+
+
+def test_one_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    kept = Checkpoints(folder=tmp_path, keep=1)
+    kept.save(checkpoint(1))
+    (tmp_path / "1" / "tensors.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(ConfigError, match="1: cannot be read as a checkpoint"):
+        kept.latest()
 
 
 def test_a_half_written_one_does_not_count(tmp_path: Path) -> None:

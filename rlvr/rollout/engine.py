@@ -28,7 +28,7 @@ class Sampling:
     seed: int = 0
     """The run's."""
     step: int = 0
-    """The training step: other noise at every step."""
+    """The round of sampling (as a rule the training step): other noise in every one."""
     stop: tuple[str, ...] = ()
     """Strings that end a completion; the text that is judged ends with the first of them."""
 

@@ -44,6 +44,7 @@ class NativeEngine(RolloutEngine):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
         self._preamble: _Preamble | None = None
+        self._stop: tuple[Policy, tuple[str, ...], StopStrings] | None = None
 
     @torch.inference_mode()
     def sample(
@@ -66,6 +67,12 @@ class NativeEngine(RolloutEngine):
             Group(problem=problem, prompt_ids=prompt, rollouts=tuple(rollouts[p * G + g] for g in range(G)))
             for p, (problem, prompt) in enumerate(zip(problems, prompts, strict=True))
         ]
+
+    def stop_strings(self, policy: Policy, strings: tuple[str, ...]) -> StopStrings:
+        """Made once: it looks at the whole vocabulary."""
+        if self._stop is None or self._stop[0] is not policy or self._stop[1] != strings:
+            self._stop = policy, strings, StopStrings(policy, strings)
+        return self._stop[2]
 
     def _encoded(self, policy: Policy, ids: tuple[int, ...]) -> Kept:
         """The preamble's keys and values, as of the last call if neither it nor the weights have changed since.
@@ -96,7 +103,7 @@ class _Decoding:
         self._policy, self._problems, self._prompts, self._sampling = policy, problems, prompts, sampling
         self._device, self._preamble, self._prefill_tokens = policy.model.device, preamble, engine.prefill_tokens
         self._shared = preamble_length(prompts) if preamble is not None else 0
-        self._stop = StopStrings(policy, sampling.stop)
+        self._stop = engine.stop_strings(policy, sampling.stop)
         G, T, n = sampling.group_size, sampling.max_new_tokens, len(prompts) * sampling.group_size
         longest = max(map(len, prompts)) - self._shared
         rows = min(n, max(1, int(engine.cache_tokens / (T + longest / G))))
