@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from rlvr.config import ModelConfig
 from rlvr.policy import Policy, load_policy
 from rlvr.rules.pack import RulePack
 from rlvr.trainer import with_advantages
 from rlvr.types import Group, Problem, Rollout
+
+settings.register_profile("rlvr", deadline=None)  # a test says what is right, not how long it takes on a busy machine
+settings.load_profile("rlvr")
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
