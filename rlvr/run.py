@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import platform
 import sys
 import time
 from collections import Counter
@@ -12,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +36,7 @@ from rlvr.rules.pack import Judge, RulePack
 from rlvr.rules.text import rules_text
 from rlvr.runfolder import RunFolder
 from rlvr.stream import enough
+from rlvr.summary import hints, model_name, summarise
 from rlvr.trainer import Outcome, Trainer
 from rlvr.types import Problem
 from rlvr.verify.backend import Backend
@@ -118,8 +116,7 @@ def _run(plan: Plan, eval_rules: RulePack | None, judges: Backend, place: _Place
     display = RunDisplay(steps=config.steps, label=f"{folder.name}: " if place.sweep else "")
     done = goes_on.step if goes_on else 0
     display.head(_head(plan, live.pack.at(done), policy, problems, accelerator, folder))
-    resumed = [] if resume is None else [f"goes on after step {done}"]
-    for line in [*resumed, *(f"changed: {each}" for each in changed), *(f"warning: {each}" for each in problems.warnings)]:
+    for line in _notes(done if resume else None, changed, problems):
         display.note(done, line)
     session = plan.tracker.begin(
         name=config.name, config=public(config), folder=folder, sweep=place.sweep.name if place.sweep else None
@@ -128,7 +125,7 @@ def _run(plan: Plan, eval_rules: RulePack | None, judges: Backend, place: _Place
     try:
         outcome = trainer(observers=(run_folder, session, display), checkpoints=checkpoints).run()
         summary = summarise(plan, policy, outcome, seconds=time.perf_counter() - start)
-        _leave(run_folder, policy, summary, title=_model_name(config), outcome=outcome)
+        _leave(run_folder, policy, summary, title=model_name(config), outcome=outcome)
     finally:
         display.stop()
         session.finish(summary)
@@ -136,6 +133,12 @@ def _run(plan: Plan, eval_rules: RulePack | None, judges: Backend, place: _Place
             accelerator.wait_for_everyone()  # a launcher ends the main process as soon as another one has failed
     display.result(outcome, folder, [] if place.sweep else hints(plan.pack))
     return outcome
+
+
+def _notes(resumed_at: int | None, changed: Sequence[str], problems: Problems) -> list[str]:
+    """What to say before the first step."""
+    resumed = [] if resumed_at is None else [f"goes on after step {resumed_at}"]
+    return [*resumed, *(f"changed: {each}" for each in changed), *(f"warning: {each}" for each in problems.warnings)]
 
 
 def _leave(folder: RunFolder, policy: Policy, summary: Mapping[str, Any], *, title: str, outcome: Outcome) -> None:
@@ -246,7 +249,7 @@ def _head(
     low, high = pack.bounds
     processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
     return {
-        "model": f"{_model_name(config)}, {policy.n_parameters / 1e6:,.2f} M parameters, {config.model.dtype}",
+        "model": f"{model_name(config)}, {policy.n_parameters / 1e6:,.2f} M parameters, {config.model.dtype}",
         "data": f"{type(plan.source).__name__}, {len(problems.train):,} problems to train on, {len(problems.held_out)} held out"
         + (f", {config.prompt.few_shot} worked examples in the prompt" if config.prompt.few_shot else ""),
         "reward": f"{rules}  (from {low:g} to {high:g})",
@@ -255,42 +258,3 @@ def _head(
         "device": f"{accelerator.device}, {torch.get_num_threads()} threads{processes}",
         "folder": str(folder),
     }
-
-
-def _model_name(config: Config) -> str:
-    """The folder says more than the name where both are given."""
-    return config.model.path or config.model.name or ""
-
-
-def summarise(plan: Plan, policy: Policy, outcome: Outcome, *, seconds: float) -> dict[str, Any]:
-    """summary.json."""
-    config = plan.config
-    return {
-        "name": config.name,
-        "seed": config.seed,
-        "model": {"name": _model_name(config), "parameters": policy.n_parameters},
-        "rules": dict(outcome.pack.weights),
-        **{
-            key: None if evaluation is None else dataclasses.asdict(evaluation)
-            for key, evaluation in (("before", outcome.before), ("after", outcome.after), ("forced", outcome.forced))
-        },
-        "steps": outcome.steps,
-        "stopped": outcome.stopped,
-        "tokens": outcome.tokens,
-        "seconds": {**{name: round(value, 3) for name, value in outcome.seconds.items()}, "total": round(seconds, 3)},
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("rlvr", "torch", "transformers", "accelerate")},
-        },
-    }
-
-
-def hints(pack: RulePack) -> list[str]:
-    """What to try next: one rule out, and a sweep over its weight."""
-    rule = next(iter(pack.rules))
-    return [
-        "try next, with the same groups:",
-        f"python train.py rules.{rule}.weight=0                    what is learned when {rule} pays nothing",
-        f"python train.py -m rules.{rule}.weight=0,0.05,0.1 seed=0,1   a sweep over weights and seeds",
-        "python train.py --help                                   every key",
-    ]

@@ -11,7 +11,6 @@ from random_models import FAMILIES, plain_logprobs, random_group, random_ids, ra
 from transformers import (
     BloomConfig,
     CohereConfig,
-    GPTJConfig,
     GptOssConfig,
     GraniteConfig,
     MambaConfig,
@@ -71,13 +70,11 @@ def error(found: torch.Tensor, exact: torch.Tensor) -> float:
 @pytest.mark.parametrize(
     "config",
     [
-        GPTJConfig(vocab_size=61, n_embd=32, n_head=4, n_layer=2, rotary_dim=4),  # has an attention of its own
-        GPTJConfig(vocab_size=61, n_embd=32, n_head=4, n_layer=2, rotary_dim=4, initializer_range=0.3),
         BloomConfig(vocab_size=61, hidden_size=32, n_head=4, n_layer=2),  # has positions of its own
         MambaConfig(vocab_size=61, hidden_size=32, num_hidden_layers=2),  # has no attention
         GptOssConfig(**SMALL, head_dim=8, num_local_experts=4, num_experts_per_tok=2),  # has sinks in its softmax
     ],
-    ids=["gptj", "gptj with large weights", "bloom", "mamba", "gpt-oss"],
+    ids=["bloom", "mamba", "gpt-oss"],
 )
 def test_a_model_that_would_be_wrong_is_refused(config: PreTrainedConfig, tiny64: Policy) -> None:
     model = random_model_of(config, dtype=torch.float32)
