@@ -89,9 +89,10 @@ def _rule(rule: Rule, key: str) -> dict[str, Any]:
 
 def _verifier(verifier: Verifier, key: str) -> dict[str, Any]:
     path = f"{type(verifier).__module__}.{type(verifier).__qualname__}"
-    if not dataclasses.is_dataclass(verifier):
-        raise ConfigError(f"{key}._target_={path}: must be a dataclass, so that its options can be written down")
-    options = {field.name: getattr(verifier, field.name) for field in dataclasses.fields(verifier) if field.init}
+    if dataclasses.is_dataclass(verifier):
+        options = {field.name: getattr(verifier, field.name) for field in dataclasses.fields(verifier) if field.init}
+    else:
+        options = dict(getattr(verifier, "__dict__", {}))
     try:
         return json.loads(json.dumps({"_target_": path, **options}, default=_plain))
     except (PydanticSerializationError, TypeError, ValueError) as error:
