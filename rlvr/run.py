@@ -87,11 +87,7 @@ def _run(plan: Plan, eval_rules: RulePack | None, judges: Backend, place: _Place
     accelerator.wait_for_everyone()  # all have looked before one of them writes there
     policy, reference, problems = _parts(plan, judges, accelerator)
     run_folder = RunFolder(path=folder, rules_from=tuple(config.rules_from), algo=config.algo)
-    rules = rules_text(config.rules)
-    if resume is not None:
-        rules = resume.rules_in_force(rules, goes_on, write=accelerator.is_main_process)
-    if accelerator.is_main_process:
-        run_folder.begin(place.config_yaml, rules) if resume is None else run_folder.go_on(place.config_yaml, goes_on)
+    rules = _rules_in_force(config, place, run_folder, goes_on, write=accelerator.is_main_process)
     accelerator.wait_for_everyone()
     live = _live_rules(plan, judges, problems, folder, rules, goes_on)
     trainer = partial(
@@ -133,6 +129,18 @@ def _run(plan: Plan, eval_rules: RulePack | None, judges: Backend, place: _Place
             accelerator.wait_for_everyone()  # a launcher ends the main process as soon as another one has failed
     display.result(outcome, folder, [] if place.sweep else hints(plan.pack))
     return outcome
+
+
+def _rules_in_force(config: Config, place: _Place, folder: RunFolder, goes_on: Checkpoint | None, *, write: bool) -> str:
+    """The text of the rules that training begins or goes on with, and the folder made ready for it."""
+    rules = rules_text(config.rules)
+    if place.resume is not None:
+        rules = place.resume.rules_in_force(rules, goes_on, write=write)
+    if write and place.resume is None:
+        folder.begin(place.config_yaml, rules)
+    elif write:
+        folder.go_on(place.config_yaml, goes_on)
+    return rules
 
 
 def _notes(resumed_at: int | None, changed: Sequence[str], problems: Problems) -> list[str]:
