@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections import Counter
@@ -25,6 +24,7 @@ from rlvr.config import Config, ConfigError
 from rlvr.console import RunDisplay
 from rlvr.data.lint import scorable
 from rlvr.data.prompts import Prompts, choose_examples, full_marks
+from rlvr.devices import accelerator_of
 from rlvr.evaluation.request import evaluation_rules
 from rlvr.lora import add_adapters
 from rlvr.policy import Policy, load_policy
@@ -74,7 +74,7 @@ def run(plan: Plan, *, folder: Path, config_yaml: str, resume: Resume | None = N
 
 def _run(plan: Plan, eval_rules: RulePack | None, judges: Backend, place: _Place) -> Outcome:
     config, resume, start = plan.config, place.resume, time.perf_counter()
-    accelerator = _accelerator(config)
+    accelerator = accelerator_of(config)
     set_seed(config.seed)
     folder = Path(broadcast_object_list([str(place.folder)])[0])  # processes that start a second apart name it differently
     checkpoints = Checkpoints(folder=folder / "checkpoints", keep=config.checkpoint.keep)
@@ -194,16 +194,6 @@ def _live_rules(
     )
     done = 0 if goes_on is None else goes_on.step
     return LiveRules(folder, rules, done=done, rules_from=plan.config.rules_from, admit=admission)
-
-
-def _accelerator(config: Config) -> Accelerator:
-    try:
-        accelerator = Accelerator(mixed_precision=config.cluster.mixed_precision, cpu=config.cluster.cpu)
-    except ValueError as error:
-        raise ConfigError(f"cluster.mixed_precision={config.cluster.mixed_precision}: {str(error).splitlines()[0]}") from error
-    if int(os.environ.get("WORLD_SIZE") or 1) > accelerator.num_processes:  # each would train by itself, into one folder
-        raise ConfigError(f"cluster.cpu={config.cluster.cpu}: several processes without GPUs need cluster.cpu=true")
-    return accelerator
 
 
 def _chat_tokenizer(policy: Policy, config: Config) -> Any:

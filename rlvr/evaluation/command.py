@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import platform
 import sys
 import time
@@ -29,6 +28,7 @@ from rlvr.compose import CONF, check_packs, typed, yaml_of
 from rlvr.config import Config, ConfigError, EvalConfig
 from rlvr.data.lint import scorable
 from rlvr.data.prompts import Prompts, choose_examples, full_marks
+from rlvr.devices import accelerator_of
 from rlvr.evaluate import Samples, evaluate
 from rlvr.evaluation.display import Display
 from rlvr.evaluation.request import evaluation_rules
@@ -37,6 +37,7 @@ from rlvr.policy import Policy, load_policy
 from rlvr.rules.pack import Judge, RulePack
 from rlvr.rules.text import rules_text
 from rlvr.runfolder import RunFolder
+from rlvr.summary import model_name
 from rlvr.types import Group, Problem
 from rlvr.verify.backend import Backend
 
@@ -81,7 +82,7 @@ class Asked:
 def run(plan: Plan, rules: RulePack | None, *, folder: Path, config_yaml: str) -> Evaluation:
     """Evaluate as planned and leave everything in `folder`. Errors: `ConfigError` before anything is sampled, `RunStopped`."""
     config, start = plan.config, time.perf_counter()
-    accelerator = _accelerator(config)
+    accelerator = accelerator_of(config)
     set_seed(config.seed)
     folder = Path(broadcast_object_list([str(folder)])[0])
     RunFolder.check_free(folder)
@@ -122,16 +123,6 @@ def run(plan: Plan, rules: RulePack | None, *, folder: Path, config_yaml: str) -
         run_folder.write_summary(_summary(plan, rules, policy, found, groups, seconds))
         display.end(folder, seconds["eval"])
     return found
-
-
-def _accelerator(config: Config) -> Accelerator:
-    try:
-        accelerator = Accelerator(mixed_precision=config.cluster.mixed_precision, cpu=config.cluster.cpu)
-    except ValueError as error:
-        raise ConfigError(f"cluster.mixed_precision={config.cluster.mixed_precision}: {str(error).splitlines()[0]}") from error
-    if int(os.environ.get("WORLD_SIZE") or 1) > accelerator.num_processes:
-        raise ConfigError(f"cluster.cpu={config.cluster.cpu}: several processes without GPUs need cluster.cpu=true")
-    return accelerator
 
 
 def _asked(plan: Plan, rules: RulePack | None, policy: Policy, judges: Backend) -> Asked:
@@ -179,7 +170,7 @@ def _head(
     few_shot = f", {config.prompt.few_shot} worked examples in the prompt" if config.prompt.few_shot else ""
     processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
     return {
-        "model": f"{_model_name(config)}, {policy.n_parameters / 1e6:,.2f} M parameters, {config.model.dtype}",
+        "model": f"{model_name(config)}, {policy.n_parameters / 1e6:,.2f} M parameters, {config.model.dtype}",
         "data": f"{type(plan.source).__name__}, {len(asked.problems):,} held-out problems{few_shot}",
         "reward": " + ".join(f"{weight:g} x {name}" for name, weight in plan.pack.weights.items()),
         **beside,
@@ -187,10 +178,6 @@ def _head(
         "device": f"{accelerator.device}, {torch.get_num_threads()} threads{processes}",
         "folder": str(folder),
     }
-
-
-def _model_name(config: Config) -> str:
-    return config.model.path or config.model.name or ""
 
 
 def _summary(
@@ -201,7 +188,7 @@ def _summary(
     return {
         "name": config.name,
         "seed": config.seed,
-        "model": {"name": _model_name(config), "parameters": policy.n_parameters},
+        "model": {"name": model_name(config), "parameters": policy.n_parameters},
         "rules": dict(plan.pack.weights),
         "eval_rules": None if rules is None else dict(rules.weights),
         "evaluation": dataclasses.asdict(found),
