@@ -6,35 +6,22 @@ import dataclasses
 import importlib
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import pydantic
 
-from rlvr.compose import compose, nearest
-from rlvr.config import (
-    AGGREGATIONS,
-    DEVIATIONS,
-    DTYPES,
-    KL_ESTIMATORS,
-    PRECISIONS,
-    RATIOS,
-    SCALINGS,
-    SURROGATES,
-    Config,
-    ConfigError,
-    EarlyStopConfig,
-    RuleConfig,
-    VerifyConfig,
-)
+from rlvr.checks import check_numbers, check_verify
+from rlvr.compose import compose, nearest, searched
+from rlvr.config import Config, ConfigError, RuleConfig
 from rlvr.data.prompts import check_template
 from rlvr.data.source import DataSource
+from rlvr.evaluation.beside import PREFIX
 from rlvr.model_source import model_source
 from rlvr.rollout.engine import RolloutEngine
 from rlvr.rules.pack import Rule, RulePack
 from rlvr.rules.schedule import Schedule, read_weight
 from rlvr.tracking import Tracker
-from rlvr.trained import check_trained
 from rlvr.verifiers.base import Verifier
 from rlvr.verify.backend import Backend
 from rlvr.verify.processes import shared
@@ -81,6 +68,23 @@ def _rule(name: str, rule: RuleConfig, key: str, prefixes: Sequence[str]) -> Rul
         raise ConfigError(f"{key.removesuffix(name)}{error}") from error
 
 
+def evaluation_rules(config: Config) -> RulePack | None:
+    """The pack that `eval.rules` names, from wherever this run's packs come from; None without it.
+
+    Errors: `ConfigError` as for `rules=PACK`, and where one of the run's own rules has a name that begins with `eval.`.
+    """
+    if not config.eval.rules:
+        return None
+    taken = next((name for name in config.rules if name.startswith(PREFIX)), None)
+    if taken:
+        raise ConfigError(f"rules.{taken}: a name that begins with {PREFIX} belongs to the rules of an evaluation; rename it")
+    try:
+        rules = compose([f"rules={config.eval.rules}", *searched()]).rules
+        return rule_pack(replace(config, rules=rules))
+    except ConfigError as error:
+        raise ConfigError(f"eval.{error}" if str(error).startswith("rules") else f"eval.rules: {error}") from error
+
+
 def rule_config(node: Any, key: str) -> RuleConfig:
     """A rule from plain values, checked against the schema. Errors: `ConfigError` naming the key."""
     if not isinstance(node, Mapping):
@@ -102,7 +106,7 @@ def backend(config: Config, pack: RulePack) -> Backend:
     machine that cannot isolate them (with workers elsewhere, theirs have to).
     """
     verify = config.verify
-    _check_verify(verify)
+    check_verify(verify)
     if verify.redis_url:
         from rlvr.verify.redis import RedisBackend  # brings Celery
 
@@ -189,110 +193,28 @@ class Plan:
 
     config: Config
     pack: RulePack
+    eval_rules: RulePack | None
+    """What judges beside `pack` when evaluating."""
     source: DataSource
     engine: RolloutEngine
     tracker: Tracker
 
+    @property
+    def strictest(self) -> RulePack:
+        """Of the packs the one that asks most of where it is judged."""
+        return self.eval_rules if self.eval_rules is not None and self.eval_rules.isolated else self.pack
+
 
 def plan(config: Config) -> Plan:
     """Errors: `ConfigError` for anything in the configuration that cannot work."""
-    _check_numbers(config)
+    check_numbers(config)
     check_template(config.prompt)
     model_source(config.model)
     return Plan(
         config=config,
         pack=rule_pack(config),
+        eval_rules=evaluation_rules(config),
         source=data_source(config.dataset),
         engine=construct(config.rollout, RolloutEngine, key="rollout"),
         tracker=construct(config.tracking, Tracker, key="tracking"),
     )
-
-
-def _check_numbers(config: Config) -> None:
-    algo, evaluation = config.algo, config.eval
-    at_least = {
-        "seed": (config.seed, 0),
-        "steps": (config.steps, 0),
-        "algo.problems": (algo.problems, 1),
-        "algo.group_size": (algo.group_size, 2),
-        "algo.warmup_steps": (algo.warmup_steps, 0),
-        "algo.weight_decay": (algo.weight_decay, 0),
-        "algo.beta": (algo.beta, 0),
-        "algo.entropy_bonus": (algo.entropy_bonus, 0),
-        "algo.resample": (algo.resample, 0),
-        "algo.updates_per_batch": (algo.updates_per_batch, 1),
-        "algo.micro_batch_tokens": (algo.micro_batch_tokens, 1),
-        "algo.max_prompt_tokens": (algo.max_prompt_tokens, 1),
-        "algo.max_new_tokens": (algo.max_new_tokens, 1),
-        "algo.clip_high": (algo.clip_high, 0),
-        "checkpoint.every": (config.checkpoint.every, 1),
-        "checkpoint.keep": (config.checkpoint.keep, 1),
-        "eval.problems": (evaluation.problems, 0),
-        "eval.every": (evaluation.every, 0),
-        "eval.samples": (evaluation.samples, 0),
-    }
-    if algo.train_problems is not None:
-        at_least["algo.train_problems"] = (algo.train_problems, 1)
-    for key, (value, least) in at_least.items():
-        reason = " (a group of one has nothing to compare with)" if key == "algo.group_size" else ""
-        _check_least(key, value, least, reason)
-    if config.seed >= 2**32:
-        raise ConfigError(f"seed={config.seed}: must be below 2**32")
-    for key in ("learning_rate", "max_grad_norm", "temperature"):
-        _check_above_0(f"algo.{key}", getattr(algo, key))
-    _check_above_0("eval.temperature", evaluation.temperature)
-    for k in evaluation.ks:
-        if not 1 <= k <= evaluation.samples:
-            raise ConfigError(f"eval.ks={evaluation.ks}: {k} must lie in [1, eval.samples={evaluation.samples}]")
-    _check_share("algo.clip_low", algo.clip_low)
-    _check_early_stop(config.early_stop)
-    check_trained(config.model, algo)
-    _check_verify(config.verify)
-    _check_choice("algo.ratio", algo.ratio, RATIOS)
-    _check_choice("algo.surrogate", algo.surrogate, SURROGATES)
-    _check_choice("algo.kl", algo.kl, KL_ESTIMATORS)
-    _check_choice("algo.aggregation", algo.aggregation, AGGREGATIONS)
-    _check_choice("algo.scaling", algo.scaling, SCALINGS)
-    _check_choice("algo.deviation", algo.deviation, DEVIATIONS)
-    _check_choice("cluster.mixed_precision", config.cluster.mixed_precision, PRECISIONS)
-    _check_choice("model.dtype", config.model.dtype, DTYPES)
-
-
-def _check_early_stop(early_stop: EarlyStopConfig) -> None:
-    _check_least("early_stop.patience", early_stop.patience, 1)
-    for key in ("min_entropy", "min_length"):
-        if (least := getattr(early_stop, key)) is not None:
-            _check_above_0(f"early_stop.{key}", least)
-    for key in ("max_degenerate", "max_truncated"):
-        most = getattr(early_stop, key)
-        if most is not None and not 0 <= most < 1:
-            raise ConfigError(f"early_stop.{key}={most}: must lie in [0, 1), or no share is above it")
-
-
-def _check_verify(verify: VerifyConfig) -> None:
-    at_least = {"retries": 0, "memory_mb": 1, "redis_in_flight": 1} | ({} if verify.workers is None else {"workers": 1})
-    for key, least in at_least.items():
-        _check_least(f"verify.{key}", getattr(verify, key), least)
-    for key in ("deadline_s", "redis_patience_s", "redis_redeliver_s"):
-        _check_above_0(f"verify.{key}", getattr(verify, key))
-    _check_share("verify.max_error_share", verify.max_error_share)
-
-
-def _check_least(key: str, value: float, least: float, reason: str = "") -> None:
-    if not value >= least:
-        raise ConfigError(f"{key}={value}: must be at least {least}{reason}")
-
-
-def _check_above_0(key: str, value: float) -> None:
-    if not 0 < value < float("inf"):
-        raise ConfigError(f"{key}={value}: must be above 0")
-
-
-def _check_share(key: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ConfigError(f"{key}={value}: must lie in [0, 1]")
-
-
-def _check_choice(key: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise ConfigError(f"{key}={value}: there is no such choice{nearest(value, allowed)}")

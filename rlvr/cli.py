@@ -114,7 +114,7 @@ def check_sweep(overrides: Sequence[str]) -> None:
     choices: list[list[str]] = []
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.get_key_element()
-        if key.startswith("hydra"):
+        if key.startswith("hydra") and key != "hydra.searchpath":
             continue
         if override.is_discrete_sweep():
             choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])

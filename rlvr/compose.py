@@ -20,6 +20,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -97,6 +98,15 @@ def compose(overrides: Sequence[str], *, config_name: str = "config", conf: Path
         return typed(config)
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise ConfigError(one_line(error, overrides)) from error
+
+
+def searched() -> list[str]:
+    """Where else than in this project the running application looks (`--config-dir`), as an override for `compose`."""
+    if not GlobalHydra.instance().is_initialized() or not HydraConfig.initialized():
+        return []
+    sources = [source for source in HydraConfig.get().runtime.config_sources if source.provider not in ("hydra", "main")]
+    paths = [f"{source.schema}://{source.path}" for source in sources if source.schema in ("file", "pkg")]
+    return [f"hydra.searchpath={paths}"] if paths else []
 
 
 @contextmanager

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from rlvr.config import AlgoConfig, ConfigError
 from rlvr.entries import SCHEMA, VERDICT, Advantages, Entry, Split, entries_from, entries_of, table_of
+from rlvr.files import write_whole
 from rlvr.rules.fingerprint import Fingerprint
 from rlvr.types import Group, RunStopped
 
@@ -100,17 +101,9 @@ class Ledger:
         self._replace(f"{step:08d}-{split}.parquet", data.getvalue())
 
     def _replace(self, name: str, data: pa.Buffer) -> None:
-        unfinished = self.folder / f".{name}.unfinished"
         with _written(self.folder / name):
             self.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                with unfinished.open("wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(unfinished, self.folder / name)
-            finally:
-                unfinished.unlink(missing_ok=True)
+            write_whole(self.folder / name, data, durable=True)
 
     def settle(self) -> None:
         """On return the files that were written are there after a crash of the machine too (after one of the run they are

@@ -28,10 +28,10 @@ from rich.progress import track
 from rlvr.build import backend, rule_config, rule_pack
 from rlvr.config import Config, ConfigError
 from rlvr.entries import Advantages, Entry, Split
+from rlvr.inforce import in_force
 from rlvr.ledger import Ledger, LedgerFile
 from rlvr.rescoring.compare import Change, change, flip, summarise
 from rlvr.rescoring.display import show_changes, show_code, show_reproduction, show_rules
-from rlvr.rescoring.history import in_force
 from rlvr.rescoring.rejudge import rejudged
 from rlvr.rescoring.reproduce import reproduction
 from rlvr.rescoring.request import Request

@@ -10,6 +10,7 @@ from typing import Any
 from rlvr.checkpoint import Checkpoint
 from rlvr.compose import compose, options, public, typed_file
 from rlvr.config import Config, ConfigError
+from rlvr.files import write_whole
 from rlvr.rules.live import RULES, forget_edits, read_edits
 from rlvr.rules.text import overridden, read_pack, rules_text
 
@@ -89,7 +90,7 @@ class Resume:
         read_pack(wanted, typed_file(self.folder / CONFIG).rules_from)
         if write:
             forget_edits(self.folder, after=done)
-            (self.folder / RULES).write_text(wanted, encoding="utf-8")
+            write_whole(self.folder / RULES, wanted)
         return text
 
 

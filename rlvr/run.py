@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,33 +21,20 @@ from rlvr.checkpoint import Checkpoint, Checkpoints
 from rlvr.compose import public
 from rlvr.config import Config, ConfigError
 from rlvr.console import RunDisplay
-from rlvr.data.lint import scorable
-from rlvr.data.prompts import Prompts, choose_examples, full_marks
 from rlvr.devices import accelerator_of
-from rlvr.evaluation.request import evaluation_rules
 from rlvr.lora import add_adapters
 from rlvr.policy import Policy, load_policy
+from rlvr.problems import Problems, choose, render
 from rlvr.report import plot_curves, write_report
 from rlvr.resume import Resume
 from rlvr.rules.admission import Admission
 from rlvr.rules.live import LiveRules
-from rlvr.rules.pack import Judge, RulePack
+from rlvr.rules.pack import RulePack
 from rlvr.rules.text import rules_text
 from rlvr.runfolder import RunFolder
-from rlvr.stream import enough
 from rlvr.summary import hints, model_name, summarise
 from rlvr.trainer import Outcome, Trainer
-from rlvr.types import Problem
 from rlvr.verify.backend import Backend
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problems:
-    """What is trained and measured on, rendered for the model."""
-
-    train: Sequence[Problem]
-    held_out: Sequence[Problem]
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +52,11 @@ def run(plan: Plan, *, folder: Path, config_yaml: str, resume: Resume | None = N
 
     Errors: `ConfigError` before any training.
     """
-    rules = evaluation_rules(plan.config)
-    with closing(backend(plan.config, rules if rules is not None and rules.isolated else plan.pack)) as judges:
-        place = _Place(folder=folder, config_yaml=config_yaml, resume=resume, sweep=sweep)
-        return _run(plan, rules, judges, place)
+    with closing(backend(plan.config, plan.strictest)) as judges:
+        return _run(plan, judges, _Place(folder=folder, config_yaml=config_yaml, resume=resume, sweep=sweep))
 
 
-def _run(plan: Plan, eval_rules: RulePack | None, judges: Backend, place: _Place) -> Outcome:
+def _run(plan: Plan, judges: Backend, place: _Place) -> Outcome:
     config, resume, start = plan.config, place.resume, time.perf_counter()
     accelerator = accelerator_of(config)
     set_seed(config.seed)
@@ -102,7 +86,7 @@ def _run(plan: Plan, eval_rules: RulePack | None, judges: Backend, place: _Place
         held_out=problems.held_out,
         accelerator=accelerator,
         live=live,
-        eval_rules=eval_rules,
+        eval_rules=plan.eval_rules,
         start=goes_on,
     )
     if not accelerator.is_main_process:
@@ -164,9 +148,8 @@ def _leave(folder: RunFolder, policy: Policy, summary: Mapping[str, Any], *, tit
 def _parts(plan: Plan, judges: Backend, accelerator: Accelerator) -> tuple[Policy, Policy | None, Problems]:
     """The policy, the reference it is kept to, if any, and the problems, rendered."""
     config = plan.config
-    splits = plan.source.load()
     judge = partial(plan.pack.judge, slow=judges.judge, retries=config.verify.retries)
-    examples, train = choose_examples(config.prompt, splits.train, plan.pack, judge=judge)
+    chosen = choose(plan, judge=judge, training=True)
     computing = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(str(accelerator.mixed_precision))
     policy = load_policy(config.model, autocast=computing)
     reference = None
@@ -175,8 +158,7 @@ def _parts(plan: Plan, judges: Backend, accelerator: Accelerator) -> tuple[Polic
         reference = policy if config.algo.beta else None  # with its adapters off
     elif config.algo.beta:
         reference = load_policy(config.model, autocast=computing)
-    prompts = Prompts(template=config.prompt, examples=examples, chat_tokenizer=_chat_tokenizer(policy, config))
-    problems = render(plan, policy, prompts, train, splits.test[: config.eval.problems], judge)
+    problems = render(chosen, plan, policy, judge=judge, training=True)
     policy.model.to(accelerator.device)
     return policy, reference, problems
 
@@ -193,50 +175,10 @@ def _live_rules(
         problems=plan.config.algo.problems,
     )
     done = 0 if goes_on is None else goes_on.step
-    return LiveRules(folder, rules, done=done, rules_from=plan.config.rules_from, admit=admission)
-
-
-def _chat_tokenizer(policy: Policy, config: Config) -> Any:
-    if not config.model.chat:
-        return None
-    if not policy.tokenizer.chat_template:
-        raise ConfigError("model.chat=true: the tokenizer has no chat template; set model.chat=false")
-    return policy.tokenizer
-
-
-def render(
-    plan: Plan, policy: Policy, prompts: Prompts, train: Sequence[Problem], test: Sequence[Problem], judge: Judge
-) -> Problems:
-    """Render all problems and check them: truths that the pack cannot score, prompts that are too long, a prompt that asks for
-    something else than the pack rewards."""
-    algo, warnings = plan.config.algo, []
-    (train, of_train), (test, of_test) = (scorable(split, plan.pack, plan.source.on_unscorable) for split in (train, test))
-    warnings += [f"{split} problems: {text}" for split, text in (("training", of_train), ("held-out", of_test)) if text]
-    if algo.train_problems is not None and train:
-        train = enough(train[: algo.train_problems], algo.problems)
-    if len(train) < algo.problems:
-        hint = "" if train else "; it is for evaluation: train on another, or on a part of it (dataset.train_share)"
-        raise ConfigError(f"algo.problems={algo.problems}: the data set has {len(train)} training problems{hint}")
-    twice = [name for name, count in Counter(problem.id for problem in train).items() if count > 1]
-    if twice:
-        raise ConfigError(f"dataset: {len(twice)} ids of training problems are there more than once ({twice[0]})")
-    solved = next((p for p in train if p.metadata.get("solution") or p.metadata.get("completion")), None)
-    mismatch = full_marks(prompts, solved, plan.pack, judge=judge) if solved else None
-    if mismatch:
-        warnings.append(f"a right solution written as the prompt asks does not get full marks: {mismatch}; see prompt=...")
-    rendered = [[prompts.render(problem) for problem in split] for split in (train, test)]
-    # The rest of the prompt is the same for all, so the longest question makes the longest prompt.
-    lengths = map(len, policy.tokenizer([problem.prompt for problem in (*train, *test)])["input_ids"])
-    _, longest = max(zip(lengths, rendered[0] + rendered[1], strict=True), key=lambda pair: pair[0])
-    n_tokens = len(policy.encode(longest.prompt + (plan.config.eval.forced_prefix or "")))
-    if n_tokens > algo.max_prompt_tokens:
-        raise ConfigError(f"algo.max_prompt_tokens={algo.max_prompt_tokens}: the prompt of {longest.id} has {n_tokens} tokens")
-    if n_tokens + algo.max_new_tokens > policy.context:
-        raise ConfigError(
-            f"algo.max_new_tokens={algo.max_new_tokens}: with a prompt of {n_tokens} tokens ({longest.id}) that is more than "
-            f"the {policy.context} tokens the model takes"
-        )
-    return Problems(train=rendered[0], held_out=rendered[1], warnings=tuple(warnings))
+    live = LiveRules(folder, rules, done=done, rules_from=plan.config.rules_from, admit=admission)
+    if goes_on is not None:
+        admission(live.pack)  # as it was edited; it may ask more of a machine than the configured one
+    return live
 
 
 def _head(

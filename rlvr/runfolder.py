@@ -14,6 +14,7 @@ from typing import Any
 from rlvr.checkpoint import Checkpoint
 from rlvr.config import AlgoConfig, ConfigError
 from rlvr.entries import Split
+from rlvr.files import write_whole
 from rlvr.ledger import Ledger
 from rlvr.lora import has_adapters, merged_state, save_adapters
 from rlvr.observer import Observer
@@ -120,9 +121,7 @@ class RunFolder(Observer):
         shutil.rmtree(before, ignore_errors=True)
 
     def _write(self, name: str, text: str) -> None:
-        unfinished = self.path / f".{name}.unfinished"
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, self.path / name)
+        write_whole(self.path / name, text)
 
 
 def _rounded(value: float) -> float:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -27,6 +26,7 @@ from rlvr.build import backend, rule_pack
 from rlvr.compose import compose
 from rlvr.config import ConfigError, VerifyConfig
 from rlvr.data.rows import read_jsonl
+from rlvr.files import write_whole
 from rlvr.rules.pack import Judgement, RulePack
 from rlvr.types import Problem, Verdict
 from rlvr.verify.backend import Backend
@@ -177,9 +177,7 @@ def main(arguments: Sequence[str]) -> int:
     rows = "".join(json.dumps(each.as_row()) + "\n" for each in scored)
     console = Console()
     if given.get("output"):
-        unfinished = Path(f"{given['output']}.unfinished")
-        unfinished.write_text(rows, encoding="utf-8")
-        os.replace(unfinished, given["output"])
+        write_whole(Path(given["output"]), rows)
     elif not console.is_terminal:
         sys.stdout.write(rows)
     if console.is_terminal:

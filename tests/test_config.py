@@ -28,6 +28,7 @@ def test_every_choice_of_every_group_composes_and_is_built(group: str, choice: s
         ("dataset", "jsonl"): [f"dataset.path={tmp_path}/rows.jsonl"],
         ("model", "hf"): ["model.name=some/model"],
         ("model", "smollm2_135m"): ["model.package=rlvr.assets.tiny"],  # where the optional package is not installed
+        ("experiment", "reward_hacking"): ["model.path=rlvr/assets/tiny"],  # instead of the base that it has to make first
     }
     key = "+experiment" if group == "experiment" else group
     checked = plan(compose([f"{key}={choice}", *needed.get((group, choice), [])]))

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from conftest import ROOT, group_of
 from rlvr import Problem, load_rules
 from rlvr.build import plan
+from rlvr.cli import check_sweep
 from rlvr.compose import compose
 from rlvr.config import Config, ConfigError
 from rlvr.data.arithmetic import Arithmetic
@@ -29,7 +30,6 @@ from rlvr.evaluation.beside import as_judged_by, beside
 from rlvr.evaluation.command import command as run_command
 from rlvr.evaluation.estimators import majority_at_k, pass_at_k
 from rlvr.evaluation.intervals import of_bounded, of_mean
-from rlvr.evaluation.request import evaluation_rules
 from rlvr.evaluation.summary import Evaluation, summarise
 from rlvr.ledger import read_ledger
 from rlvr.policy import Policy
@@ -192,14 +192,16 @@ def with_eval(*overrides: str) -> Config:
 
 
 def test_the_rules_of_an_evaluation_by_name() -> None:
-    assert evaluation_rules(with_eval()) is None
-    rules = evaluation_rules(with_eval("rules=r1_format+math"))
+    assert plan(with_eval()).eval_rules is None
+    rules = plan(with_eval("rules=r1_format+math")).eval_rules
     assert rules is not None
     assert list(rules.rules) == ["format", "answer"]
     with pytest.raises(ConfigError, match=r"^eval.rules=nosuch: there is no such choice \(allowed: answer, "):
-        evaluation_rules(with_eval("rules=nosuch"))
+        plan(with_eval("rules=nosuch"))
+    with pytest.raises(ConfigError, match=r"^eval.rules=nosuch: there is no such choice"):
+        check_sweep(["eval.rules=answer,nosuch"])
     with pytest.raises(ConfigError, match=r"^eval.rules: the packs answer and math define the rule answer differently"):
-        evaluation_rules(with_eval("rules=answer+math"))
+        plan(with_eval("rules=answer+math"))
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from rlvr.rules import live
 from rlvr.rules.live import EDITS, RULES, Edit, LiveRules, forget_edits, read_edits
 from rlvr.rules.pack import RulePack
 from rlvr.rules.text import overridden, rules_text
+from rlvr.types import RunStopped
 
 TEXT = rules_text(compose(["rules=r1_format+answer"]).rules)
 SHORT = "format: {weight: 0.2, verifier: {_target_: rlvr.verifiers.format.ThinkAnswer}}\n"
@@ -82,6 +83,14 @@ def test_rules_come_and_go_options_change_and_schedules_begin(folder: Path) -> N
     ]
     (folder / RULES).write_text(SHORT.replace("ThinkAnswer", "ThinkAnswer, min_think_chars: 30"))
     assert only(rules.poll(2)).changes == ("rules.format.verifier.min_think_chars 8 -> 30", "rule short removed")
+
+
+def test_a_run_stops_where_an_edit_cannot_be_written_down(folder: Path) -> None:
+    rules = begin(folder)
+    (folder / RULES).write_text(weighing(0.05))
+    (folder / EDITS).mkdir()  # nothing can take its place
+    with pytest.raises(RunStopped, match=rf"{EDITS} cannot be written: "):
+        rules.poll(1)
 
 
 def test_what_is_only_written_differently_is_taken_without_a_word(folder: Path) -> None:

@@ -124,8 +124,8 @@ def test_reasons_and_pass_rates_are_those_of_the_ledger(tmp_path: Path, tiny64: 
             assert history.rules[rule][step].full == sum(verdict.score == 1.0 for verdict in verdicts)
     assert [row.get("rule/answer/pass") for row in with_pass_rates(record, history)] == [None, 0.5, 0.5]
     (stretch,) = history.in_force
-    assert (stretch.first, stretch.last, stretch.hash) == (1, 2, entries[0].rules_hash)
-    assert stretch.weights == {"format": 0.1, "answer": 1.0}
+    assert (stretch.first, stretch.last, stretch.rules.hash) == (1, 2, entries[0].rules_hash)
+    assert stretch.rules.weights == {"format": 0.1, "answer": 1.0}
     answer = next(figure for figure in reason_figures([history], []) if figure.title == "Reasons of answer")
     assert [name for _, name in answer.legend] == ["correct 50.0%", "no_answer 25.0%", "wrong 25.0%"]
     assert [(sample.kind, sample.entry.reward) for sample in samples(record, "train", 1)] == [("best", 1.1), ("worst", 0.0)]

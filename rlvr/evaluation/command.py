@@ -7,7 +7,6 @@ import platform
 import sys
 import time
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -25,21 +24,18 @@ from omegaconf import DictConfig
 from rlvr import cli
 from rlvr.build import Plan, backend, plan
 from rlvr.compose import CONF, check_packs, typed, yaml_of
-from rlvr.config import Config, ConfigError, EvalConfig
-from rlvr.data.lint import scorable
-from rlvr.data.prompts import Prompts, choose_examples, full_marks
+from rlvr.config import ConfigError, EvalConfig
 from rlvr.devices import accelerator_of
 from rlvr.evaluate import Samples, evaluate
 from rlvr.evaluation.display import Display
-from rlvr.evaluation.request import evaluation_rules
 from rlvr.evaluation.summary import Evaluation
 from rlvr.policy import Policy, load_policy
-from rlvr.rules.pack import Judge, RulePack
+from rlvr.problems import Problems, choose, render
+from rlvr.rules.pack import RulePack
 from rlvr.rules.text import rules_text
 from rlvr.runfolder import RunFolder
 from rlvr.summary import model_name
-from rlvr.types import Group, Problem
-from rlvr.verify.backend import Backend
+from rlvr.types import Group
 
 
 def command(usage: str) -> int:
@@ -65,21 +61,12 @@ def main(config: DictConfig) -> float | None:
         checked = plan(typed(config))
         if not checked.config.eval.problems:
             raise ConfigError("eval.problems=0: must be at least 1")
-        rules = evaluation_rules(checked.config)
         repeat = yaml_of(config).replace("python train.py", "python -m rlvr.evaluate", 1)
-        found = run(checked, rules, folder=folder, config_yaml=repeat)
+        found = run(checked, folder=folder, config_yaml=repeat)
     return None if found is None else found.accuracy if found.accuracy is not None else found.reward
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What is evaluated on, rendered for the model."""
-
-    problems: list[Problem]
-    warnings: list[str]
-
-
-def run(plan: Plan, rules: RulePack | None, *, folder: Path, config_yaml: str) -> Evaluation:
+def run(plan: Plan, *, folder: Path, config_yaml: str) -> Evaluation:
     """Evaluate as planned and leave everything in `folder`. Errors: `ConfigError` before anything is sampled, `RunStopped`."""
     config, start = plan.config, time.perf_counter()
     accelerator = accelerator_of(config)
@@ -88,26 +75,27 @@ def run(plan: Plan, rules: RulePack | None, *, folder: Path, config_yaml: str) -
     RunFolder.check_free(folder)
     accelerator.wait_for_everyone()  # all have looked before one of them writes there
     computing = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(str(accelerator.mixed_precision))
-    policy = load_policy(config.model, autocast=computing)
-    strictest = rules if rules is not None and rules.isolated else plan.pack
     display, judged = Display(quiet=not accelerator.is_main_process), list[tuple[list[Group], RulePack]]()
-    with closing(backend(config, strictest)) as judges:
-        asked = _asked(plan, rules, policy, judges)
+    with closing(backend(config, plan.strictest)) as judges:
+        judge = partial(plan.pack.judge, slow=judges.judge, retries=config.verify.retries)
+        chosen = choose(plan, judge=judge, training=False)
+        policy = load_policy(config.model, autocast=computing)
+        asked = render(chosen, plan, policy, judge=judge, training=False)
         policy.model.to(accelerator.device)
-        display.head(_head(plan, rules, policy, asked, accelerator, folder), asked.warnings)
+        display.head(_head(plan, policy, asked, accelerator, folder), asked.warnings)
         began = time.perf_counter()
-        completions = len(asked.problems[accelerator.process_index :: accelerator.num_processes]) * (1 + config.eval.samples)
+        completions = len(asked.held_out[accelerator.process_index :: accelerator.num_processes]) * (1 + config.eval.samples)
         with display.progress(completions) as on_finished:
             found = evaluate(
                 policy,
                 plan.engine,
                 plan.pack,
-                asked.problems,
+                asked.held_out,
                 max_new_tokens=config.algo.max_new_tokens,
                 stop=config.prompt.stop,
                 backend=judges,
                 verify=config.verify,
-                rules=rules,
+                rules=plan.eval_rules,
                 samples=Samples.of(config),
                 on_judged=lambda groups, by: judged.append((list(groups), by)),
                 on_finished=on_finished,
@@ -120,58 +108,20 @@ def run(plan: Plan, rules: RulePack | None, *, folder: Path, config_yaml: str) -
         run_folder.begin(config_yaml, rules_text(config.rules))
         run_folder.rollouts(0, "eval", groups, by)
         run_folder.log(0, found.metrics())
-        run_folder.write_summary(_summary(plan, rules, policy, found, groups, seconds))
+        run_folder.write_summary(_summary(plan, policy, found, groups, seconds))
         display.end(folder, seconds["eval"])
     return found
 
 
-def _asked(plan: Plan, rules: RulePack | None, policy: Policy, judges: Backend) -> Asked:
-    """The held-out problems, checked as a run checks them. Errors: `ConfigError`."""
-    config, warnings = plan.config, list[str]()
-    if config.model.chat and not policy.tokenizer.chat_template:
-        raise ConfigError("model.chat=true: the tokenizer has no chat template; set model.chat=false")
-    splits = plan.source.load()
-    judge: Judge = partial(plan.pack.judge, slow=judges.judge, retries=config.verify.retries)
-    examples, train = choose_examples(config.prompt, splits.train, plan.pack, judge=judge)
-    prompts = Prompts(template=config.prompt, examples=examples, chat_tokenizer=policy.tokenizer if config.model.chat else None)
-    test = splits.test[: config.eval.problems]
-    for pack in filter(None, (plan.pack, rules)):
-        test, warning = scorable(test, pack, plan.source.on_unscorable)
-        warnings += [f"held-out problems: {warning}"] if warning else []
-    if not test:
-        raise ConfigError("dataset: it has no held-out problems that the rules can score")
-    solved = next((p for p in (*train, *test) if p.metadata.get("solution") or p.metadata.get("completion")), None)
-    mismatch = full_marks(prompts, solved, plan.pack, judge=judge) if solved else None
-    if mismatch:
-        warnings.append(f"a right solution written as the prompt asks does not get full marks: {mismatch}; see prompt=...")
-    problems = [prompts.render(problem) for problem in test]
-    _check_lengths(problems, policy, config)
-    return Asked(problems=problems, warnings=warnings)
-
-
-def _check_lengths(problems: list[Problem], policy: Policy, config: Config) -> None:
-    algo = config.algo
-    longest, n_tokens = max(((p.id, len(policy.encode(p.prompt))) for p in problems), key=lambda pair: pair[1])
-    if n_tokens > algo.max_prompt_tokens:
-        raise ConfigError(f"algo.max_prompt_tokens={algo.max_prompt_tokens}: the prompt of {longest} has {n_tokens} tokens")
-    if n_tokens + algo.max_new_tokens > policy.context:
-        raise ConfigError(
-            f"algo.max_new_tokens={algo.max_new_tokens}: with a prompt of {n_tokens} tokens ({longest}) that is more than "
-            f"the {policy.context} tokens the model takes"
-        )
-
-
-def _head(
-    plan: Plan, rules: RulePack | None, policy: Policy, asked: Asked, accelerator: Accelerator, folder: Path
-) -> dict[str, str]:
-    config, settings = plan.config, plan.config.eval
+def _head(plan: Plan, policy: Policy, asked: Problems, accelerator: Accelerator, folder: Path) -> dict[str, str]:
+    config, settings, rules = plan.config, plan.config.eval, plan.eval_rules
     beside = {} if rules is None else {"judged by": f"{settings.rules}, beside them: {', '.join(rules.rules)}"}
     sampled = f", and {settings.samples} samples at temperature {settings.temperature:g}" if settings.samples else ""
     few_shot = f", {config.prompt.few_shot} worked examples in the prompt" if config.prompt.few_shot else ""
     processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
     return {
         "model": f"{model_name(config)}, {policy.n_parameters / 1e6:,.2f} M parameters, {config.model.dtype}",
-        "data": f"{type(plan.source).__name__}, {len(asked.problems):,} held-out problems{few_shot}",
+        "data": f"{type(plan.source).__name__}, {len(asked.held_out):,} held-out problems{few_shot}",
         "reward": " + ".join(f"{weight:g} x {name}" for name, weight in plan.pack.weights.items()),
         **beside,
         "asked": f"greedily{sampled}, {config.algo.max_new_tokens} tokens at most, seed {config.seed}",
@@ -180,11 +130,9 @@ def _head(
     }
 
 
-def _summary(
-    plan: Plan, rules: RulePack | None, policy: Policy, found: Evaluation, groups: list[Group], seconds: dict[str, float]
-) -> dict[str, Any]:
+def _summary(plan: Plan, policy: Policy, found: Evaluation, groups: list[Group], seconds: dict[str, float]) -> dict[str, Any]:
     """summary.json."""
-    config = plan.config
+    config, rules = plan.config, plan.eval_rules
     return {
         "name": config.name,
         "seed": config.seed,

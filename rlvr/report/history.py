@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from rlvr.config import ConfigError
 from rlvr.entries import VERDICT, Entry, Split
+from rlvr.inforce import InForce, in_force
 from rlvr.ledger import Ledger, read_ledger
 from rlvr.report.records import Record
 
@@ -18,17 +19,6 @@ _STEPS_AT_ONCE = 100
 """Steps whose verdicts are in memory together."""
 _LAST_STEPS = 5
 """From which rollouts are shown."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InForce:
-    """The same rules at steps that follow one another."""
-
-    first: int
-    last: int
-    hash: str
-    weights: Mapping[str, float]
-    """By rule, of those that some problem of the first step has."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,22 +51,21 @@ def read_history(record: Record) -> History | None:
 
     Errors: `ConfigError` for a ledger that cannot be read.
     """
-    files = Ledger.of(record.path).files()
+    ledger = Ledger.of(record.path)
+    files = ledger.files()
     if not files:
         return None
     split: Split = "train" if any(file.split == "train" for file in files) else files[-1].split
     steps = sorted({file.step for file in files if file.split == split})
     rules: dict[str, dict[int, Counts]] = {}
-    in_force: list[InForce] = []
     n_rollouts = 0
     for at in range(0, len(steps), _STEPS_AT_ONCE):
         some = steps[at : at + _STEPS_AT_ONCE]
-        table = read_ledger(record.path, splits=(split,), steps=some, columns=("step", "rules_hash", "verdicts"))
+        table = read_ledger(record.path, splits=(split,), steps=some, columns=("step", "verdicts"))
         n_rollouts += table.num_rows
-        flat = _flat(table)
-        _count(flat, rules)
-        _follow(table, flat, in_force)
-    return History(split=split, rules=rules, in_force=in_force, rollouts=n_rollouts)
+        _count(_flat(table), rules)
+    judged_by = in_force({file: ledger.conditions(file)[0] for file in ledger.files(splits=(split,))})
+    return History(split=split, rules=rules, in_force=judged_by, rollouts=n_rollouts)
 
 
 def _flat(table: pa.Table) -> pa.Table:
@@ -98,20 +87,6 @@ def _count(flat: pa.Table, rules: dict[str, dict[int, Counts]]) -> None:
         counts.full += row["full_sum"]
         counts.reasons[reason] = counts.reasons.get(reason, 0) + row["full_count"]
         counts.score_sums[reason] = counts.score_sums.get(reason, 0.0) + (row["score_sum"] or 0.0)
-
-
-def _follow(table: pa.Table, flat: pa.Table, in_force: list[InForce]) -> None:
-    """Go on with the stretches of equal rules; all rollouts of a step and split were judged by the same."""
-    hashes = dict(zip(table["step"].to_pylist(), table["rules_hash"].to_pylist(), strict=True))
-    weights: dict[int, dict[str, float]] = {}
-    for row in flat.group_by(["step", "rule"], use_threads=False).aggregate([("weight", "max")]).to_pylist():
-        weights.setdefault(row["step"], {})[row["rule"]] = row["weight_max"]
-    for step, each in sorted(hashes.items()):
-        if in_force and in_force[-1].hash == each:
-            before = in_force.pop()
-            in_force.append(InForce(first=before.first, last=step, hash=each, weights=before.weights))
-        else:
-            in_force.append(InForce(first=step, last=step, hash=each, weights=weights.get(step, {})))
 
 
 def with_pass_rates(record: Record, history: History | None) -> list[dict[str, Any]]:

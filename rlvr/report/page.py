@@ -7,7 +7,6 @@ the direction of what follows are shown by their numbers.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,6 +16,7 @@ from typing import Any
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
+from rlvr.files import write_whole
 from rlvr.report.charts import Figure, changes, reason_figures, run_figures, sweep_figures
 from rlvr.report.history import History, Sample, readable, samples, with_pass_rates
 from rlvr.report.records import Found, Record, commands, find
@@ -50,10 +50,8 @@ def write_report(folder: Path) -> Path:
     """
     folder = Path(folder)
     text = render(find(folder))
-    path, unfinished = folder / PAGE, folder / f".{PAGE}.unfinished"
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
-    return path
+    write_whole(folder / PAGE, text)
+    return folder / PAGE
 
 
 def render(found: Found) -> str:

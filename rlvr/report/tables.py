@@ -190,7 +190,7 @@ def provenance(records: Sequence[Record], histories: Mapping[str, History]) -> l
     for record in records:
         config_hash = hashlib.sha256(record.config_text.encode()).hexdigest()[:16] if record.config_text else NONE
         history = histories.get(record.name)
-        hashes = list(dict.fromkeys(each.hash for each in history.in_force)) if history else []
+        hashes = list(dict.fromkeys(each.rules.hash for each in history.in_force)) if history else []
         rules = hashes[0] if len(hashes) == 1 else f"{hashes[0]} … {hashes[-1]} ({len(hashes)})" if hashes else "not recorded"
         seconds, seen = record.summary.get("seconds", {}), record.summary.get("versions", {})
         told = [str(seen.get(name, NONE)) for name in versions]
@@ -211,8 +211,8 @@ def _in_force(history: History) -> Table:
     rows = [
         [
             f"{each.first} to {each.last}" if each.first != each.last else f"{each.first}",
-            each.hash,
-            " + ".join(f"{weight:g} x {name}" for name, weight in each.weights.items()),
+            each.rules.hash,
+            " + ".join(f"{weight:g} x {name}" for name, weight in each.rules.weights.items()),
         ]
         for each in shown
     ]

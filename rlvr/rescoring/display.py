@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rlvr.rescoring.history import InForce, changed_code
+from rlvr.inforce import InForce, changed_code
 from rlvr.rescoring.reproduce import Difference, Kind, Reproduction
 from rlvr.rules.fingerprint import Fingerprint
 
@@ -23,7 +23,8 @@ def show_rules(name: str, history: Sequence[InForce], console: Console) -> None:
     for at, each in enumerate(history):
         if at < _SEGMENTS or at == len(history) - 1:
             weights = " + ".join(f"{weight:g} x {rule}" for rule, weight in each.rules.weights.items())
-            _line(console, name, f"{weights}  ({each.rules.hash}, {_steps(each.first, each.last)})")
+            where = f"{'evaluation, ' if each.evaluation else ''}{_steps(each.first, each.last)}"
+            _line(console, name, f"{weights}  ({each.rules.hash}, {where})")
         elif at == _SEGMENTS:
             _line(console, name, f"... and {len(history) - _SEGMENTS - 1:,} more")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
 import time
 from collections.abc import Callable, Sequence
@@ -15,9 +14,11 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
 from rlvr.config import ConfigError
+from rlvr.files import write_whole
 from rlvr.rules.changes import changes
 from rlvr.rules.pack import RulePack
 from rlvr.rules.text import read_pack
+from rlvr.types import RunStopped
 from rlvr.verify.child import describe
 
 RULES = "rules.yaml"
@@ -87,13 +88,15 @@ class LiveRules:
         """Before a step, on all processes: take what has changed in the file since the last time, if it can be used.
 
         Returns what there is to say of it: as a rule nothing. A refusal comes once each time the file is saved.
+        Errors: `RunStopped` on all of them where the disk does not take the edit.
         """
         main, edits = PartialState().is_main_process, list[Edit]()
         candidates: list[Any] = [self._look(step) if main else None]
         for found, repeated in broadcast_object_list(candidates)[0]:
             edit = self._take(step, found)
-            if main:
-                self._write_down(edit, repeated=repeated)
+            failed: list[str | None] = [self._write_down(edit, repeated=repeated) if main else None]
+            if (failure := broadcast_object_list(failed)[0]) is not None:
+                raise RunStopped(failure)
             edits.append(edit)
             if edit.refused is None:
                 break
@@ -160,13 +163,18 @@ class LiveRules:
             reason = f"is not UTF-8: {error.reason} at byte {error.start}"
             return _Found(unreadable=reason, saved_ns=status.st_mtime_ns)
 
-    def _write_down(self, edit: Edit, *, repeated: bool) -> None:
+    def _write_down(self, edit: Edit, *, repeated: bool) -> str | None:
+        """Returns why it could not be written, if so: a run that is resumed would not know of it."""
         if repeated:
             self._to_come.pop(0)
         elif edit.refused is None:
             self._to_come.clear()
         self._taken.append(edit)
-        _write_edits(self._folder, [*self._taken, *self._to_come])
+        try:
+            _write_edits(self._folder, [*self._taken, *self._to_come])
+        except OSError as error:
+            return f"{self._folder / EDITS} cannot be written: {error}"
+        return None
 
 
 def read_edits(folder: Path) -> list[Edit]:
@@ -191,9 +199,4 @@ def _write_edits(folder: Path, edits: Sequence[Edit]) -> None:
         else {"step": edit.step, "changes": edit.changes, "text": edit.text}
         for edit in edits
     ]
-    unfinished = folder / f".{EDITS}.unfinished"
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, folder / EDITS)
+    write_whole(folder / EDITS, "".join(json.dumps(row) + "\n" for row in rows), durable=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,16 +17,29 @@ class InForce:
     first: int
     last: int
     rules: Fingerprint
+    evaluation: bool = False
+    """Whether they judged evaluations alone (`eval.rules`)."""
 
     def plain(self) -> dict[str, Any]:
         """For summary.json."""
-        return {"first": self.first, "last": self.last, "hash": self.rules.hash, "weights": self.rules.weights}
+        found = {"first": self.first, "last": self.last, "hash": self.rules.hash, "weights": self.rules.weights}
+        return {**found, "evaluation": True} if self.evaluation else found
 
 
 def in_force(rules_of: Mapping[LedgerFile, Fingerprint]) -> list[InForce]:
-    """Rules in the order in which they judged, or would have."""
+    """Rules in the order in which they judged, or would have; behind them those that evaluations alone were judged by."""
+    files = sorted(rules_of)
+    training = _stretches((file, rules_of[file]) for file in files if file.split == "train")
+    evaluation = _stretches((file, rules_of[file]) for file in files if file.split != "train")
+    if not training:
+        return evaluation
+    known = {each.rules.hash for each in training}
+    return training + [replace(each, evaluation=True) for each in evaluation if each.rules.hash not in known]
+
+
+def _stretches(rules_of: Iterable[tuple[LedgerFile, Fingerprint]]) -> list[InForce]:
     found: list[InForce] = []
-    for file, rules in rules_of.items():
+    for file, rules in rules_of:
         if found and found[-1].rules.hash == rules.hash:
             found[-1] = replace(found[-1], last=file.step)
         else:
