@@ -11,6 +11,7 @@ from grpo_step_report import NAMES, QUANTITIES, Compared, quantity
 mpl.use("Agg")  # before pyplot: no display is needed
 
 import matplotlib.pyplot as plt
+from matplotlib.ticker import MaxNLocator
 
 COLOURS = {"ours": "#0072b2", "trl": "#d55e00"}
 """Told apart by colour-blind readers too (Okabe and Ito)."""
@@ -26,6 +27,7 @@ def plot_sweep(axis: str, found: Sequence[tuple[int, Compared]], path: Path) -> 
             points = [(x, quantity(each, side, name)) for x, each in found]
             panel.plot(*zip(*points, strict=True), marker="o", markersize=4, color=COLOURS[side], label=NAMES[side])
         panel.set(xlabel=axis, ylabel=name, ylim=(0, None))
+        panel.xaxis.set_major_locator(MaxNLocator(5))
         panel.grid(alpha=0.3)
     panels[0].legend(frameon=False)
     figure.savefig(path, dpi=90)
