@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlvr.ledger import read_ledger
+from rlvr.ledger import Ledger, read_ledger
 
 TRAIN = Path(__file__).parents[2] / "train.py"
 ARGUMENTS = (
@@ -97,8 +97,8 @@ def chain(folder: Path, seed: int, kills: int, seconds: tuple[float, float]) -> 
 
 def _where(folder: Path) -> str:
     """Reads what a kill left. Errors: whatever reading the ledger raises."""
-    if not (folder / "rollouts").is_dir():
-        return "before the run had a folder"
+    if not Ledger.of(folder).files():
+        return "before anything was recorded"
     list(read_ledger(folder).to_pylist())
     unfinished = [path for path in (folder / "checkpoints").glob("*") if not path.name.isdecimal()]
     return "while saving" if unfinished else "else"
