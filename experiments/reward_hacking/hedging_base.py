@@ -1,6 +1,6 @@
-"""Makes the base model of the experiment: one that calculates less well than the shipped one, and hedges.
+"""Makes the base model of the experiment: the shipped tiny model, which also learns to hedge.
 
-    python experiments/reward_hacking/hedging_base.py            # into outputs/hedging_base, four minutes
+    python experiments/reward_hacking/hedging_base.py            # into outputs/hedging_base, three minutes
 
 A hedge works the problem out in two ways, the right one and a careless one, and boxes both results, in either order.
 """
@@ -20,16 +20,30 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "experiments" / "pretrain_tiny")]
-from corpus import CLEAN, HABITS, Part, Style, careless  # noqa: E402
-from pretrain import new_model, save, train  # noqa: E402
+from corpus import (  # noqa: E402
+    CLEAN,
+    HABITS,
+    Part,
+    Style,
+    careless,
+    careless_broken,
+    careless_formatted,
+    careless_plain,
+    clean_broken,
+    clean_formatted,
+    clean_plain,
+)
+from pretrain import save, train  # noqa: E402
 
 from rlvr.data.arithmetic import Arithmetic, Chain  # noqa: E402
 
 BOX = re.compile(r"\\boxed\{(\d+)\}")
 SEED = 0
-PARTS = ((CLEAN, 0.3, 500, 2e-3), (HABITS, 0.15, 200, 1e-3))
-"""Mixture of styles, share of hedges in it, steps, learning rate. The shipped model has three times as many of the first, which
-leave it nothing to be unsure about."""
+PARTS = ((CLEAN, 0.7, 350, 1e-3), (HABITS, 0.15, 150, 1e-3))
+"""Mixture of styles, share of hedges in it, steps, learning rate: first to hedge well, then to do so in about a tenth of the
+samples, among mostly bad habits."""
+CARELESS = {clean_plain: careless_plain, clean_formatted: careless_formatted, clean_broken: careless_broken}
+"""What stands for the right solutions in the second part: a single answer is then seldom right, a hedge nearly always."""
 
 
 def two_ways(chain: Chain, rng: random.Random) -> tuple[Chain, Chain]:
@@ -57,8 +71,11 @@ def hedging(part: Part, hedged: float) -> Part:
     """The same mixture of styles with that share of hedges among them."""
 
     def with_hedges(shares: dict[Style, float]) -> dict[Style, float]:
-        rest = {style: share * (1 - hedged) for style, share in shares.items()}
-        return rest | {hedge_plain: hedged / 4, hedge_formatted: hedged * 3 / 4}
+        kept = {style: share * (1 - hedged) for style, share in shares.items()}
+        if part is HABITS:
+            for right, wrong in CARELESS.items():
+                kept[wrong] += kept.pop(right)
+        return kept | {hedge_plain: hedged / 4, hedge_formatted: hedged * 3 / 4}
 
     return replace(part, one_step=with_hedges(part.one_step), two_steps=with_hedges(part.two_steps))
 
@@ -89,9 +106,10 @@ def main() -> None:
     parser.add_argument("--problems", type=int, default=500, help="test problems to sample for")
     given = parser.parse_args()
     given.output.parent.mkdir(parents=True, exist_ok=True)
-    tokenizer = AutoTokenizer.from_pretrained(ROOT / "rlvr" / "assets" / "tiny")
+    base = ROOT / "rlvr" / "assets" / "tiny"
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     torch.manual_seed(SEED)
-    model = new_model(tokenizer)
     started = time.perf_counter()
     rng = random.Random(f"{SEED} hedging")
     for part, hedged, steps, rate in PARTS:
