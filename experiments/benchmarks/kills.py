@@ -77,7 +77,7 @@ def alone(folder: Path) -> tuple[float, float, Left]:
 
 def chain(folder: Path, seed: int, kills: int, seconds: tuple[float, float]) -> tuple[Counter[str], Left]:
     """One run, killed up to `kills` times, between `seconds` after each start; returns where it was then, and what it left."""
-    rng, where = random.Random(seed), Counter[str]()
+    rng, where, known = random.Random(seed), Counter[str](), set[tuple[str, int]]()
     fresh = arguments = [*ARGUMENTS, f"hydra.run.dir={folder}"]
     while True:
         process = start(arguments)
@@ -87,7 +87,7 @@ def chain(folder: Path, seed: int, kills: int, seconds: tuple[float, float]) -> 
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
-            where[_where(folder)] += 1
+            where[_where(folder, known)] += 1
         else:
             if process.returncode == 0:
                 return where, Left.by(folder)
@@ -95,13 +95,19 @@ def chain(folder: Path, seed: int, kills: int, seconds: tuple[float, float]) -> 
         arguments = [f"resume={folder}"] if (folder / "config.yaml").exists() else fresh
 
 
-def _where(folder: Path) -> str:
-    """Reads what a kill left. Errors: whatever reading the ledger raises."""
+def _where(folder: Path, known: set[tuple[str, int]]) -> str:
+    """Reads what a kill left. `known`: half-written checkpoints of earlier kills, which stay until their step is done again.
+
+    Errors: whatever reading the ledger raises.
+    """
     if not Ledger.of(folder).files():
         return "before anything was recorded"
-    list(read_ledger(folder).to_pylist())
+    read_ledger(folder).to_pylist()
     unfinished = [path for path in (folder / "checkpoints").glob("*") if not path.name.isdecimal()]
-    return "while saving" if unfinished else "else"
+    left = {(path.name, path.stat().st_mtime_ns) for path in unfinished}
+    new = bool(left - known)
+    known |= left
+    return "while saving" if new else "else"
 
 
 def main() -> None:
