@@ -29,16 +29,23 @@ def read(folders: Sequence[Path]) -> list[Variant]:
     return [variant for each in found for variant in variants(each.records, each.overrides())]
 
 
+def edits(variant: Variant) -> list[int]:
+    """Steps from which edited rules were in force."""
+    return sorted({row["step"] for record in variant.records for row in record.rows if row.get("rules/changes")})
+
+
 def plot(shown: Sequence[Variant], names: Sequence[str], metrics: Sequence[str], out: Path) -> None:
-    """A panel a metric; lines are means over seeds, bands reach from the lowest to the highest."""
+    """A panel a metric: mean over seeds, band from the lowest to the highest; dashed: the rules were edited."""
     figure = Figure(figsize=(5 * len(metrics), 4), layout="constrained")
     for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
         for variant, name, colour in zip(shown, names, COLOURS, strict=False):
             points = variant.curve(metric, {record.name: record.rows for record in variant.records})
             steps = [point.step for point in points]
             axes.plot(steps, [point.mean for point in points], color=colour, label=name, marker="o" if len(steps) < 15 else "")
+            for step in edits(variant):
+                axes.axvline(step, color=colour, linestyle="--", linewidth=1)
             axes.fill_between(steps, [p.low for p in points], [p.high for p in points], color=colour, alpha=0.15)
-        if metric in SHARES or metric.endswith(("/score", "/pass")):
+        if metric in SHARES or metric.endswith("/score"):
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set(xlabel="step", title=metric)
         axes.grid(alpha=0.3)

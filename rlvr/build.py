@@ -68,7 +68,7 @@ def _rule(name: str, rule: RuleConfig, key: str, prefixes: Sequence[str]) -> Rul
         raise ConfigError(f"{key.removesuffix(name)}{error}") from error
 
 
-def evaluation_rules(config: Config) -> RulePack | None:
+def evaluation_rules(config: Config, search: Sequence[str]) -> RulePack | None:
     """The pack that `eval.rules` names, from wherever this run's packs come from; None without it.
 
     Errors: `ConfigError` as for `rules=PACK`, and where one of the run's own rules has a name that begins with `eval.`.
@@ -79,7 +79,7 @@ def evaluation_rules(config: Config) -> RulePack | None:
     if taken:
         raise ConfigError(f"rules.{taken}: a name that begins with {PREFIX} belongs to the rules of an evaluation; rename it")
     try:
-        rules = compose([f"rules={config.eval.rules}", *searched()]).rules
+        rules = compose([f"rules={config.eval.rules}", *search]).rules
         return rule_pack(replace(config, rules=rules))
     except ConfigError as error:
         raise ConfigError(f"eval.{error}" if str(error).startswith("rules") else f"eval.rules: {error}") from error
@@ -205,15 +205,18 @@ class Plan:
         return self.eval_rules if self.eval_rules is not None and self.eval_rules.isolated else self.pack
 
 
-def plan(config: Config) -> Plan:
-    """Errors: `ConfigError` for anything in the configuration that cannot work."""
+def plan(config: Config, search: Sequence[str] | None = None) -> Plan:
+    """`search`: where `eval.rules` is looked for besides, as overrides; None: where the running application looks.
+
+    Errors: `ConfigError` for anything in the configuration that cannot work.
+    """
     check_numbers(config)
     check_template(config.prompt)
     model_source(config.model)
     return Plan(
         config=config,
         pack=rule_pack(config),
-        eval_rules=evaluation_rules(config),
+        eval_rules=evaluation_rules(config, searched() if search is None else search),
         source=data_source(config.dataset),
         engine=construct(config.rollout, RolloutEngine, key="rollout"),
         tracker=construct(config.tracking, Tracker, key="tracking"),

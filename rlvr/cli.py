@@ -121,7 +121,7 @@ def check_sweep(overrides: Sequence[str]) -> None:
         elif not override.is_sweep_override():
             choices.append([str(override.input_line)])
     for job in itertools.product(*choices):
-        plan(compose(job))
+        plan(compose(job), [override for override in job if override.startswith("hydra.searchpath=")])
 
 
 def help_text() -> str:

@@ -18,7 +18,7 @@ class InForce:
     last: int
     rules: Fingerprint
     evaluation: bool = False
-    """Whether they judged evaluations alone (`eval.rules`)."""
+    """Whether they judged evaluations alone (`eval.rules`, or the weights of step 0)."""
 
     def plain(self) -> dict[str, Any]:
         """For summary.json."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.checkpoint import Checkpoint
-from rlvr.compose import compose, options, public, typed_file
+from rlvr.compose import compose, options, public, searched, typed_file
 from rlvr.config import Config, ConfigError
 from rlvr.files import write_whole
 from rlvr.rules.live import RULES, forget_edits, read_edits
@@ -28,6 +28,11 @@ class Resume:
     """`rules=PACK`: another pack instead of the rules in force."""
     rules: tuple[str, ...] = ()
     """Overrides of single rules, on top of the rules in force."""
+
+    @property
+    def keeps_rules(self) -> bool:
+        """Whether it goes on with the rules in force."""
+        return self.pack is None and not self.rules
 
     @classmethod
     def of(cls, arguments: Sequence[str]) -> Resume | None:
@@ -80,12 +85,12 @@ class Resume:
         """
         done = 0 if checkpoint is None else checkpoint.step
         text = begun_with if checkpoint is None or checkpoint.state["rules"] is None else str(checkpoint.state["rules"])
-        if self.pack is None and not self.rules:
+        if self.keeps_rules:
             return text
         edited = [edit.text for edit in read_edits(self.folder) if edit.text is not None]
         base = edited[-1] if edited else text
         if self.pack is not None:
-            base = rules_text(compose([f"rules={self.pack}"]).rules)
+            base = rules_text(compose([f"rules={self.pack}", *searched()]).rules)
         wanted = overridden(base, self.rules)
         read_pack(wanted, typed_file(self.folder / CONFIG).rules_from)
         if write:

@@ -74,6 +74,8 @@ def _run(plan: Plan, judges: Backend, place: _Place) -> Outcome:
     rules = _rules_in_force(config, place, run_folder, goes_on, write=accelerator.is_main_process)
     accelerator.wait_for_everyone()
     live = _live_rules(plan, judges, problems, folder, rules, goes_on)
+    if resume is not None and resume.keeps_rules and rules != rules_text(config.rules):
+        live.admit(live.pack)  # edited before; it may ask more of this machine than the configured one
     trainer = partial(
         Trainer,
         config,
@@ -175,10 +177,7 @@ def _live_rules(
         problems=plan.config.algo.problems,
     )
     done = 0 if goes_on is None else goes_on.step
-    live = LiveRules(folder, rules, done=done, rules_from=plan.config.rules_from, admit=admission)
-    if goes_on is not None:
-        admission(live.pack)  # as it was edited; it may ask more of a machine than the configured one
-    return live
+    return LiveRules(folder, rules, done=done, rules_from=plan.config.rules_from, admit=admission)
 
 
 def _head(

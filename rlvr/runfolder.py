@@ -56,6 +56,8 @@ class RunFolder(Observer):
         lines = [line for line in self._whole_lines() if json.loads(line)["step"] <= done]
         self._write(METRICS, "".join(lines))
         Ledger.of(self.path).drop_after(done)
+        for left in (self.path / "checkpoints").glob(".*"):
+            shutil.rmtree(left, ignore_errors=True)
 
     def _whole_lines(self) -> list[str]:
         path = self.path / METRICS

@@ -204,6 +204,16 @@ def test_the_rules_of_an_evaluation_by_name() -> None:
         plan(with_eval("rules=answer+math"))
 
 
+def test_a_sweep_finds_the_rules_of_its_evaluation_in_a_folder_of_the_users(tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    mine = "mine: {weight: 1.0, verifier: {_target_: rlvr.verifiers.format.ThinkAnswer, min_think_chars: 3}}\n"
+    (tmp_path / "rules" / "mine.yaml").write_text(mine)
+    search = f"hydra.searchpath=[file://{tmp_path}]"
+    check_sweep([search, "eval.rules=mine,answer", "rules=answer,mine"])
+    with pytest.raises(ConfigError, match=r"^eval.rules=mine: there is no such choice"):
+        check_sweep(["eval.rules=mine,answer"])
+
+
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [

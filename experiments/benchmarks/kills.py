@@ -26,7 +26,7 @@ from rlvr.ledger import Ledger, read_ledger
 
 TRAIN = Path(__file__).parents[2] / "train.py"
 ARGUMENTS = (
-    *("steps=30", "algo.problems=4", "algo.group_size=4", "eval.problems=8", "eval.every=5", "eval.forced_prefix=null"),
+    *("algo.problems=4", "algo.group_size=4", "eval.problems=8", "eval.every=5", "eval.forced_prefix=null"),
     *("checkpoint.every=1", "tracking=none"),  # the most time possible goes into saving
 )
 MEASURED = ("time/", "tokens_per_second", "verify/seconds")
@@ -62,23 +62,24 @@ def start(arguments: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
 
 
-def alone(folder: Path) -> tuple[float, float, Left]:
+def alone(folder: Path, arguments: list[str]) -> tuple[float, float, Left]:
     """The reference: seconds until its first metrics are there, seconds in all, and what it left."""
-    began, process = time.perf_counter(), start([*ARGUMENTS, f"hydra.run.dir={folder}"])
+    began, process = time.perf_counter(), start([*arguments, f"hydra.run.dir={folder}"])
     metrics, ready = folder / "metrics.jsonl", None
     while process.poll() is None:
         if ready is None and metrics.exists() and metrics.stat().st_size:
             ready = time.perf_counter() - began
         time.sleep(0.05)
     if process.returncode or ready is None:
-        raise SystemExit(f"{folder}: ended with {process.returncode}")
+        said = process.stderr.read().decode() if process.stderr else ""
+        raise SystemExit(f"{folder}: ended with {process.returncode}: {said[-2000:]}")
     return ready, time.perf_counter() - began, Left.by(folder)
 
 
-def chain(folder: Path, seed: int, kills: int, seconds: tuple[float, float]) -> tuple[Counter[str], Left]:
+def chain(folder: Path, given: list[str], *, seed: int, kills: int, seconds: tuple[float, float]) -> tuple[Counter[str], Left]:
     """One run, killed up to `kills` times, between `seconds` after each start; returns where it was then, and what it left."""
     rng, where, known = random.Random(seed), Counter[str](), set[tuple[str, int]]()
-    fresh = arguments = [*ARGUMENTS, f"hydra.run.dir={folder}"]
+    fresh = arguments = [*given, f"hydra.run.dir={folder}"]
     while True:
         process = start(arguments)
         try:
@@ -114,17 +115,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--each", type=int, default=20, help="kills of one run, at most")
+    parser.add_argument("--steps", type=int, default=30, help="of a run")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     given = parser.parse_args()
+    arguments = [*ARGUMENTS, f"steps={given.steps}"]
     with tempfile.TemporaryDirectory(prefix="kills-") as work:
-        ready, whole, reference = alone(Path(work) / "reference")
+        ready, whole, reference = alone(Path(work) / "reference", arguments)
         print(f"a run that is let alone takes {whole:.1f} s, {ready:.1f} s until its first metrics", flush=True)
         where, same, runs = Counter[str](), 0, 0
         # Half of the kills before the steps begin, so that the others leave much of the run to be killed again.
         window = (0.5 * ready, ready + 0.2 * (whole - ready))
 
         def one(number: int) -> tuple[Counter[str], Left]:
-            return chain(Path(work) / str(number), number, given.each, window)
+            return chain(Path(work) / str(number), arguments, seed=number, kills=given.each, seconds=window)
 
         with ThreadPoolExecutor(given.jobs) as pool:
             while where.total() < given.kills:

@@ -102,6 +102,8 @@ def main() -> None:
                 raise
         size = sum(file.path.stat().st_size for file in Ledger.of(folder).files())
         rollouts = len(read_ledger(folder, columns=["step"]))
+    if len(marks) < 3:
+        raise SystemExit(f"steps: must be above {SETTLED}")
     begun, settled, end = marks
     for what, first, last in (("the whole run", begun, end), (f"steps {settled.steps + 1} to {end.steps}", settled, end)):
         seconds = last.at - first.at

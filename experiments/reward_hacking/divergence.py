@@ -21,6 +21,8 @@ from rlvr.report.variants import series
 COLOURS = {"credited": "#D55E00", "true": "#0072B2", "held out, true": "#009E73", "boxes": "#000000"}
 WINDOW = 5
 """Steps at either end whose mean is printed."""
+SPAN = 10
+"""Steps of a row of the longer table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,12 @@ def main() -> None:
             columns.append(f"{mean([getattr(s, key) for s in first]):.1%} to {mean([getattr(s, key) for s in last]):.1%}")
         columns.append(f"{held_out[0]:.1%} to {held_out[-1]:.1%}, at best {max(held_out):.1%}")
         print(f"| {name} | {' | '.join(columns)} |")
+    print(f"\n| run, means over {SPAN} steps | credited | true | boxes |\n|---|---|---|---|")
+    for name, of in found.items():
+        for at in range(0, len(of), SPAN):
+            some = of[at : at + SPAN]
+            credited, true, boxes = (mean([getattr(step, key) for step in some]) for key in ("credited", "true", "boxes"))
+            print(f"| {name}, {at + 1} to {at + len(some)} | {credited:.1%} | {true:.1%} | {boxes:.2f} |")
     plot(runs, found, given.out)
 
 

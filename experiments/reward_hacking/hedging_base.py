@@ -68,7 +68,7 @@ def hedge_formatted(chain: Chain, rng: random.Random) -> str:
 
 
 def hedging(part: Part, hedged: float) -> Part:
-    """The same mixture of styles with that share of hedges among them."""
+    """The mixture with that share of hedges; in that of bad habits, careless solutions stand for the right ones."""
 
     def with_hedges(shares: dict[Style, float]) -> dict[Style, float]:
         kept = {style: share * (1 - hedged) for style, share in shares.items()}

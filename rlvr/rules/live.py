@@ -76,7 +76,7 @@ class LiveRules:
         """`text`: in force after step `done`, as written into rules.yaml or kept in a checkpoint. `rules_from`: as configured.
         `admit` is shown every new pack and raises `ConfigError` where it cannot be judged with here. Errors: `ConfigError`."""
         self.text, self.pack = text, read_pack(text, rules_from)
-        self._folder, self._rules_from, self._admit = folder, rules_from, admit
+        self._folder, self._rules_from, self.admit = folder, rules_from, admit
         edits = read_edits(folder)
         self._taken = [edit for edit in edits if edit.step <= done]
         self._to_come = [edit for edit in edits if edit.step > done and edit.refused is None]
@@ -109,7 +109,7 @@ class LiveRules:
             try:
                 pack = read_pack(found.text, self._rules_from)
                 lines = changes(self.pack, pack)
-                self._admit(pack)
+                self.admit(pack)
             except (Exception, SystemExit) as error:  # noqa: BLE001  importing a module may raise anything, and the run goes on
                 reason = str(error) if isinstance(error, ConfigError) else describe(error)
         reasons = [each for each in gather_object([reason]) if each is not None]
