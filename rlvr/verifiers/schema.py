@@ -18,7 +18,7 @@ from rlvr.verifiers.json_schema import Schema, TooComplex, compiled
 from rlvr.verifiers.strict_json import MAX_CHARS, NotJson, parse, read, text_of
 
 _FENCE = re.compile(r"(`{3,})([^`]*)")
-_BEFORE_DOCTYPE = re.compile(r"\s*(?:<!--.*?-->\s*|<\?.*?\?>\s*)*+<!DOCTYPE", re.DOTALL)
+_ASIDE = re.compile(r"\s*(?:<!--.*?-->|<\?.*?\?>)", re.DOTALL)
 _ASK_FOR_OTHERS = frozenset(
     {"answer", "answers", "choices", "json_schema", "tools", "numbers", "reasoning_gym"}
     | {"asserts", "check", "cases", "statement", "databases", "schema", "query", "rows", "simulation"}
@@ -127,6 +127,15 @@ def _begins_with_two_documents(text: str) -> bool:
     return True
 
 
+def _opens_with_doctype(text: str) -> bool:
+    """Behind comments and processing instructions, one after another: a single pattern could try every way to split them, and
+    Python 3.11.2 gets the possessive one that cannot wrong."""
+    at = 0
+    while aside := _ASIDE.match(text, at):
+        at = aside.end()
+    return text[at:].lstrip().startswith("<!DOCTYPE")
+
+
 def _parser() -> etree.XMLParser:
     # The encoding is ours whatever the document declares: another one could hide a DOCTYPE from us.
     return etree.XMLParser(
@@ -142,7 +151,7 @@ def _read_xml(text: str) -> Any:
     if len(text) > MAX_CHARS:
         return Verdict.scored(0.0, "too_large", answer, f"{len(text)} characters, at most {MAX_CHARS} are read")
     try:
-        root = None if _BEFORE_DOCTYPE.match(text) else etree.fromstring(text.encode(), _parser())
+        root = None if _opens_with_doctype(text) else etree.fromstring(text.encode(), _parser())
     except (etree.XMLSyntaxError, UnicodeEncodeError) as error:
         return Verdict.scored(0.0, "unparsable", answer, _one_line(error))
     if root is None or root.getroottree().docinfo.internalDTD is not None:
@@ -160,7 +169,7 @@ class _Xsd:
 @lru_cache(maxsize=256)
 def _xsd(text: str, thread: int) -> _Xsd | str:
     """The schema that this XSD is, or why it is none. One for each thread, because its list of errors is shared state."""
-    if _BEFORE_DOCTYPE.match(text):
+    if _opens_with_doctype(text):
         return "it has a DOCTYPE"
     try:
         root = etree.fromstring(text.encode(), _parser())

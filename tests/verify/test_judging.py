@@ -7,6 +7,7 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,15 @@ def test_too_many_errors_stop_the_run_and_timeouts_do_not() -> None:
         check_error_share(judged.groups, pack(), 0.3)
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """As at a terminal: what a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_what_is_judged_and_the_next_batch_is_judged_all_the_same(tmp_path: Path) -> None:
     """Nobody waits until the deadlines of those that sleep, and of those that are next."""
     own = set(psutil.Process().children())
@@ -236,6 +246,7 @@ def test_judging_begins_before_sampling_has_ended(tmp_path: Path) -> None:
     assert [r.verdicts["noted"].answer for r in judged.groups[0].rollouts] == ["first", "second"]
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_while_sampling_ends_what_is_judged_meanwhile(tmp_path: Path) -> None:
     """Those that wait for the verdict on another, too."""
     path, own = tmp_path / "notes", set(psutil.Process().children())
