@@ -68,10 +68,9 @@ def main() -> None:
         )
     for variant, name in zip(shown, names, strict=True):
         for metric in given.metrics:
-            first, late = (
-                variant.estimate(metric, "first"),
-                variant.estimate(metric, "late" if "eval" not in metric else "final"),
-            )
+            # A step of sampled rollouts is noisy: its last value is a mean over the last five.
+            last = "final" if metric.startswith("eval/") else "late"
+            first, late = variant.estimate(metric, "first"), variant.estimate(metric, last)
             if first and late:
                 half = f" ± {late.half:.3f}" if late.half is not None else ""
                 print(f"{name:40} {metric:24} {first.mean:.3f} -> {late.mean:.3f}{half}  ({late.n} runs)")

@@ -16,6 +16,8 @@ import torch
 from rlvr.config import ConfigError
 from rlvr.types import RunStopped
 
+CHECKPOINTS = "checkpoints"
+"""Their folder in that of a run."""
 STATE, TENSORS = "state.json", "tensors.pt"
 
 
@@ -100,6 +102,12 @@ class Checkpoints:
             return Checkpoint(step=state.pop("step"), score=state.pop("score"), state=state, tensors=tensors)
         except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError) as error:
             raise ConfigError(f"{folder}: cannot be read as a checkpoint: {error}") from error
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a kill left half-written or half-removed of checkpoints."""
+    for left in folder.glob(".*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _write(path: Path, write: Callable[[Path], Any]) -> None:

@@ -18,8 +18,8 @@ from rlvr.types import Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problems:
-    """What is trained and measured on."""
+class Chosen:
+    """What is to be asked, as the data set has it."""
 
     examples: tuple[Problem, ...]
     """Worked ones, for the prompt."""
@@ -28,7 +28,16 @@ class Problems:
     warnings: tuple[str, ...]
 
 
-def choose(plan: Plan, *, judge: Judge, training: bool) -> Problems:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problems:
+    """What is trained and measured on, rendered for the model."""
+
+    train: Sequence[Problem]
+    held_out: Sequence[Problem]
+    warnings: tuple[str, ...]
+
+
+def choose(plan: Plan, *, judge: Judge, training: bool) -> Chosen:
     """Load the data and check that the rules can score it: before there is a model, which may take minutes to load.
 
     training: whether the training problems are needed for more than examples.
@@ -46,7 +55,7 @@ def choose(plan: Plan, *, judge: Judge, training: bool) -> Problems:
         train = _to_train_on(train, config)
     elif not held_out:
         raise ConfigError("dataset: it has no held-out problems that the rules can score")
-    return Problems(examples=examples, train=train, held_out=held_out, warnings=tuple(warnings))
+    return Chosen(examples=examples, train=train, held_out=held_out, warnings=tuple(warnings))
 
 
 def _to_train_on(train: Sequence[Problem], config: Config) -> Sequence[Problem]:
@@ -63,7 +72,7 @@ def _to_train_on(train: Sequence[Problem], config: Config) -> Sequence[Problem]:
     return train
 
 
-def render(chosen: Problems, plan: Plan, policy: Policy, *, judge: Judge, training: bool) -> Problems:
+def render(chosen: Chosen, plan: Plan, policy: Policy, *, judge: Judge, training: bool) -> Problems:
     """The same with their prompts as the model gets them; without `training` the held-out problems alone.
 
     Errors: `ConfigError` where a prompt is too long, or the model has no chat template that `model.chat` asks for.
@@ -80,7 +89,7 @@ def render(chosen: Problems, plan: Plan, policy: Policy, *, judge: Judge, traini
     held_out = [prompts.render(problem) for problem in chosen.held_out]
     asked = both if training else chosen.held_out
     _check_lengths(asked, [*train, *held_out], policy, config, (config.eval.forced_prefix or "") if training else "")
-    return Problems(examples=chosen.examples, train=train, held_out=held_out, warnings=tuple(warnings))
+    return Problems(train=train, held_out=held_out, warnings=tuple(warnings))
 
 
 def _chat_tokenizer(policy: Policy, config: Config) -> Any:

@@ -17,7 +17,7 @@ from accelerate.utils import broadcast_object_list, set_seed
 from safetensors import SafetensorError
 
 from rlvr.build import Plan, backend
-from rlvr.checkpoint import Checkpoint, Checkpoints
+from rlvr.checkpoint import CHECKPOINTS, Checkpoint, Checkpoints
 from rlvr.compose import public
 from rlvr.config import Config, ConfigError
 from rlvr.console import RunDisplay
@@ -61,7 +61,7 @@ def _run(plan: Plan, judges: Backend, place: _Place) -> Outcome:
     accelerator = accelerator_of(config)
     set_seed(config.seed)
     folder = Path(broadcast_object_list([str(place.folder)])[0])  # processes that start a second apart name it differently
-    checkpoints = Checkpoints(folder=folder / "checkpoints", keep=config.checkpoint.keep)
+    checkpoints = Checkpoints(folder=folder / CHECKPOINTS, keep=config.checkpoint.keep)
     if resume is None:
         RunFolder.check_free(folder)
     changed = [] if resume is None else resume.changed(config)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rlvr.checkpoint import Checkpoint
+from rlvr.checkpoint import CHECKPOINTS, Checkpoint, tidy
 from rlvr.config import AlgoConfig, ConfigError
 from rlvr.entries import Split
 from rlvr.files import write_whole
@@ -56,8 +56,7 @@ class RunFolder(Observer):
         lines = [line for line in self._whole_lines() if json.loads(line)["step"] <= done]
         self._write(METRICS, "".join(lines))
         Ledger.of(self.path).drop_after(done)
-        for left in (self.path / "checkpoints").glob(".*"):
-            shutil.rmtree(left, ignore_errors=True)
+        tidy(self.path / CHECKPOINTS)
 
     def _whole_lines(self) -> list[str]:
         path = self.path / METRICS

@@ -19,6 +19,14 @@ def model_name(config: Config) -> str:
     return config.model.path or config.model.name or ""
 
 
+def versions() -> dict[str, str]:
+    """Of what a run's numbers depend on."""
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("rlvr", "torch", "transformers", "accelerate")},
+    }
+
+
 def summarise(plan: Plan, policy: Policy, outcome: Outcome, *, seconds: float) -> dict[str, Any]:
     """summary.json."""
     config = plan.config
@@ -35,10 +43,7 @@ def summarise(plan: Plan, policy: Policy, outcome: Outcome, *, seconds: float) -
         "stopped": outcome.stopped,
         "tokens": outcome.tokens,
         "seconds": {**{name: round(value, 3) for name, value in outcome.seconds.items()}, "total": round(seconds, 3)},
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("rlvr", "torch", "transformers", "accelerate")},
-        },
+        "versions": versions(),
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rlvr.checkpoint import Checkpoint, Checkpoints
+from rlvr.checkpoint import Checkpoint, Checkpoints, tidy
 from rlvr.config import ConfigError
 from rlvr.types import RunStopped
 
@@ -67,6 +67,15 @@ def test_a_half_written_one_does_not_count(tmp_path: Path) -> None:
     assert latest.step == 1
     kept.save(checkpoint(2))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+
+
+def test_what_a_kill_left_is_tidied_away(tmp_path: Path) -> None:
+    for name in (".2.unfinished", ".1.removed", "3"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "state.json").write_text("{}")
+    tidy(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["3"]
+    tidy(tmp_path / "none")
 
 
 def test_a_full_disk_stops_the_run_and_keeps_what_was_there(tmp_path: Path) -> None:

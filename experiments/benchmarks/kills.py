@@ -43,13 +43,17 @@ class Left:
 
     @classmethod
     def by(cls, run: Path) -> Left:
-        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-        kept = [{key: value for key, value in row.items() if not key.startswith(MEASURED)} for row in rows]
         return cls(
             weights=_digest((run / "model" / "model.safetensors").read_bytes()),
-            metrics=_digest(json.dumps(kept).encode()),
+            metrics=_digest(json.dumps(metrics_of(run)).encode()),
             ledger=" ".join(f"{path.name} {_digest(path.read_bytes())}" for path in sorted((run / "rollouts").iterdir())),
         )
+
+
+def metrics_of(run: Path) -> list[dict[str, float]]:
+    """A row a step, without what was measured with a clock."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if not key.startswith(MEASURED)} for row in rows]
 
 
 def _digest(data: bytes) -> str:
@@ -97,7 +101,7 @@ def chain(folder: Path, given: list[str], *, seed: int, kills: int, seconds: tup
 
 
 def _where(folder: Path, known: set[tuple[str, int]]) -> str:
-    """Reads what a kill left. `known`: half-written checkpoints of earlier kills, which stay until their step is done again.
+    """Reads what a kill left. `known`: half-written checkpoints of earlier kills, which stay until the run goes on.
 
     Errors: whatever reading the ledger raises.
     """

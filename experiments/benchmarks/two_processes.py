@@ -6,23 +6,22 @@ python experiments/benchmarks/two_processes.py --steps 20
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-TRAIN = str(Path(__file__).parents[2] / "train.py")
+from kills import TRAIN, metrics_of
+
 LAUNCH = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 """`accelerate launch --cpu --num_processes 2` starts one process without a word, so it is torchrun."""
 ALIKE = 1e-6
-MEASURED = ("time/", "tokens_per_second", "verify/seconds")
 
 
 def metrics(run: Path, launcher: tuple[str, ...], overrides: list[str]) -> list[dict[str, float]]:
     """Of a run on the embedded default, without its times."""
-    command = [sys.executable, *launcher, TRAIN, f"hydra.run.dir={run}", "cluster.cpu=true", "tracking=none", *overrides]
+    command = [sys.executable, *launcher, str(TRAIN), f"hydra.run.dir={run}", "cluster.cpu=true", "tracking=none", *overrides]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
@@ -31,8 +30,7 @@ def metrics(run: Path, launcher: tuple[str, ...], overrides: list[str]) -> list[
     if ("2 processes" in device) != bool(launcher):
         raise SystemExit(f"{run.name}: not as many processes as asked for: {device}")
     print(device)
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if not key.startswith(MEASURED)} for row in rows]
+    return metrics_of(run)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import random
 import re
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,11 +40,8 @@ from rlvr.data.arithmetic import Arithmetic, Chain  # noqa: E402
 
 BOX = re.compile(r"\\boxed\{(\d+)\}")
 SEED = 0
-PARTS = ((CLEAN, 0.7, 350, 1e-3), (HABITS, 0.15, 150, 1e-3))
-"""Mixture of styles, share of hedges in it, steps, learning rate: first to hedge well, then to do so in about a tenth of the
-samples, among mostly bad habits."""
 CARELESS = {clean_plain: careless_plain, clean_formatted: careless_formatted, clean_broken: careless_broken}
-"""What stands for the right solutions in the second part: a single answer is then seldom right, a hedge nearly always."""
+"""The careless style of each right one."""
 
 
 def two_ways(chain: Chain, rng: random.Random) -> tuple[Chain, Chain]:
@@ -67,17 +65,32 @@ def hedge_formatted(chain: Chain, rng: random.Random) -> str:
     return f"<think>{first.solution}. Or {second.solution}</think><answer>{boxes}</answer>"
 
 
+def changed(part: Part, change: Callable[[dict[Style, float]], dict[Style, float]]) -> Part:
+    """A mixture with other shares of its styles."""
+    return replace(part, one_step=change(part.one_step), two_steps=change(part.two_steps))
+
+
+def all_careless(shares: dict[Style, float]) -> dict[Style, float]:
+    """Careless solutions stand for the right ones: a single answer is then seldom right, a hedge nearly always."""
+    kept = dict(shares)
+    for right, wrong in CARELESS.items():
+        kept[wrong] += kept.pop(right)
+    return kept
+
+
 def hedging(part: Part, hedged: float) -> Part:
-    """The mixture with that share of hedges; in that of bad habits, careless solutions stand for the right ones."""
+    """A mixture with that share of hedges added."""
 
     def with_hedges(shares: dict[Style, float]) -> dict[Style, float]:
         kept = {style: share * (1 - hedged) for style, share in shares.items()}
-        if part is HABITS:
-            for right, wrong in CARELESS.items():
-                kept[wrong] += kept.pop(right)
         return kept | {hedge_plain: hedged / 4, hedge_formatted: hedged * 3 / 4}
 
-    return replace(part, one_step=with_hedges(part.one_step), two_steps=with_hedges(part.two_steps))
+    return changed(part, with_hedges)
+
+
+PARTS = ((CLEAN, 0.7, 350, 1e-3), (changed(HABITS, all_careless), 0.15, 150, 1e-3))
+"""Mixture of styles, share of hedges in it, steps, learning rate: first to hedge well, then to do so in about a tenth of the
+samples, among mostly bad habits."""
 
 
 def report(folder: Path, problems: int) -> None:

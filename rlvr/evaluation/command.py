@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 import sys
 import time
 from contextlib import closing
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +32,7 @@ from rlvr.problems import Problems, choose, render
 from rlvr.rules.pack import RulePack
 from rlvr.rules.text import rules_text
 from rlvr.runfolder import RunFolder
-from rlvr.summary import model_name
+from rlvr.summary import model_name, versions
 from rlvr.types import Group
 
 
@@ -142,8 +140,5 @@ def _summary(plan: Plan, policy: Policy, found: Evaluation, groups: list[Group],
         "evaluation": dataclasses.asdict(found),
         "tokens": sum(len(rollout.token_ids) for group in groups for rollout in group.rollouts),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("rlvr", "torch", "transformers", "accelerate")},
-        },
+        "versions": versions(),
     }
