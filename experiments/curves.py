@@ -2,7 +2,7 @@
 
     python experiments/curves.py DIR [DIR...] [--metrics eval/accuracy reward/mean] [--names NAME...] --out curves.png
 
-DIR is a run or a sweep, as for `python -m rlvr.report`. Runs of one sweep that differ by seed alone are one line; with
+DIR is a run or a sweep, as for `rlvr report`. Runs of one sweep that differ by seed alone are one line; with
 `--names`, one for each line, in the order in which they are printed.
 """
 
@@ -15,8 +15,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from rlvr.report.records import find
-from rlvr.report.variants import Variant, variants
+from rlvr.analysis.report.run_record import find
+from rlvr.analysis.report.variants import Variant, variants
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """That stay apart for readers who see no red or green (Okabe and Ito)."""

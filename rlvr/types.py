@@ -14,15 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Outcome = Literal["scored", "unscorable", "error"]
+VerdictStatus = Literal["scored", "unscorable", "error"]
 FinishReason = Literal["stop", "length"]
 
 # A chat template (or a prompt of ours) may end by opening the assistant's reasoning for it.
 _OPENED_THINK = re.compile(r"<think>\s*\Z")
-
-
-class RunStopped(RuntimeError):
-    """A run cannot go on, through no fault of its configuration; what was done is kept."""
 
 
 class FrozenDict(dict[str, Any]):
@@ -77,7 +73,7 @@ class Problem:
 class Verdict:
     """What one verifier says of one completion."""
 
-    outcome: Outcome
+    outcome: VerdictStatus
     """`scored`; `unscorable`: the truth cannot be checked; `error`: our side failed. Only `scored` carries a score."""
     score: float | None
     """In [0, 1] when scored, else None."""

@@ -6,6 +6,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run side by side, and what they start inherits it
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +14,23 @@ import pytest
 import torch
 from hypothesis import settings
 
-from rlvr.config import ModelConfig
-from rlvr.policy import Policy, load_policy
+from rlvr.config.schema import ModelConfig, PromptConfig
+from rlvr.data.prompts import Prompts
+from rlvr.models.load import load_policy
+from rlvr.models.policy import Policy
 from rlvr.rules.pack import RulePack
-from rlvr.trainer import with_advantages
+from rlvr.runs.problems import choose_examples, full_score_gap
+from rlvr.scoring.local.rule_pack import LocalRulePack
+from rlvr.scoring.local.supervisor import supervised
+from rlvr.training.advantages import with_advantages
 from rlvr.types import Group, Problem, Rollout
 
 settings.register_profile("rlvr", deadline=None)  # a test says what is right, not how long it takes on a busy machine
 settings.load_profile("rlvr")
 
 ROOT = Path(__file__).parents[1]
+SUPPORT = ROOT / "tests" / "support"
+"""Modules that tests share; on the path, also for what tests start."""
 DATA = ROOT.parent / "shared" / "data"
 
 
@@ -52,7 +60,7 @@ def group_of(policy: Policy, problem: Problem, texts: list[str], pack: RulePack)
     rollouts = []
     for text in texts:
         ids = (*policy.encode(text), policy.eos_ids[0])
-        judgement = pack.judge(text, problem)
+        judgement = pack.judge(text, problem, supervised)
         rollouts.append(
             Rollout(
                 token_ids=ids,
@@ -71,3 +79,15 @@ def with_rewards(group: Group, rewards: list[float | None]) -> Group:
     """The same rollouts with other rewards, and the advantages that follow."""
     rollouts = tuple(replace(r, reward=reward) for r, reward in zip(group.rollouts, rewards, strict=True))
     return with_advantages([replace(group, rollouts=rollouts)], scaling="group")[0]
+
+
+def score_gap(prompts: Prompts, problem: Problem, pack: LocalRulePack) -> str | None:
+    """Why the reference solution of a problem does not get the full score, or None."""
+    return full_score_gap(prompts, problem, pack, judge=pack.judge)
+
+
+def few_shot_examples(
+    template: PromptConfig, train: Sequence[Problem], pack: LocalRulePack
+) -> tuple[tuple[Problem, ...], Sequence[Problem]]:
+    """The few-shot examples of a prompt, and the training problems without them."""
+    return choose_examples(template, train, pack, judge=pack.judge)

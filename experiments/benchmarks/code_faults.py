@@ -16,10 +16,10 @@ from code_tasks import SLOW, Task, data_argument, humaneval, mbpp, solution
 from planted import planted
 
 from rlvr.rules.pack import Judgement, Rule, RulePack
+from rlvr.scoring.local.supervisor import Supervisor, usable_cores
+from rlvr.scoring.scheduler import scoring
 from rlvr.types import Problem
 from rlvr.verifiers.code import Code
-from rlvr.verify.judging import judging
-from rlvr.verify.processes import Supervisor, usable_cores
 
 _PLAIN_S = 20.0
 _SLOW_S = 10.0
@@ -28,9 +28,9 @@ _SLOW_S = 10.0
 def _judge(tasks: Sequence[Task], code: Code) -> list[Judgement]:
     with (
         Supervisor() as supervisor,
-        judging(RulePack(rules={"code": Rule(name="code", weight=1.0, verifier=code)}), supervisor, retries=1) as batch,
+        scoring(RulePack(rules={"code": Rule(name="code", weight=1.0, verifier=code)}), supervisor, retries=1) as batch,
     ):
-        return batch.judge([(task.completion, task.problem) for task in tasks])
+        return batch.score([(task.completion, task.problem) for task in tasks])
 
 
 def _passes_in_plain_python(task: Task) -> bool:

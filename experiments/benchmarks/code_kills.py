@@ -20,10 +20,10 @@ import psutil
 from code_tasks import Task, data_argument, mixed, tree
 
 from rlvr.rules.pack import Rule, RulePack
+from rlvr.scoring.local.supervisor import Supervisor
+from rlvr.scoring.scheduler import scoring
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.code import Code
-from rlvr.verify.judging import judging
-from rlvr.verify.processes import Supervisor
 
 _PACK = RulePack(rules={"code": Rule(name="code", weight=1.0, verifier=Code())})
 _RETRIES = 3
@@ -37,7 +37,7 @@ def _command(process: psutil.Process) -> str:
 
 
 def _is_worker(process: psutil.Process) -> bool:
-    return "rlvr.verify.child" in _command(process)
+    return "rlvr.scoring.local.worker_main" in _command(process)
 
 
 def _is_server(process: psutil.Process) -> bool:
@@ -71,8 +71,8 @@ class Killer:
 
 
 def _judge(tasks: Sequence[Task], supervisor: Supervisor, retries: int) -> list[Verdict]:
-    with judging(_PACK, supervisor, retries=retries) as batch:
-        judgements = batch.judge([(task.completion, task.problem) for task in tasks])
+    with scoring(_PACK, supervisor, retries=retries) as batch:
+        judgements = batch.score([(task.completion, task.problem) for task in tasks])
     return [judgement.verdicts["code"] for judgement in judgements]
 
 
@@ -101,7 +101,7 @@ def kills(
 
 
 def broken(name: str, lines: str, tasks: Sequence[Task], environment: dict[str, str]) -> int:
-    """The verdicts of a judging process of its own in which something is broken by `lines`, mended by `mend()`."""
+    """The verdicts of a scoring process of its own in which something is broken by `lines`, mended by `mend()`."""
     script = f"""
 import json, sys
 sys.path[:0] = {sys.path!r}
@@ -149,15 +149,15 @@ def _plain(problem: Problem) -> dict[str, object]:
 
 NO_FORK = """
 import resource
-from rlvr.sandbox.jail import probe
-probe()  # as a judging process that has worked before
+from rlvr.sandbox.probe import probe
+probe()  # as a scoring process that has worked before
 before = resource.getrlimit(resource.RLIMIT_NPROC)
 def mend(): resource.setrlimit(resource.RLIMIT_NPROC, before)
 resource.setrlimit(resource.RLIMIT_NPROC, (2, before[1]))  # two are the fork server's own
 """
 NO_DESCRIPTORS = """
 import resource
-from rlvr.sandbox.held import held
+from rlvr.sandbox.shared import shared_sandbox
 held()
 before, open_ones = resource.getrlimit(resource.RLIMIT_NOFILE), []
 def mend():

@@ -1,4 +1,4 @@
-"""Code rewards under load, through the whole of judging with its default workers: `growth` over thousands of rollouts, and
+"""Code rewards under load, through the whole of scoring with its default workers: `growth` over thousands of rollouts, and
 `loops`, programs that never end beside honest ones."""
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import psutil
 from code_tasks import Task, data_argument, mixed, percentile, tree
 
 from rlvr.rules.pack import Rule, RulePack
+from rlvr.scoring.backend import Backend
+from rlvr.scoring.local.supervisor import Supervisor, usable_cores
+from rlvr.scoring.scheduler import scoring
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
 from rlvr.verifiers.code import Code
-from rlvr.verify.backend import Backend
-from rlvr.verify.judging import judging
-from rlvr.verify.processes import Supervisor, usable_cores
 
 LOOPS = (
     "while True:\n    pass",
@@ -40,9 +40,9 @@ class Timed(Backend):
         self.concurrency = self.inner.concurrency
         self.seconds: dict[str, float] = {}
 
-    def judge(self, verifier: Verifier, turn: str, problem: Problem) -> Verdict:
+    def score(self, verifier: Verifier, turn: str, problem: Problem) -> Verdict:
         start = time.perf_counter()
-        verdict = self.inner.judge(verifier, turn, problem)
+        verdict = self.inner.score(verifier, turn, problem)
         self.seconds[turn] = time.perf_counter() - start
         return verdict
 
@@ -57,8 +57,8 @@ def _looping(task: Task, number: int) -> Task:
 
 def _latencies(tasks: Sequence[Task], supervisor: Supervisor) -> dict[str, float]:
     backend = Timed(inner=supervisor)
-    with judging(_PACK, backend, retries=1) as batch:
-        judgements = batch.judge([(task.completion, task.problem) for task in tasks])
+    with scoring(_PACK, backend, retries=1) as batch:
+        judgements = batch.score([(task.completion, task.problem) for task in tasks])
     for task, judgement in zip(tasks, judgements, strict=True):
         assert judgement.reward == 1.0 or not task.right, (task.problem.id, judgement)
     return backend.seconds
@@ -98,9 +98,9 @@ def growth(tasks: Sequence[Task], total: int, lines: int) -> None:
             first = number * (total // lines)
             n = total // lines if number else 0
             start = time.perf_counter()
-            with judging(_PACK, supervisor, retries=1) as batch:
+            with scoring(_PACK, supervisor, retries=1) as batch:
                 part = [tasks[at % len(tasks)] for at in range(first, first + (n or 50))]
-                for task, judgement in zip(part, batch.judge([(t.completion, t.problem) for t in part]), strict=True):
+                for task, judgement in zip(part, batch.score([(t.completion, t.problem) for t in part]), strict=True):
                     assert judgement.reward == 1.0 or not task.right, (task.problem.id, judgement)
             rate = len(part) / (time.perf_counter() - start)
             print(f"| {number * n} | {rate:.0f} | {_held()} |", flush=True)
@@ -112,7 +112,7 @@ def _held() -> str:
     descriptors = me.num_fds()
     for each in others:
         command = " ".join(each.cmdline())
-        kinds["worker" if "rlvr.verify.child" in command else "server"].append(each)
+        kinds["worker" if "rlvr.scoring.local.worker_main" in command else "server"].append(each)
         descriptors += each.num_fds()
     with open("/proc/self/mounts", encoding="utf-8") as file:
         mounts = len(file.readlines())

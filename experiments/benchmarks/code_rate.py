@@ -21,10 +21,10 @@ from code_tasks import Clock, Task, data_argument, mixed
 
 from rlvr.rules.pack import Rule, RulePack
 from rlvr.sandbox import jail
-from rlvr.sandbox.held import held
+from rlvr.sandbox.shared import shared_sandbox
+from rlvr.scoring.local.supervisor import Supervisor
+from rlvr.scoring.scheduler import scoring
 from rlvr.verifiers.code import Code
-from rlvr.verify.judging import judging
-from rlvr.verify.processes import Supervisor
 
 WAYS = {"floor": 200, "verifier": 100, "workers": 100, "bubblewrap": 30, "subprocess": 16}
 """And how many programs each of its processes runs in a turn."""
@@ -33,7 +33,7 @@ _LIMIT_S = 10.0
 
 def _verifier() -> Callable[[Sequence[Task]], None]:
     code = Code()
-    held()
+    shared_sandbox()
 
     def run(tasks: Sequence[Task]) -> None:
         for task in tasks:
@@ -104,7 +104,7 @@ class Pair:
 
 
 class Workers:
-    """The whole of judging: a rule pack, threads, supervised worker processes."""
+    """The whole of scoring: a rule pack, threads, supervised worker processes."""
 
     def __init__(self, data: Path, processes: int) -> None:
         self._tasks, self._processes = mixed(data), processes
@@ -116,8 +116,8 @@ class Workers:
 
     def run(self, start: int, n: int) -> None:
         tasks = [self._tasks[at % len(self._tasks)] for at in range(start, start + n * self._processes)]
-        with judging(self._pack, self._supervisor, retries=1) as batch:
-            judgements = batch.judge([(task.completion, task.problem) for task in tasks])
+        with scoring(self._pack, self._supervisor, retries=1) as batch:
+            judgements = batch.score([(task.completion, task.problem) for task in tasks])
         for task, judgement in zip(tasks, judgements, strict=True):
             assert judgement.reward == 1.0 or not task.right, (task.problem.id, judgement)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 from planted import planted
 
-from rlvr.data.humaneval import HumanEval
-from rlvr.data.mbpp import MBPP
-from rlvr.data.programs import fenced
+from rlvr.data.code_rows import fenced
+from rlvr.data.datasets.humaneval import HumanEval
+from rlvr.data.datasets.mbpp import MBPP
 from rlvr.types import Problem
 
 ROOT = Path(__file__).parents[2]

@@ -12,8 +12,8 @@ from grpo_step_cases import Case, Shape
 from tokenizers import pre_tokenizers, trainers
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
-from rlvr.compose import compose
-from rlvr.data.gsm8k import GSM8K
+from rlvr.config.compose import compose
+from rlvr.data.datasets.gsm8k import GSM8K
 from rlvr.data.prompts import Prompts
 from rlvr.types import Problem
 

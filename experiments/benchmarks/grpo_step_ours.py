@@ -12,13 +12,15 @@ from grpo_step_child import Job, Measured, Memory, Step, now
 from grpo_step_models import Workload
 from grpo_step_reward import TextHash
 
-from rlvr.build import backend, plan
-from rlvr.compose import compose
-from rlvr.config import Config
-from rlvr.policy import Policy, load_policy
+from rlvr.config.compose import compose
+from rlvr.config.schema import Config
+from rlvr.data.curriculum import ProblemStream
+from rlvr.models.load import load_policy
+from rlvr.models.policy import Policy
 from rlvr.rules.pack import Rule, RulePack
-from rlvr.stream import ProblemStream
-from rlvr.trainer import Trainer
+from rlvr.runs.plan import plan
+from rlvr.scoring.factory import make_backend
+from rlvr.training.trainer import Trainer
 from rlvr.types import Problem
 
 LEARNING_RATE = 1e-6
@@ -61,7 +63,7 @@ def measure(job: Job) -> Measured:
     policy = load_policy(config.model, autocast=torch.bfloat16 if job.case.precision == "bf16" else None)
     policy.model.to(accelerator.device)
     loaded = memory.loaded(policy.model)
-    with closing(backend(config, PACK)) as judges:
+    with closing(make_backend(config, PACK)) as judges:
         trainer = Trainer(
             config,
             policy=policy,

@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlvr.ledger import Ledger, read_ledger
+from rlvr.runs.rollout_log import RolloutLog, read_rollout_log
 
 TRAIN = Path(__file__).parents[2] / "train.py"
 ARGUMENTS = (
@@ -105,9 +105,9 @@ def _where(folder: Path, known: set[tuple[str, int]]) -> str:
 
     Errors: whatever reading the ledger raises.
     """
-    if not Ledger.of(folder).files():
+    if not RolloutLog.of(folder).files():
         return "before anything was recorded"
-    read_ledger(folder).to_pylist()
+    read_rollout_log(folder).to_pylist()
     unfinished = [path for path in (folder / "checkpoints").glob("*") if not path.name.isdecimal()]
     left = {(path.name, path.stat().st_mtime_ns) for path in unfinished}
     new = bool(left - known)

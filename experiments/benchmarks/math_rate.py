@@ -16,7 +16,8 @@ import math_verify
 from cases import Case, data_argument, gsm8k, labelled, math500_as_given, math500_forms
 
 from rlvr import Problem, Verdict
-from rlvr.rules.pack import Rule, RulePack
+from rlvr.rules.pack import Rule
+from rlvr.scoring.local.rule_pack import LocalRulePack
 from rlvr.verifiers.math import MathAnswer
 
 BLOCK = 25  # cases between changes of turn, so that noise of the machine hits both alike
@@ -47,17 +48,17 @@ class Times:
         return 1000 * sorted(self.seconds)[min(int(share * len(self.seconds)), len(self.seconds) - 1)]
 
 
-def pack_of(extract: str) -> RulePack:
+def pack_of(extract: str) -> LocalRulePack:
     """A pack with the one rule, so that what is timed is all that training does: inline tiers, worker processes, total."""
     rule = Rule(name="answer", weight=1.0, verifier=MathAnswer(extract=extract))  # type: ignore[arg-type]
-    return RulePack(rules={"answer": rule})
+    return LocalRulePack(rules={"answer": rule})
 
 
 def problem_of(case: Case) -> Problem:
     return Problem(id="case", prompt="", truth={"answer": case.truth})
 
 
-def time_ours(cases: Sequence[Case], pack: RulePack, times: Times) -> None:
+def time_ours(cases: Sequence[Case], pack: LocalRulePack, times: Times) -> None:
     problems = [problem_of(case) for case in cases]  # a data set makes its problems once
     for case, problem in zip(cases, problems, strict=True):
         start = time.perf_counter()
@@ -84,7 +85,7 @@ def time_peer(cases: Sequence[Case], times: Times, deadline: int | None) -> None
         times.late += end - start >= PEER_DEADLINE
 
 
-def warm(cases: Sequence[Case], pack: RulePack) -> float:
+def warm(cases: Sequence[Case], pack: LocalRulePack) -> float:
     """Both see something of every kind; ours meets every truth once, as in training. Returns seconds per first-met truth."""
     for completion in ("\\boxed{(x+1)^2}", "\\boxed{\\sqrt{8}}", "\\boxed{\\{1,2\\}}"):
         pack.judge(completion, Problem(id="warm", prompt="", truth={"answer": "x^2+2x+1"}))

@@ -1,4 +1,4 @@
-"""What does it cost to record everything? Ledger, metrics, tracking, terminal and report of the embedded default.
+"""What does it cost to record everything? RolloutLog, metrics, tracking, terminal and report of the embedded default.
 
     python experiments/benchmarks/recording.py
 
@@ -22,9 +22,9 @@ from unittest.mock import patch
 
 import psutil
 
-from rlvr import run
-from rlvr.ledger import Ledger, read_ledger
-from rlvr.trainer import Trainer
+from rlvr.runs import run
+from rlvr.runs.rollout_log import RolloutLog, read_rollout_log
+from rlvr.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
 SETTLED = 10
@@ -87,7 +87,7 @@ def main() -> None:
     clocks = [
         patch.object(Trainer, "_advance", counted(Trainer._advance, marks)),
         patch.object(Trainer, "_tell", timed("observers", Trainer._tell)),
-        patch.object(Ledger, "record", timed("ledger", Ledger.record)),
+        patch.object(RolloutLog, "record", timed("ledger", RolloutLog.record)),
         *(patch.object(run, name, timed("report", getattr(run, name))) for name in ("write_report", "plot_curves")),
     ]
     with tempfile.TemporaryDirectory() as work, ExitStack() as stack:
@@ -100,8 +100,8 @@ def main() -> None:
         except SystemExit as end:
             if end.code:
                 raise
-        size = sum(file.path.stat().st_size for file in Ledger.of(folder).files())
-        rollouts = len(read_ledger(folder, columns=["step"]))
+        size = sum(file.path.stat().st_size for file in RolloutLog.of(folder).files())
+        rollouts = len(read_rollout_log(folder, columns=["step"]))
     if len(marks) < 3:
         raise SystemExit(f"steps: must be above {SETTLED}")
     begun, settled, end = marks

@@ -2,7 +2,7 @@
 
     python experiments/benchmarks/redis_faults.py [rules=math] [input=ROWS.jsonl] [verdicts=10000] [kills=50]
 
-Rows are those of `python -m rlvr.score`; without them, the labelled pairs of the tests, in boxes. Every rule of the pack judges
+Rows are those of `rlvr score`; without them, the labelled pairs of the tests, in boxes. Every rule of the pack judges
 every row in a worker process, quick or not. Starts a Redis server that keeps nothing on disk, and two workers, as users do.
 Other arguments are overrides (`rules.code.verifier.wall_s=1`, `verify.deadline_s=5`, `rules_from=[mypackage]`).
 """
@@ -27,15 +27,15 @@ from pathlib import Path
 
 from cases import labelled
 
-from rlvr.build import rule_pack
-from rlvr.compose import compose
-from rlvr.config import Config
+from rlvr.config.compose import compose
+from rlvr.config.schema import Config
+from rlvr.rules.load import rule_pack
 from rlvr.rules.pack import Rule
+from rlvr.scoring.backend import Backend
+from rlvr.scoring.local.supervisor import Supervisor
+from rlvr.scoring.remote.backend import RedisBackend
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
-from rlvr.verify.backend import Backend
-from rlvr.verify.processes import Supervisor
-from rlvr.verify.redis import RedisBackend
 
 WORKERS = 2
 OWN = {"rules": "math", "input": "", "verdicts": "10000", "kills": "50"}
@@ -64,7 +64,7 @@ def verifiers(rules: Sequence[Rule]) -> list[Verifier]:
 def judged(backend: Backend, asked: Sequence[Asked]) -> tuple[list[Verdict], float]:
     start = time.perf_counter()
     with ThreadPoolExecutor(backend.concurrency) as threads:
-        verdicts = list(threads.map(lambda each: backend.judge(*each), asked))
+        verdicts = list(threads.map(lambda each: backend.score(*each), asked))
     return verdicts, time.perf_counter() - start
 
 
@@ -94,7 +94,7 @@ class Fleet:
         raise SystemExit("redis-server does not start")
 
     def _worker(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "rlvr.worker", *self._arguments]
+        command = [sys.executable, "-m", "rlvr", "worker", *self._arguments]
         with open(self._folder / "workers.log", "ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
@@ -151,7 +151,7 @@ def under_fire(
                 number = next(numbers, None)
             if number is None:
                 return
-            verdict = backend.judge(*asked[number])
+            verdict = backend.score(*asked[number])
             with lock:
                 given.append((number, verdict))
 

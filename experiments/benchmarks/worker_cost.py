@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
+from rlvr.scoring.local.supervisor import Supervisor
 from rlvr.types import Problem
 from rlvr.verifiers.base import Verifier
 from rlvr.verifiers.format import ThinkAnswer
 from rlvr.verifiers.math import MathAnswer
-from rlvr.verify.processes import Supervisor
 
 N = 2000
 PROBLEM = Problem(id="p", prompt="What is 2 + 2?", truth={"answer": "4"})
@@ -28,11 +28,11 @@ def _measure(verifier: Verifier) -> None:
     inline = (time.perf_counter() - start) / N
     with Supervisor(workers=1) as pool:
         start = time.perf_counter()
-        assert pool.judge(verifier, TURN, PROBLEM).score == 1.0
+        assert pool.score(verifier, TURN, PROBLEM).score == 1.0
         first = time.perf_counter() - start
         start = time.perf_counter()
         for _ in range(N):
-            pool.judge(verifier, TURN, PROBLEM)
+            pool.score(verifier, TURN, PROBLEM)
         worker = (time.perf_counter() - start) / N
     print(
         f"{type(verifier).__name__}: inline {inline * 1e3:.3f} ms, through a worker {worker * 1e3:.3f} ms a verdict; "

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rlvr.data.arithmetic import Chain, Operation, apply, draw, tell
+from rlvr.data.datasets.arithmetic import Chain, Operation, apply, draw, render_question
 
 Style = Callable[[Chain, random.Random], str]
 
@@ -159,7 +159,7 @@ def draw_larger(rng: random.Random) -> tuple[str, Chain]:
     """A sum or difference with more than the data set's numbers, so in none of its pools: practice in carrying."""
     operations = rng.choice(LARGER_SHAPES)
     chain = Chain(start=rng.randint(21, 45), operations=operations, numbers=tuple(rng.randint(2, 9) for _ in operations))
-    return tell(chain, rng), chain
+    return render_question(chain, rng), chain
 
 
 def texts(part: Part, count: int, rng: random.Random) -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 from corpus import CLEAN, HABITS, Part, texts  # noqa: E402
 
-from rlvr.data.arithmetic import Arithmetic  # noqa: E402
+from rlvr.data.datasets.arithmetic import Arithmetic  # noqa: E402
 from rlvr.types import Problem  # noqa: E402
 
 SEED = 0

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from rlvr import load_rules
-from rlvr.ledger import Ledger
-from rlvr.report.records import read_record
-from rlvr.report.variants import series
+from rlvr.analysis.report.run_record import read_record
+from rlvr.analysis.report.variants import series
+from rlvr.runs.rollout_log import RolloutLog
 
 COLOURS = {"credited": "#D55E00", "true": "#0072B2", "held out, true": "#009E73", "boxes": "#000000"}
 WINDOW = 5
@@ -39,7 +39,7 @@ class Step:
 
 def steps(run: Path) -> list[Step]:
     """Of a run whose pack has a rule `answer`."""
-    strict, ledger = load_rules("answer"), Ledger.of(run)
+    strict, ledger = load_rules("answer"), RolloutLog.of(run)
     found = []
     for file in ledger.files(splits=("train",)):
         entries = ledger.read(file)

@@ -36,7 +36,7 @@ from corpus import (  # noqa: E402
 )
 from pretrain import save, train  # noqa: E402
 
-from rlvr.data.arithmetic import Arithmetic, Chain  # noqa: E402
+from rlvr.data.datasets.arithmetic import Arithmetic, Chain  # noqa: E402
 
 BOX = re.compile(r"\\boxed\{(\d+)\}")
 SEED = 0

@@ -13,20 +13,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from rlvr.answers.expression import INFINITY, Tree, has_infinity
-from rlvr.answers.polynomials import (
-    MAX_BITS,
-    ONE,
-    Ratio,
-    TooBig,
-    atom,
-    inverse,
-    joined,
-    number,
-    plus,
-    raised,
-    same,
-    times,
-)
+from rlvr.answers.polynomials import MAX_BITS, ONE, Ratio, TooBig, atom, inverse, joined, number, plus, raised, same, times
 
 MAX_FACTORIAL = 400
 MAX_EXPANSION = 100

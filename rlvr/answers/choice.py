@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from rlvr.answers.normalise import normalise
 from rlvr.answers.spelling import Reading, undress
-from rlvr.answers.text import normalise
 
 _LETTER = re.compile(r"([(\[]?)\s*([A-Za-z])\s*[)\]]?\s*[.:]?")
 _LEAD = re.compile(

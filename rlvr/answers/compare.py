@@ -9,10 +9,10 @@ from typing import Literal
 
 from rlvr.answers.algebra import Ratio, TooBig, canonical, decides, same
 from rlvr.answers.expression import Tree, has_infinity, num
+from rlvr.answers.nodes import Bracketed, Collection, Equation, Label, Matrix, Node, Quantity, Relation, Union, letter_of
+from rlvr.answers.normalise import normalise
 from rlvr.answers.numeric import differ, real_value
 from rlvr.answers.reading import label_of, read
-from rlvr.answers.records import Bracketed, Collection, Equation, Label, Matrix, Node, Quantity, Relation, Union, letter_of
-from rlvr.answers.text import normalise
 
 MAX_EXACT_DENOMINATOR = 8
 """A decimal truth like 0.125 or 2.5 is taken as exact, one like 3.14 or 0.33 as rounded: the difference is whether it is a

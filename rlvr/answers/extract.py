@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rlvr.answers.text import normalise
+from rlvr.answers.normalise import normalise
 
 Scope = Literal["turn", "after_think"]
 SCOPES = ("turn", "after_think")
@@ -27,7 +27,7 @@ class Found:
     source: str
     """The extractor's name."""
     texts: tuple[str, ...]
-    """All it found, in order, none blank; normalised (`rlvr.answers.text`)."""
+    """All it found, in order, none blank; normalised (`rlvr.answers.normalise`)."""
 
 
 def boxes(text: str) -> list[str]:
@@ -102,3 +102,73 @@ def declared_order(extract: str | Sequence[str]) -> tuple[str, ...]:
             f"extract={unknown[0] if unknown else '[]'}: must be one of {', '.join(EXTRACTORS)}, or a list of them"
         )
     return order
+
+
+_FENCE = re.compile(r"(`{3,})([^`]*)")
+
+
+def answer_part(turn: str) -> str:
+    """What of a turn can be the answer: nothing of the reasoning, and what an `<answer>` around the rest holds.
+
+    Reasoning ends at the last `</think>`; what follows a `<think>` that is never closed is reasoning too.
+    """
+    text = after_think(turn).partition("<think>")[0].strip()
+    if text.startswith("<answer>") and text.endswith("</answer>"):
+        return text.removeprefix("<answer>").removesuffix("</answer>").strip()
+    return text
+
+
+def last_fence(text: str, language: str) -> str | None:
+    """What the last closed block "```language" of Markdown holds, its lines fenced off by lines of their own; or None."""
+    found, opened, wanted, lines = None, "", False, []
+    for line in text.split("\n"):
+        fence = _FENCE.fullmatch(line.strip())
+        if not opened and fence:
+            opened, wanted, lines = fence[1], fence[2].strip().lower() == language, []
+        elif opened and fence and len(fence[1]) >= len(opened) and not fence[2]:
+            found, opened = ("\n".join(lines) if wanted else found), ""
+        elif wanted:
+            lines.append(line)
+    return found
+
+
+PLACES = ("fenced", "tag", "boxed", "whole")
+"""Names of all places."""
+
+
+def declared_places(extract: str | Sequence[str], allowed: Sequence[str] = PLACES) -> tuple[str, ...]:
+    """`extract` of a rule pack, one place or several in order. Errors: `ValueError` for an unknown or missing name."""
+    order = (extract,) if isinstance(extract, str) else tuple(extract)
+    unknown = [name for name in order if name not in allowed]
+    if unknown or not order:
+        raise ValueError(f"extract={unknown[0] if unknown else '[]'}: must be one of {', '.join(allowed)}, or a list of them")
+    return order
+
+
+def passage(turn: str, order: Sequence[str], *, tag: str, language: str) -> str | None:
+    """What the first place of `order` that holds anything holds, behind the reasoning; of several such places the last.
+
+    `language`: what the opening line of a fenced block says ("" for a block that says nothing). A fenced block or a box inside
+    a tag is opened.
+    """
+    for name in order:
+        found = _look(name, turn, tag, language)
+        if found and found.strip():
+            return found.strip()
+    return None
+
+
+def _look(name: str, turn: str, tag: str, language: str) -> str | None:
+    text = answer_part(turn)
+    if name == "fenced":
+        return last_fence(text, language)
+    if name == "whole":
+        return text
+    if name == "boxed":
+        return _last(boxes(text))
+    found = _last(blocks(after_think(turn).partition("<think>")[0], tag))
+    return found and (last_fence(found, language) or _last(boxes(found)) or found)
+
+
+def _last(texts: Sequence[str]) -> str | None:
+    return next((text for text in reversed(texts) if text.strip()), None)

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from rlvr.answers.algebra import canonical
 from rlvr.answers.expression import INFINITY, Tree, num
-from rlvr.answers.records import Bracketed, Collection, Node, Quantity, Union
+from rlvr.answers.nodes import Bracketed, Collection, Node, Quantity, Union
 
 _Ends = tuple[Fraction | float, bool, Fraction | float, bool]  # low, closed, high, closed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from rlvr.answers.text import normalise
+from rlvr.answers.normalise import normalise
 
 MAX_CHARS = 200
 """Longest text that is read as a number: no input makes the arithmetic slow."""

@@ -1,6 +1,6 @@
 """What an answer is: a quantity, a set, a tuple or interval, a matrix, an equation, a word.
 
-`read` turns a text into one of the records of `rlvr.answers.records`; a truth is read once and kept.
+`read` turns a text into one of the records of `rlvr.answers.nodes`; a truth is read once and kept.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from rlvr.answers.algebra import TooBig, canonical
 from rlvr.answers.expression import Unreadable, num, parse
 from rlvr.answers.extract import boxes
 from rlvr.answers.intervals import MINUS_INFINITY, PLUS_INFINITY, conjunction, merged, reals_without
+from rlvr.answers.nodes import Bracketed, Collection, Equation, Label, Matrix, Node, Quantity, letter_of
 from rlvr.answers.numbers import decimals_of, parse_number
 from rlvr.answers.numeric import rounds_to
-from rlvr.answers.records import Bracketed, Collection, Equation, Label, Matrix, Node, Quantity, letter_of
 from rlvr.answers.relations import has_relation, relation
 from rlvr.answers.splitting import clean, closing_at, split_top
 from rlvr.answers.units import split_unit

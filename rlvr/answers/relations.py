@@ -9,7 +9,7 @@ from fractions import Fraction
 from rlvr.answers.algebra import canonical
 from rlvr.answers.expression import Unreadable, has_letters, num, parse
 from rlvr.answers.intervals import MINUS_INFINITY, PLUS_INFINITY, quantity, reals_without
-from rlvr.answers.records import Bracketed, Equation, Node, Quantity, Relation, letter_of
+from rlvr.answers.nodes import Bracketed, Equation, Node, Quantity, Relation, letter_of
 
 _RELATION = re.compile(r"<=|>=|!=|[<>=]")
 _SUBSCRIPT = r"(?:_(?:\w|\{[^{}]{1,20}\}))?"

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from rlvr.answers.text import normalise
+from rlvr.answers.normalise import normalise
 
 MAX_CHARS = 2000
 """Longest answer that is read: Unicode's composition takes quadratic time over a long run of combining marks."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from rlvr.config import ConfigError, PromptConfig
-from rlvr.rules.pack import Judge, RulePack
+from rlvr.config.schema import PromptConfig
+from rlvr.errors import ConfigError
 from rlvr.types import Problem
 
 if TYPE_CHECKING:
@@ -83,39 +82,3 @@ def check_template(template: PromptConfig) -> None:
             raise ConfigError(f"prompt.{key}={getattr(template, key)!r}: must hold {' or '.join(places)}")
     if template.few_shot < 0:
         raise ConfigError(f"prompt.few_shot={template.few_shot}: must be 0 or more")
-
-
-def full_marks(
-    prompts: Prompts, problem: Problem, pack: RulePack, completion: str | None = None, *, judge: Judge | None = None
-) -> str | None:
-    """None if the problem's reference completion, or the one given, gets full marks from the pack; else why not.
-
-    `judge`: the pack's, with a backend of the caller's.
-    """
-    completion = prompts.completion(problem) if completion is None else completion
-    for name, verdict in (judge or pack.judge)(completion, prompts.render(problem)).verdicts.items():
-        if pack.rules[name].weight > 0 and verdict.score != 1.0:
-            return f"rule {name} gives it {verdict.score} ({verdict.reason}: {verdict.detail})"
-    return None
-
-
-def choose_examples(
-    template: PromptConfig, train: Sequence[Problem], pack: RulePack, *, judge: Judge | None = None
-) -> tuple[tuple[Problem, ...], Sequence[Problem]]:
-    """The first `few_shot` training problems that have a reference solution, and the training problems without them.
-
-    Errors: `ConfigError` when there are too few, or when one, written as the prompt asks, is not what the pack rewards.
-    """
-    examples = tuple(problem for problem in train if problem.metadata.get("solution"))[: template.few_shot]
-    if len(examples) < template.few_shot:
-        raise ConfigError(f"prompt.few_shot={template.few_shot}: only {len(examples)} training problems have a solution")
-    for example in examples:
-        prompts = Prompts(template=template)  # what is shown is judged, also where the data set has a completion of its own
-        reason = full_marks(prompts, example, pack, prompts.unopened(prompts.solution(example)), judge=judge)
-        if reason:
-            raise ConfigError(
-                f"prompt.few_shot={template.few_shot}: example {example.id}, written as the prompt asks, is not what the rules "
-                f"reward: {reason}; choose the prompt that goes with the rules (prompt=r1, boxed, gsm8k, code)"
-            )
-    chosen = {example.id for example in examples}
-    return examples, [problem for problem in train if problem.id not in chosen]

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from rlvr.config import ConfigError
+from rlvr.errors import ConfigError
 from rlvr.hub import offline_if_unreachable
 from rlvr.types import Problem
 

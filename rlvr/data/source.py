@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from rlvr.config.instantiate import construct
 from rlvr.types import Problem
 
 
@@ -29,3 +30,12 @@ class DataSource(ABC):
     @abstractmethod
     def load(self) -> Splits:
         """Read everything. Errors: `ValueError` naming the key to set when the data cannot be had."""
+
+
+def data_source(node: Mapping[str, Any], key: str = "dataset") -> DataSource:
+    """A data set, or a mixture with its parts. Errors: `ConfigError`."""
+    node = node.get("dataset", node)  # a part whose file sets other keys too (`@package _global_`): those stay with the file
+    if "parts" not in node:
+        return construct(node, DataSource, key=key)
+    parts = {name: data_source(part, f"{key}.parts.{name}") for name, part in node["parts"].items()}
+    return construct({**node, "parts": parts}, DataSource, key=key)

@@ -24,7 +24,7 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from rlvr.config import ConfigError
+from rlvr.errors import ConfigError
 from rlvr.rules.pack import Rule, RulePack
 from rlvr.verifiers.base import Verifier
 
@@ -38,7 +38,7 @@ class Fingerprint:
     """The rules of a step, as they are written beside its rollouts."""
 
     rules: Mapping[str, Mapping[str, Any]]
-    """Plain values by rule name, in the pack's order, as `rlvr.build.rule_config` takes them."""
+    """Plain values by rule name, in the pack's order, as `rlvr.config.instantiate.rule_config` takes them."""
     code: Mapping[str, str]
     """Hash of the source by module name."""
     answers: tuple[str, ...]

@@ -13,13 +13,11 @@ from typing import Any
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
-from rlvr.config import ConfigError
+from rlvr.errors import ConfigError, RunStopped, describe
 from rlvr.files import write_whole
-from rlvr.rules.changes import changes
+from rlvr.rules.diff import changes
+from rlvr.rules.load import read_pack
 from rlvr.rules.pack import RulePack
-from rlvr.rules.text import read_pack
-from rlvr.types import RunStopped
-from rlvr.verify.child import describe
 
 RULES = "rules.yaml"
 EDITS = "rule_edits.jsonl"
@@ -40,7 +38,7 @@ class Edit:
     step: int
     """The step before which it was seen (from 1): the first one under the new rules."""
     changes: tuple[str, ...] = ()
-    """What it changes, a line each (`rlvr.rules.changes`); empty where only the writing differs."""
+    """What it changes, a line each (`rlvr.rules.diff`); empty where only the writing differs."""
     text: str | None = None
     """The new text; None where it was refused."""
     refused: str | None = None
@@ -71,12 +69,12 @@ class LiveRules:
     """The same, made; `pack.at(step)` has the weights of a step."""
 
     def __init__(
-        self, folder: Path, text: str, *, done: int = 0, rules_from: Sequence[str], admit: Callable[[RulePack], object]
+        self, folder: Path, text: str, *, done: int = 0, rules_from: Sequence[str], validate: Callable[[RulePack], object]
     ) -> None:
         """`text`: in force after step `done`, as written into rules.yaml or kept in a checkpoint. `rules_from`: as configured.
-        `admit` is shown every new pack and raises `ConfigError` where it cannot be judged with here. Errors: `ConfigError`."""
+        `validate` is shown every new pack and raises `ConfigError` where it cannot be judged with here. Errors: `ConfigError`."""
         self.text, self.pack = text, read_pack(text, rules_from)
-        self._folder, self._rules_from, self.admit = folder, rules_from, admit
+        self._folder, self._rules_from, self.validate = folder, rules_from, validate
         edits = read_edits(folder)
         self._taken = [edit for edit in edits if edit.step <= done]
         self._to_come = [edit for edit in edits if edit.step > done and edit.refused is None]
@@ -109,7 +107,7 @@ class LiveRules:
             try:
                 pack = read_pack(found.text, self._rules_from)
                 lines = changes(self.pack, pack)
-                self.admit(pack)
+                self.validate(pack)
             except (Exception, SystemExit) as error:  # noqa: BLE001  importing a module may raise anything, and the run goes on
                 reason = str(error) if isinstance(error, ConfigError) else describe(error)
         reasons = [each for each in gather_object([reason]) if each is not None]

@@ -6,11 +6,10 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from rlvr.errors import describe
 from rlvr.rules.schedule import Schedule
-from rlvr.types import Outcome, Problem, Verdict
+from rlvr.types import Problem, Verdict, VerdictStatus
 from rlvr.verifiers.base import Verifier
-from rlvr.verify.child import describe
-from rlvr.verify.processes import supervised
 
 Slow = Callable[[Verifier, str, Problem], Verdict]
 """Judges a turn where `Verifier.quick` cannot: by the full call, in a process that may hang or crash."""
@@ -66,7 +65,7 @@ class Rule:
             return problem.metadata.get("dataset") in self.datasets
         return all(verifier.applies(problem.truth) for verifier in self.verifiers())
 
-    def judge(self, turn: str, problem: Problem, slow: Slow = supervised) -> Verdict:
+    def judge(self, turn: str, problem: Problem, slow: Slow) -> Verdict:
         """The verdict on an assistant's turn; a verifier that raises has failed on our side: `error`."""
         if self.verifier is None:
             return self._judge_parts(turn, problem, slow)
@@ -95,7 +94,7 @@ class Judgement:
 
     reward: float | None
     """Sum of weight x score; None when a rule with a weight could not judge, so that the rollout must be masked."""
-    outcome: Outcome
+    outcome: VerdictStatus
     """`scored`, or the worst outcome among the rules that count (`error`, then `unscorable`)."""
     verdicts: Mapping[str, Verdict]
     """By rule name, in the pack's order; of the rules that apply to the problem."""
@@ -144,7 +143,7 @@ class RulePack:
         """The pack with the weights in force at a training step (from 1; 0 is before training)."""
         if not any(rule.schedule for rule in self.rules.values()):
             return self
-        return RulePack(rules={name: rule.at(step) for name, rule in self.rules.items()})
+        return type(self)(rules={name: rule.at(step) for name, rule in self.rules.items()})
 
     def _sorted_by_requirement(self) -> tuple[str, ...]:
         order: list[str] = []
@@ -214,10 +213,10 @@ class RulePack:
                     return f"{name}: {reason}"
         return f"{', '.join(unjudged)}: {_not_meant(problem)}" if unjudged else None
 
-    def judge(self, completion: str, problem: Problem, slow: Slow = supervised, *, retries: int = 0) -> Judgement:
+    def judge(self, completion: str, problem: Problem, slow: Slow, *, retries: int = 0) -> Judgement:
         """Judge one completion. Pure: the same completion and problem get the same judgement, any number of times.
 
-        `slow` runs what may hang or crash; left out, in worker processes that are shared and live as long as this one.
+        slow: scores what may hang or crash, in worker processes (`rlvr.scoring.backend.Backend.score`).
         A judgement of `error` is made again, `retries` times at most.
         """
         judgement = self._judge(completion, problem, slow)
@@ -247,7 +246,7 @@ class RulePack:
         """Reward and outcome from the verdicts of all rules that apply to a problem."""
         weighted = [(self.rules[name].weight, verdict) for name, verdict in verdicts.items() if self.rules[name].weight]
         outcomes = {verdict.outcome for _, verdict in weighted}
-        outcome: Outcome = "error" if "error" in outcomes else "unscorable" if "unscorable" in outcomes else "scored"
+        outcome: VerdictStatus = "error" if "error" in outcomes else "unscorable" if "unscorable" in outcomes else "scored"
         reward = None
         if outcome == "scored":
             reward = math.fsum(weight * (verdict.score or 0.0) for weight, verdict in weighted)

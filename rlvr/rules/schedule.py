@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from rlvr.config import MISSING, ConfigError
+from rlvr.config.schema import MISSING
+from rlvr.errors import ConfigError
 
 _FORMS = "must be a number, or weights by step: {0: 0.1, 4000: 0.05}, or {linear: {0: 0.1, 4000: 0.05}}"
 
@@ -88,16 +88,6 @@ def _number(value: Any, key: str, allowed: str) -> float:
     if not math.isfinite(number):
         raise ConfigError(f"{key}={number}: must be a finite number")
     return number
-
-
-def replacing(override: str) -> list[str]:
-    """`rules.NAME.weight={...}` as two overrides, by which the new schedule replaces one that is there.
-
-    By itself Hydra would merge the two, and steps of the old one would stay in force.
-    """
-    key, equals, value = override.partition("=")
-    is_schedule = equals and "{" in value and re.fullmatch(r"(\+\+)?rules\.[^.]+\.weight", key)
-    return [f"{key}=0", override] if is_schedule else [override]
 
 
 def shown(value: Any) -> str:

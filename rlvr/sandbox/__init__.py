@@ -9,7 +9,7 @@ the kernel's surface smaller, they do not replace it. Side channels: worlds shar
 on the machine. Denial of service below the limits: a machine with few cores is slow while many programs use all that they may.
 
 For programs of people who are out to attack you (several tenants, a public service), put a stronger wall underneath: run
-`python -m rlvr.worker` in a gVisor container (`docker run --runtime=runsc ...`; `python -m rlvr.worker --check` says whether
+`rlvr worker` in a gVisor container (`docker run --runtime=runsc ...`; `rlvr worker --check` says whether
 it offers what is needed) or in a Firecracker or Kata microVM, one for each tenant, with `verify=redis` between them and the
 training. The truth is sent to the worker, so a worker serves one tenant.
 

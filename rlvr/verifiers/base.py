@@ -31,7 +31,7 @@ class Verifier(ABC):
         """The verdict of the full call, where it is certain to come at once; this is called in the judging process itself.
 
         None: only the full call can say, and it may be slow or hang, so it runs in a worker process under a deadline
-        (`rlvr.verify.processes`). Which of the two it is depends on the turn and the problem alone.
+        (`rlvr.scoring.local.supervisor`). Which of the two it is depends on the turn and the problem alone.
         """
         return self(completion, problem)
 

@@ -11,21 +11,21 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 from rlvr.answers.extract import after_think
-from rlvr.judge import forms
-from rlvr.judge.cases import COMPILING_S, Language, run_cases
-from rlvr.judge.compare import Whitespace, same_value
-from rlvr.judge.exam import Exam, Outcome
-from rlvr.judge.program import PLACES, Place, blocks, program_of, trimmed
-from rlvr.judge.script import run_calls, run_script
+from rlvr.programs import forms
+from rlvr.programs.cases import COMPILING_S, Language, run_cases
+from rlvr.programs.equality import Whitespace, same_value
+from rlvr.programs.exam import Exam, TestResult
+from rlvr.programs.program import PLACES, Place, blocks, program_of, trimmed
+from rlvr.programs.script import run_calls, run_script
 from rlvr.sandbox.base import Limits, SandboxError
-from rlvr.sandbox.held import held
+from rlvr.sandbox.shared import shared_sandbox
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code(Verifier):
-    """Does the program pass the problem's tests (`rlvr.judge.forms`)? It runs in the sandbox, the tests outside."""
+    """Does the program pass the problem's tests (`rlvr.programs.forms`)? It runs in the sandbox, the tests outside."""
 
     judges: ClassVar = "answer"
     isolated: ClassVar = True
@@ -38,7 +38,7 @@ class Code(Verifier):
     score: Literal["share", "all", "weighted"] = "share"
     """Share of the tests that pass; 1 for all of them and else 0; share by the truth's `weights`."""
     whitespace: Whitespace = "lines"
-    """When standard output is right; see `rlvr.judge.compare.same_text`."""
+    """When standard output is right; see `rlvr.programs.equality.same_text`."""
     tolerance: float = 0.0
     """Relative, for real numbers that `calls` expect."""
     wall_s: float = 2.0
@@ -68,7 +68,7 @@ class Code(Verifier):
 
     def prepare(self) -> None:
         try:
-            held()
+            shared_sandbox()
         except SandboxError:
             return  # the call says so, as a verdict
 
@@ -116,8 +116,8 @@ class Code(Verifier):
         found = program_of(completion, order, language=self.language, preamble=_preamble(problem.truth))
         return found or Verdict.scored(0.0, "no_code", detail=f"found none by {', '.join(order)}")
 
-    def _outcomes(self, program: str, truth: Mapping[str, Any]) -> list[Outcome]:
-        sandbox, form = held(), forms.form_of(truth)
+    def _outcomes(self, program: str, truth: Mapping[str, Any]) -> list[TestResult]:
+        sandbox, form = shared_sandbox(), forms.form_of(truth)
         limits = Limits(wall_s=self.wall_s, cpu_s=self.cpu_s, memory_mb=self.memory_mb)
         if form == "cases":
             return run_cases(
@@ -144,7 +144,7 @@ class Code(Verifier):
             same = partial(same_value, tolerance=self.tolerance)
             return run_calls(exam, str(truth["entry_point"]), forms.rows_of(truth, "calls"), same)
 
-    def _verdict(self, program: str, outcomes: Sequence[Outcome], truth: Mapping[str, Any]) -> Verdict:
+    def _verdict(self, program: str, outcomes: Sequence[TestResult], truth: Mapping[str, Any]) -> Verdict:
         """One word for each test, by its number, in the detail."""
         passed = [each.passed for each in outcomes]
         weights = truth["weights"] if self.score == "weighted" else [1] * len(passed)
@@ -154,7 +154,7 @@ class Code(Verifier):
         failed = next((each for each in outcomes if not each.passed), None)
         tests = ", ".join(f"{number} {each.reason}" for number, each in enumerate(outcomes))
         why = f"; {failed.detail}" if failed and failed.detail else ""
-        weak = "" if held().tier == "namespaces" else f"; weak isolation: {held().tier}"
+        weak = "" if shared_sandbox().tier == "namespaces" else f"; weak isolation: {shared_sandbox().tier}"
         detail = f"{sum(passed)} of {len(passed)} tests passed: {tests}{why}{weak}"
         return Verdict.scored(min(score, 1.0), failed.reason if failed else "correct", program[:500], detail)
 

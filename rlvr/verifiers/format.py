@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
+from rlvr.answers.normalise import normalise
 from rlvr.answers.numbers import parse_number
-from rlvr.answers.text import normalise
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
 

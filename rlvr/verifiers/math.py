@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Literal
 from rlvr.answers import symbolic
 from rlvr.answers.compare import Matching, compare, distinct
 from rlvr.answers.extract import SCOPES, Scope, declared_order, find
+from rlvr.answers.nodes import Node, Quantity
+from rlvr.answers.normalise import normalise
 from rlvr.answers.numbers import parse_number
 from rlvr.answers.reading import TooBig, chosen, is_choice, read
-from rlvr.answers.records import Node, Quantity
-from rlvr.answers.text import normalise
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
 

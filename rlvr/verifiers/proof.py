@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from rlvr.answers.extract import declared_places, passage
 from rlvr.sandbox.base import Limits, SandboxError
-from rlvr.sandbox.held import held
-from rlvr.sandbox.jail import tier_to_use
+from rlvr.sandbox.probe import tier_to_use
+from rlvr.sandbox.shared import shared_sandbox
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
-from rlvr.verifiers.passage import declared_places, passage
 from rlvr.verifiers.provers.base import BadClaim, Claim, Prover, Rejected
 from rlvr.verifiers.provers.coq import Coq
 from rlvr.verifiers.provers.lean import Lean
@@ -78,7 +78,7 @@ class Proof(Verifier):
 
     def prepare(self) -> None:
         try:
-            held()
+            shared_sandbox()
         except SandboxError:
             return  # the call says so, as a verdict
 

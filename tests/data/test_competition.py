@@ -9,11 +9,12 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from conftest import score_gap
 from rlvr import load_rules
-from rlvr.compose import compose
-from rlvr.config import ConfigError
-from rlvr.data.competition import MATH, SUBJECTS, last_box
-from rlvr.data.prompts import Prompts, full_marks
+from rlvr.config.compose import compose
+from rlvr.data.datasets.competition import MATH, SUBJECTS, last_box
+from rlvr.data.prompts import Prompts
+from rlvr.errors import ConfigError
 
 
 def row(number: int, subject: str = "algebra") -> dict[str, str]:
@@ -54,7 +55,7 @@ def test_a_folder(tmp_path: Path) -> None:
     assert [p.id for p in splits.test] == ["math-test-00000", "math-test-00001", "math-test-00002"]
     assert splits.train[0].metadata == {"solution": row(0)["solution"], "type": "algebra", "level": "Level 1"}
     rules, prompts = load_rules("math"), Prompts(template=compose(["model=qwen0.5b", "prompt=boxed"]).prompt)
-    assert [full_marks(prompts, p, rules) for p in (*splits.train, *splits.test)] == [None] * 8
+    assert [score_gap(prompts, p, rules) for p in (*splits.train, *splits.test)] == [None] * 8
 
 
 def test_parquet_as_the_hub_lays_it_out(tmp_path: Path) -> None:

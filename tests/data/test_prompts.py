@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from conftest import score_gap
 from rlvr import Problem, load_rules
-from rlvr.compose import compose
-from rlvr.config import ConfigError, PromptConfig
-from rlvr.data.arithmetic import Arithmetic
-from rlvr.data.prompts import Prompts, check_template, full_marks
-from rlvr.policy import Policy
+from rlvr.config.compose import compose
+from rlvr.config.schema import PromptConfig
+from rlvr.data.datasets.arithmetic import Arithmetic
+from rlvr.data.prompts import Prompts, check_template
+from rlvr.errors import ConfigError
+from rlvr.models.policy import Policy
 
 TRICKY = Problem(
     id="p", prompt="Is {answer} in {question}? {x}", truth={"answer": "{reasoning}"}, metadata={"solution": "see {answer}"}
@@ -42,15 +44,15 @@ def test_a_right_solution_gets_full_marks_with_and_without_a_prefill(prefill: st
     problem = Problem(id="p", prompt="2+2?", truth={"answer": "4"}, metadata={"solution": "2 + 2 = 4, so 4"})
     prompts = Prompts(template=config)
     assert prompts.render(problem).prefill == prefill
-    assert full_marks(prompts, problem, load_rules("r1_format+answer")) is None
-    assert "rule format gives it 0.0 (no_marker" in str(full_marks(prompts, problem, load_rules("gsm8k")))
+    assert score_gap(prompts, problem, load_rules("r1_format+answer")) is None
+    assert "rule format gives it 0.0 (no_marker" in str(score_gap(prompts, problem, load_rules("gsm8k")))
 
 
 def test_every_reference_solution_of_the_embedded_data_set_gets_full_marks() -> None:
     splits, rules, prompts = Arithmetic().load(), load_rules("r1_format+answer"), Prompts(template=compose([]).prompt)
     for problem in (*splits.train, *splits.test):
         assert rules.check_truth(problem) is None
-        assert full_marks(prompts, problem, rules) is None, problem.id
+        assert score_gap(prompts, problem, rules) is None, problem.id
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,11 @@ import pytest
 
 from conftest import ROOT
 from rlvr import Problem, Verdict, Verifier, load_rules
-from rlvr.build import rule_config, rule_pack
-from rlvr.compose import compose, options
-from rlvr.config import ConfigError
+from rlvr.config.compose import compose, options
+from rlvr.config.instantiate import rule_config
+from rlvr.errors import ConfigError
 from rlvr.rules.fingerprint import Fingerprint, fingerprint
+from rlvr.rules.load import rule_pack
 from rlvr.rules.pack import Rule, RulePack
 
 
@@ -99,10 +100,12 @@ def test_the_code_of_a_verifier_is_what_it_imports_and_no_more() -> None:
     assert {"rlvr.verifiers.math", "rlvr.verifiers.base", "rlvr.types", "rlvr.answers.symbolic", "rlvr.rules.pack"} <= set(
         maths
     )
-    assert not {name for name in maths if name.startswith(("rlvr.sandbox", "rlvr.build", "rlvr.trainer", "rlvr.data"))}
+    assert not {
+        name for name in maths if name.startswith(("rlvr.sandbox", "rlvr.runs.plan", "rlvr.training.trainer", "rlvr.data"))
+    }
     inside = {f"rlvr.sandbox.inside.{name}" for name in ("server", "world", "seccomp")}
     assert inside <= set(code), "the server of the sandbox is started by a text, not imported"
-    assert "rlvr.simulators.gridworld" in fingerprint(load_rules("simulation")).code, "named by an option"
+    assert "rlvr.verifiers.simulation.gridworld" in fingerprint(load_rules("simulation")).code, "named by an option"
 
 
 VERIFIER = """

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr import Problem, Verdict, Verifier
-from rlvr.rules.pack import Rule, RulePack
+from rlvr.rules.pack import Rule
+from rlvr.scoring.local.rule_pack import LocalRulePack
 
 PROBLEM = Problem(id="p", prompt="q", truth={"answer": "7", "nested": {"list": [1, {"a": 2}]}})
 
@@ -33,8 +34,8 @@ def rule(name: str, weight: float, score: float | Verdict | None, **more: Any) -
     return Rule(name=name, weight=weight, verifier=Says(verdict=verdict), **more)
 
 
-def pack(*rules: Rule) -> RulePack:
-    return RulePack(rules={each.name: each for each in rules})
+def pack(*rules: Rule) -> LocalRulePack:
+    return LocalRulePack(rules={each.name: each for each in rules})
 
 
 def test_reward_is_the_weighted_sum() -> None:

@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr import Problem, Verdict, Verifier, load_rules
-from rlvr.build import rule_pack
-from rlvr.compose import compose
-from rlvr.config import ConfigError
-from rlvr.rules.pack import Rule, RulePack
-from rlvr.rules.schedule import Schedule, read_weight, replacing
+from rlvr.config.compose import compose
+from rlvr.config.overrides import replacing
+from rlvr.errors import ConfigError
+from rlvr.rules.load import rule_pack
+from rlvr.rules.pack import Rule
+from rlvr.rules.schedule import Schedule, read_weight
+from rlvr.scoring.local.rule_pack import LocalRulePack
 
 WEIGHTS = st.floats(-1e6, 1e6, allow_nan=False, allow_subnormal=False)  # a share of the least subnormal is 0
 POINTS = st.dictionaries(st.integers(1, 10_000), WEIGHTS, max_size=6).flatmap(
@@ -167,8 +169,8 @@ def scheduled(name: str, points: dict[int, float], verifier: Verifier, *, linear
 
 def test_what_counts_later_is_asked_for_at_once() -> None:
     always = Rule(name="a", weight=1.0, verifier=Wants(key="a"))
-    later = RulePack(rules={"a": always, "b": scheduled("b", {0: 0.0, 50: 1.0}, Runs(key="b"))})
-    never = RulePack(rules={"a": always, "b": Rule(name="b", weight=0.0, verifier=Runs(key="b"))})
+    later = LocalRulePack(rules={"a": always, "b": scheduled("b", {0: 0.0, 50: 1.0}, Runs(key="b"))})
+    never = LocalRulePack(rules={"a": always, "b": Rule(name="b", weight=0.0, verifier=Runs(key="b"))})
     faded = later.at(0)
     bad = Problem(id="p", prompt="q", truth={"a": "7", "b": "bad"})
     assert (later.isolated, faded.isolated, never.isolated) == (True, True, False)
@@ -177,7 +179,7 @@ def test_what_counts_later_is_asked_for_at_once() -> None:
 
 def test_a_problem_that_no_rule_judges_at_some_step_is_found_and_gets_no_zero_then() -> None:
     swap = [scheduled("a", {0: 1.0, 9: 0.0}, Wants(key="a")), scheduled("b", {0: 0.0, 9: 1.0}, Wants(key="b"))]
-    pack = RulePack(rules={rule.name: rule for rule in swap})
+    pack = LocalRulePack(rules={rule.name: rule for rule in swap})
     only_a, both = (Problem(id="p", prompt="q", truth=truth) for truth in ({"a": "1"}, {"a": "1", "b": "1"}))
     assert pack.check_truth(both) is None
     assert "b: not meant" in str(pack.check_truth(only_a))
@@ -186,7 +188,7 @@ def test_a_problem_that_no_rule_judges_at_some_step_is_found_and_gets_no_zero_th
 
 
 def test_reward_and_bounds_follow_the_step_and_any_step_can_be_asked_of_any() -> None:
-    pack = RulePack(rules={"a": scheduled("a", {0: 1.0, 10: -1.0}, Wants(key="a"), linear=True)})
+    pack = LocalRulePack(rules={"a": scheduled("a", {0: 1.0, 10: -1.0}, Wants(key="a"), linear=True)})
     problem = Problem(id="p", prompt="q", truth={"a": "1"})
     assert [pack.at(step).judge("", problem).reward for step in (0, 5, 10)] == [1.0, 0.0, -1.0]
     assert (pack.at(0).bounds, pack.at(10).bounds) == ((0.0, 1.0), (-1.0, 0.0))

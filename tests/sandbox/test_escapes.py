@@ -10,14 +10,15 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 from as_user import NOBODY
-from programs import ESCAPES
+from escape_programs import ESCAPES
 
-RUNNER = Path(__file__).with_name("run_escapes.py")
+from conftest import SUPPORT
+
+RUNNER = SUPPORT / "run_escapes.py"
 USERS = ["this user", "an ordinary user"] if os.getuid() == 0 else ["this user"]
 
 EXACT = {

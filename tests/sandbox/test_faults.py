@@ -13,12 +13,12 @@ import pytest
 
 from rlvr.rules.pack import Rule, RulePack
 from rlvr.sandbox.base import Job, Limits, SandboxError
-from rlvr.sandbox.client import Sandbox
-from rlvr.sandbox.jail import probe
+from rlvr.sandbox.probe import probe, tier_to_use
+from rlvr.sandbox.sandbox import Sandbox
+from rlvr.scoring.local.supervisor import Supervisor
+from rlvr.scoring.scheduler import scoring
 from rlvr.types import Problem
 from rlvr.verifiers.code import Code
-from rlvr.verify.judging import judging
-from rlvr.verify.processes import Supervisor
 
 pytestmark = pytest.mark.skipif(probe().tier != "namespaces", reason=str(probe()))
 
@@ -30,7 +30,7 @@ HALF = "```python\ndef add(a, b):\n    return 3\n```"
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as made:
+    with Sandbox(tier=tier_to_use()) as made:
         yield made
 
 
@@ -69,9 +69,9 @@ def limited(which: int, soft: int) -> Iterator[None]:
 
 def test_a_fork_that_fails_is_an_error_and_passes() -> None:
     """Two processes are the server's own, so that the world's is one too many."""
-    with limited(resource.RLIMIT_NPROC, 2), pytest.raises(SandboxError), Sandbox() as sandbox:
+    with limited(resource.RLIMIT_NPROC, 2), pytest.raises(SandboxError), Sandbox(tier=tier_to_use()) as sandbox:
         sandbox.run(Job(source="print(1)"))
-    with Sandbox() as sandbox:
+    with Sandbox(tier=tier_to_use()) as sandbox:
         assert sandbox.run(Job(source="print(1)")).stdout == b"1\n"
 
 
@@ -93,8 +93,8 @@ def test_what_is_killed_in_the_middle_is_judged_again_and_once(what: str) -> Non
     problems = [Problem(id=f"p{number}", prompt=PROBLEM.prompt, truth=PROBLEM.truth) for number in range(12)]
     turns = [f"{SLOW if number % 2 else HALF}\n" for number in range(12)]
     others = set(psutil.Process().children())
-    with Supervisor(workers=1) as supervisor, judging(pack, supervisor, retries=4) as batch:
-        assert batch.judge([(RIGHT, PROBLEM)])[0].reward == 1.0
+    with Supervisor(workers=1) as supervisor, scoring(pack, supervisor, retries=4) as batch:
+        assert batch.score([(RIGHT, PROBLEM)])[0].reward == 1.0
         (worker,) = set(psutil.Process().children()) - others
         victim = worker if what == "worker" else worker.children(recursive=True)[-1]
         tasks = [batch._start(turn, problem) for turn, problem in zip(turns, problems, strict=True)]

@@ -14,7 +14,8 @@ import pytest
 import traces
 
 from rlvr.sandbox.base import Job, Limits
-from rlvr.sandbox.client import Sandbox
+from rlvr.sandbox.probe import tier_to_use
+from rlvr.sandbox.sandbox import Sandbox
 
 NAMED = (
     "import ctypes, os, signal, sys, time\nlibc = ctypes.CDLL(None, use_errno=True)\nlibc.prctl(15, b'rlvr-escape', 0, 0, 0)\n"
@@ -25,7 +26,7 @@ MB = 1 << 20
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
     os.environ["RLVR_TEST_SECRET"] = "environment-" + "of-the-judge"
-    with Sandbox() as made:
+    with Sandbox(tier=tier_to_use()) as made:
         if made.tier != "namespaces":
             pytest.skip(f"this machine offers no namespaces, only {made.tier}")
         yield made

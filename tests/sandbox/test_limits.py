@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from rlvr.sandbox.base import Job, Limits, Result
-from rlvr.sandbox.client import Sandbox
+from rlvr.sandbox.probe import tier_to_use
+from rlvr.sandbox.sandbox import Sandbox
 
 SLEEP = "import time\ntime.sleep(30)"
 BUSY = "while True:\n    pass"
@@ -66,7 +67,7 @@ WITHIN = {
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as made:
+    with Sandbox(tier=tier_to_use()) as made:
         yield made
 
 

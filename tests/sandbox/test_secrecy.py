@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from rlvr.sandbox.base import Job, Limits, Result
-from rlvr.sandbox.client import Sandbox
+from rlvr.sandbox.probe import tier_to_use
+from rlvr.sandbox.sandbox import Sandbox
 
 WIDE = Limits(wall_s=30, cpu_s=30)
 
@@ -18,7 +19,7 @@ WIDE = Limits(wall_s=30, cpu_s=30)
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     monkeypatch.setenv("RLVR_TEST_SECRET", "secret-of-" + "the-environment")
-    with Sandbox() as made:
+    with Sandbox(tier=tier_to_use()) as made:
         if made.tier != "namespaces":
             pytest.skip(f"this machine offers no namespaces, only {made.tier}")
         yield made
@@ -94,7 +95,7 @@ while time.monotonic() < end:
             print('sees processes')
 """
     results: dict[str, Result] = {}
-    with Sandbox() as other:
+    with Sandbox(tier=tier_to_use()) as other:
         first = threading.Thread(target=lambda: results.update(waits=sandbox.run(Job(source=waits, limits=WIDE))))
         second = threading.Thread(target=lambda: results.update(disturbs=other.run(Job(source=disturbs, limits=WIDE))))
         first.start()

@@ -6,18 +6,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
 import traces
 
+from conftest import ROOT
+
 Judge = tuple[subprocess.Popen[str], list[psutil.Process]]
 JUDGE = r"""
 import signal, sys
 from rlvr.sandbox.base import Job, Limits, SandboxError
-from rlvr.sandbox.client import Sandbox
-with Sandbox() as sandbox:
+from rlvr.sandbox.probe import tier_to_use
+from rlvr.sandbox.sandbox import Sandbox
+with Sandbox(tier=tier_to_use()) as sandbox:
     print(sandbox.tier, flush=True)
     try:
         print(sandbox.run(Job(source=sys.argv[1], limits=Limits(wall_s=60, cpu_s=60))), flush=True)
@@ -49,7 +51,7 @@ while True:
 def judge() -> Iterator[Judge]:
     """A process that runs a program with six daemons, and all processes below it, outermost first."""
     command = [sys.executable, "-c", JUDGE, PROGRAM]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout
         try:
             if (tier := process.stdout.readline().strip()) != "namespaces":

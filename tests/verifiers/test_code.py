@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlvr import Problem, Verdict
+from rlvr.scoring.local.supervisor import Supervisor
 from rlvr.verifiers.code import Code, CodeFormat
-from rlvr.verify.processes import Supervisor
 
 ASSERTS = {"asserts": [f"assert f({n}) == {n * n}" for n in range(4)]}
 CHECK = {
@@ -173,7 +173,7 @@ def test_through_a_worker_process_it_is_the_same() -> None:
     with Supervisor(workers=1) as pool:
         for turn in turns:
             verifier = Code(wall_s=1.0, budget_s=2.0)
-            assert pool.judge(verifier, turn, problem(CALLS)) == verifier(turn, problem(CALLS))
+            assert pool.score(verifier, turn, problem(CALLS)) == verifier(turn, problem(CALLS))
 
 
 def test_values_that_would_be_much_work_for_the_judge_score_nothing() -> None:

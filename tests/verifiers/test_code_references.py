@@ -8,9 +8,9 @@ import pytest
 
 from conftest import DATA
 from rlvr import Problem
-from rlvr.data.code_contests import CodeContests
-from rlvr.data.humaneval import HumanEval
-from rlvr.data.mbpp import MBPP
+from rlvr.data.datasets.code_contests import CodeContests
+from rlvr.data.datasets.humaneval import HumanEval
+from rlvr.data.datasets.mbpp import MBPP
 from rlvr.verifiers.code import Code
 
 SLOW = {"mbpp-test-123"}

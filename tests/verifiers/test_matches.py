@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr import Problem
-from rlvr.build import construct
+from rlvr.config.instantiate import construct
 from rlvr.verifiers.base import Verifier
 from rlvr.verifiers.matches import Matches
 

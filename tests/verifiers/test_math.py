@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr import Problem
-from rlvr.answers.text import normalise
+from rlvr.answers.normalise import normalise
 from rlvr.verifiers.math import MathAnswer
 
 

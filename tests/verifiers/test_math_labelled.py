@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from rlvr import Problem, Verdict
-from rlvr.rules.pack import Rule, RulePack
+from rlvr.rules.pack import Rule
+from rlvr.scoring.local.rule_pack import LocalRulePack
 from rlvr.verifiers.math import MathAnswer
 
 FILES = sorted((Path(__file__).parent / "labelled").glob("*.jsonl"))
@@ -24,9 +25,9 @@ ASYMMETRIC = {"rounded_truth"}  # kinds in which the truth may be coarser than t
 
 
 @cache
-def pack(extract: str | tuple[str, ...], which: str) -> RulePack:
+def pack(extract: str | tuple[str, ...], which: str) -> LocalRulePack:
     rule = Rule(name="answer", weight=1.0, verifier=MathAnswer(extract=extract, which=which))  # type: ignore[arg-type]
-    return RulePack(rules={"answer": rule})
+    return LocalRulePack(rules={"answer": rule})
 
 
 def judge(completion: str, truth: str, extract: str | tuple[str, ...] = "boxed", which: str = "last") -> Verdict:

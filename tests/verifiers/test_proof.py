@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from rlvr import Problem, Verdict, load_rules
-from rlvr.audit import main
-from rlvr.config import ConfigError
+from rlvr.analysis.audit.audit import main
+from rlvr.errors import ConfigError
 from rlvr.verifiers.proof import Proof
 from rlvr.verifiers.provers import coq, lean
 

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import DATA
+from conftest import DATA, score_gap
 from rlvr import Problem, load_rules
-from rlvr.compose import compose
-from rlvr.data.arithmetic import Arithmetic
-from rlvr.data.gsm8k import GSM8K
-from rlvr.data.prompts import Prompts, full_marks
+from rlvr.config.compose import compose
+from rlvr.data.datasets.arithmetic import Arithmetic
+from rlvr.data.datasets.gsm8k import GSM8K
+from rlvr.data.prompts import Prompts
 from rlvr.verifiers.base import Verifier
 from rlvr.verifiers.style import Forbidden, Overlong, ReasoningLength, Repetition, UniqueAnswer
 
@@ -43,7 +43,7 @@ def test_honest_solutions_of_gsm8k_keep_full_marks(gsm8k_path: Path) -> None:
     splits = GSM8K(path=str(gsm8k_path)).load()
     problems = [*splits.train, *splits.test]
     assert len(problems) == 8792
-    assert [(p.id, lost) for p in problems if (lost := full_marks(prompts, p, rules))] == []
+    assert [(p.id, lost) for p in problems if (lost := score_gap(prompts, p, rules))] == []
     for verifier in (Repetition(), UniqueAnswer(), ReasoningLength(), Overlong()):
         assert verifier(prompts.solution(problems[0]), problems[0]).score == 1.0
 
@@ -52,7 +52,7 @@ def test_honest_solutions_of_the_default_data_set_keep_full_marks() -> None:
     rules = load_rules("r1_format+answer+anti_hack+overlong+english_only", ["rules.reasoning_length.verifier.min_chars=7"])
     prompts = Prompts(template=compose([]).prompt)
     for problem in Arithmetic(train_problems=500).load().train:
-        assert full_marks(prompts, problem, rules) is None
+        assert score_gap(prompts, problem, rules) is None
 
 
 @pytest.mark.parametrize(("name", "count"), [("math500", 500), ("aime24", 30)])

@@ -1,7 +1,7 @@
-"""The fork server: started once inside the jail, it forks a world for every program, watches it, and says how it ended.
+"""The fork server: started once inside the jail, it forks a isolate for every program, watches it, and says how it ended.
 
-It never sees a program: the channel of a world is handed through, so that one program's text is not in the memory that the next
-one is a copy of. One world at a time; the next is begun when nothing of the last is left.
+It never sees a program: the channel of a isolate is handed through, so that one program's text is not in the memory that the next
+one is a copy of. One isolate at a time; the next is begun when nothing of the last is left.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import time
 from typing import Any
 
-from rlvr.sandbox.inside import kernel, wire, world
+from rlvr.sandbox.inside import isolate, kernel, wire
 from rlvr.sandbox.inside.watch import Watch, receive, stat_of
 
 _PAGE = resource.getpagesize()
@@ -48,7 +48,7 @@ def main() -> None:
         kernel.adopt_orphans()
     kernel.hide_memory()
     gc.collect()
-    gc.freeze()  # so that collecting garbage in a world does not touch, and copy, what was there before
+    gc.freeze()  # so that collecting garbage in a isolate does not touch, and copy, what was there before
     os.dup2(1, 2)  # nobody reads it from here on, and a program that complains must not meet a broken pipe
     control.send(wire.dumps({"ready": tier}))
     server.serve()
@@ -64,7 +64,7 @@ class _Server:
     def enter(self) -> None:
         """An own user namespace, in which this process has the privileges that making worlds takes, and an own PID namespace.
 
-        Before that root becomes nobody: limits on processes do not hold for root, and a way out of a world ends there too.
+        Before that root becomes nobody: limits on processes do not hold for root, and a way out of a isolate ends there too.
         """
         if os.getuid() == 0:
             os.setgroups([])
@@ -96,7 +96,7 @@ class _Server:
                     os.close(descriptor)
 
     def _one(self, order: dict[str, Any], descriptors: list[int]) -> None:
-        """A world from its beginning to its end; `descriptors`: the program's channel, standard input, output and error."""
+        """A isolate from its beginning to its end; `descriptors`: the program's channel, standard input, output and error."""
         folder = None
         try:
             if self.tier == "namespaces":
@@ -105,12 +105,12 @@ class _Server:
             else:
                 import tempfile  # here, as shutil below: they bring libraries that every fork would have to copy
 
-                folder = tempfile.mkdtemp(prefix="rlvr-world-")
+                folder = tempfile.mkdtemp(prefix="rlvr-isolate-")
             child = os.fork()
             if not child:
-                world.enter(self, order, descriptors, folder)  # never returns
+                isolate.enter(self, order, descriptors, folder)  # never returns
         except OSError as error:
-            self.say({"failed": f"no world could be made: {error}"})
+            self.say({"failed": f"no isolate could be made: {error}"})
             if folder:
                 _remove(folder)
             return
@@ -164,7 +164,7 @@ class _Server:
             time.sleep(0.001)
 
     def children(self) -> list[int]:
-        """Processes of the world, in the numbers of /proc."""
+        """Processes of the isolate, in the numbers of /proc."""
         me, found, parents = int(os.readlink("self", dir_fd=self.proc)), [], {}
         for name in os.listdir(self.proc):
             if name.isdigit():

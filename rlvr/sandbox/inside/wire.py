@@ -58,7 +58,7 @@ class Opaque:
 
 
 class Reference:
-    """An object of the candidate's own classes, which stays in its world; `rlvr.judge.remote` makes it usable."""
+    """An object of the candidate's own classes, which stays in its world; `rlvr.programs.proxies` makes it usable."""
 
     __slots__ = ("kind", "number")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rlvr.sandbox.base import Job, Limits, Result, SandboxError
-from rlvr.sandbox.client import Sandbox
+from rlvr.sandbox.sandbox import Sandbox
 
 
 class Rejected(Exception):

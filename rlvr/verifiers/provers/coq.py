@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from rlvr.sandbox.base import Limits
-from rlvr.sandbox.held import held
+from rlvr.sandbox.shared import shared_sandbox
 from rlvr.verifiers.provers.base import BadClaim, Claim, Prover, Rejected, Steps, installed
 
 _KEYWORD = r"(?:Theorem|Lemma|Fact|Remark|Corollary|Proposition|Property|Example)"
@@ -173,7 +173,7 @@ def _program(name: str) -> tuple[str, ...]:
 
 def _steps(limits: Limits) -> Steps:
     home = Path(installed("coqc")).parents[1]
-    return Steps(held(() if home == Path("/usr") else (str(home),)), limits)
+    return Steps(shared_sandbox(() if home == Path("/usr") else (str(home),)), limits)
 
 
 def _head(claim: Claim) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from rlvr.sandbox.base import Limits, SandboxError
-from rlvr.sandbox.held import held
+from rlvr.sandbox.shared import shared_sandbox
 from rlvr.verifiers.provers.base import BadClaim, Claim, Prover, Rejected, Steps, installed
 from rlvr.verifiers.provers.lean_check import PROGRAM
 
@@ -132,7 +132,7 @@ def _packages() -> list[str]:
 def _steps(limits: Limits) -> Steps:
     limits = replace(limits, processes=128, file_mb=max(64, limits.file_mb), disk_mb=max(128, limits.disk_mb))
     tools = [str(each) for each in (_prefix(), *_packages()) if not str(each).startswith("/usr/")]
-    return Steps(held(tools), limits, limit_address_space=False)
+    return Steps(shared_sandbox(tools), limits, limit_address_space=False)
 
 
 def _head(claim: Claim) -> str:

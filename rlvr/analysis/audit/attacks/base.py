@@ -1,0 +1,98 @@
+"""What an attack is, and how attacks are found by import path."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from rlvr.errors import ConfigError
+from rlvr.types import Problem
+
+BLUFF = "Going through what is given step by step, and checking each of the steps once more, leads to the result below."
+"""Reasoning that anybody could write about any problem."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A problem under attack, with honest completions of it to start from."""
+
+    problem: Problem
+    """As rendered for the model."""
+    right: str
+    """The reference solution, written as the prompt asks."""
+    wrong: str
+    """One with reasoning that says nothing and an answer that the rules judge wrong."""
+    answer: str
+    """The right answer as text."""
+    wrong_answers: tuple[str, ...]
+    """Answers that are judged wrong; at least two, the first that of `wrong`."""
+    write: Callable[[str, str], str] | None
+    """`write(answer, reasoning)`: a solution as the prompt asks. None where the data set has whole completions, no answers."""
+
+    def written(self, answer: str, reasoning: str = BLUFF) -> str | None:
+        """A solution with that answer; the reference's reasoning is no default, because it may name the right one."""
+        return self.write(answer, reasoning) if self.write else None
+
+
+class Attack(ABC):
+    """Builds completions that try to get reward which was not earned. Subclasses say in their docstring what the hack is."""
+
+    earns: ClassVar[Literal["nothing", "guess", "less"]] = "nothing"
+    """What is fair. `nothing`: whoever writes this does not know the answer, and may get no more than an honest wrong
+    solution. `guess`: one of several candidates is right; on average over the completions, which put each candidate in each
+    place, no more than naming one of them. `less`: the answer is right, but the rest is not what was asked for, so not all of
+    the reward."""
+
+    @classmethod
+    def name(cls) -> str:
+        """The class's name in snake case."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
+    @classmethod
+    def family(cls) -> str:
+        """The name of its module: what it attacks (`answers`, `form`)."""
+        return cls.__module__.rpartition(".")[2]
+
+    @classmethod
+    def hack(cls) -> str:
+        """The first line of the docstring."""
+        return (cls.__doc__ or "").strip().splitlines()[0]
+
+    @abstractmethod
+    def build(self, target: Target) -> Sequence[str | None]:
+        """Completions (several, all counted); none, or None, where the attack cannot be made on this problem."""
+
+
+def find_attacks(paths: Sequence[str], prefixes: Sequence[str]) -> list[Attack]:
+    """The attacks that import paths name: a class, or all that a module defines. Errors: `ConfigError`."""
+    found: dict[str, Attack] = {}
+    for path in paths:
+        if not any(path.startswith(prefix.removesuffix(".") + ".") for prefix in prefixes):
+            raise ConfigError(f"audit.attacks={path}: allowed are {', '.join(prefixes)} (list more in rules_from)")
+        for attack in _classes(path):
+            found[attack.name()] = attack()
+    return list(found.values())
+
+
+def _classes(path: str) -> list[type[Attack]]:
+    for module_name, name in ((path, None), (path.rpartition(".")[0], path.rpartition(".")[2])):
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not path.startswith(error.name):
+                raise ConfigError(f"audit.attacks={path}: {error}") from error
+            continue
+        defined = [
+            each
+            for each in vars(module).values()
+            if isinstance(each, type) and issubclass(each, Attack) and each.__module__ == module.__name__ and each is not Attack
+        ]
+        chosen = [each for each in defined if name is None or each.__name__ == name]
+        if chosen:
+            return chosen
+        raise ConfigError(f"audit.attacks={path}: no Attack there (it has: {', '.join(a.__name__ for a in defined) or 'none'})")
+    raise ConfigError(f"audit.attacks={path}: no such module")

@@ -1,0 +1,135 @@
+"""A pack under attack: honest solutions of a problem to start from, and what an attack gets beyond what is fair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from rlvr.analysis.audit.attacks.base import BLUFF, Attack, Target
+from rlvr.data.prompts import Prompts
+from rlvr.rules.pack import Judge, RulePack
+from rlvr.types import Problem
+
+_CLOSE = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What one attack came to."""
+
+    attack: Attack
+    tried: int
+    """Problems on which it could be made."""
+    gained: int
+    """Problems on which it got more than is fair."""
+    worst: tuple[str, float, float] | None
+    """The completion that gained most, its reward, and what would have been fair."""
+    declared: str | None
+    """Why the rules allow it, where all that count do."""
+    errors: int
+    """Completions that could not be judged."""
+
+    @property
+    def share(self) -> float:
+        return self.gained / self.tried if self.tried else 0.0
+
+
+def target_of(
+    problem: Problem, chosen: Sequence[Problem], answers: Sequence[str], prompts: Prompts, judge: Judge
+) -> Target | None:
+    """With honest solutions; None where no other problem's completion is wrong for it. `answers`: those of `chosen`."""
+    rendered = prompts.render(problem)
+    right = prompts.completion(problem)
+    full = judge(right, rendered).reward
+    if "completion" in problem.metadata:
+        others = [prompts.completion(other) for other in chosen if other is not problem]
+        wrong = next((each for each in others if _less(judge, each, rendered, full)), None)
+        if wrong is None:
+            return None
+        return Target(problem=rendered, right=right, wrong=wrong, answer="", wrong_answers=("", ""), write=None)
+    write = partial(prompts.completion, problem)
+    choices = problem.truth.get("choices")
+    candidates = [chr(ord("A") + at) for at in range(len(choices))] if choices else answers
+    wrong_answers: list[str] = []
+    for each in candidates:
+        if len(wrong_answers) < 2 and each != answer_of(problem) and _less(judge, write(each, BLUFF), rendered, full):
+            wrong_answers.append(each)
+    # Where no answer is wrong (no rule judges answers), any other will do.
+    wrong_answers += [each for each in ("0", "1") if len(wrong_answers) < 2 and each != answer_of(problem)]
+    return Target(
+        problem=rendered,
+        right=right,
+        wrong=write(wrong_answers[0], BLUFF),
+        answer=answer_of(problem),
+        wrong_answers=tuple(wrong_answers),
+        write=write,
+    )
+
+
+def honest_rewards(target: Target, judge: Judge) -> tuple[float, float]:
+    """Rewards of the right and of the wrong honest solution."""
+    return judge(target.right, target.problem).reward or 0.0, judge(target.wrong, target.problem).reward or 0.0
+
+
+def attempt(
+    attack: Attack,
+    targets: Sequence[Target],
+    honest: Sequence[tuple[float, float]],
+    pack: RulePack,
+    judge: Judge,
+    threads: ThreadPoolExecutor,
+) -> Attempt:
+    """The attack on all targets, `threads` of them at a time; `honest`: the rewards of each target's honest solutions."""
+    built = [[each for each in attack.build(target) if each is not None] for target in targets]
+    tries = threads.map(lambda *each: _try(attack, *each, judge=judge), targets, honest, built)
+    made = [each for each in tries if each is not None]
+    gained = [each for each in made if each.excess > _CLOSE]
+    return Attempt(
+        attack=attack,
+        tried=len(made),
+        gained=len(gained),
+        worst=max(gained, key=lambda each: each.excess).best if gained else None,
+        declared=pack.allows(attack.name(), attack.family()) if gained else None,
+        errors=sum(each.errors for each in made),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Try:
+    """An attack on one problem."""
+
+    excess: float
+    """Reward beyond what is fair."""
+    best: tuple[str, float, float]
+    """The completion that got most, its reward, and what would have been fair."""
+    errors: int
+
+
+def _try(attack: Attack, target: Target, honest: tuple[float, float], completions: Sequence[str], judge: Judge) -> _Try | None:
+    """None where the attack cannot be made. `honest`: rewards of the right and of the wrong honest solution."""
+    if not completions:
+        return None
+    right, wrong = honest
+    judged = [judge(each, target.problem).reward for each in completions]
+    rewards = [reward or 0.0 for reward in judged]
+    most = max(rewards)
+    if attack.earns == "guess":  # as many completions as candidates
+        fair = (right + (len(rewards) - 1) * wrong) / len(rewards)
+        excess = sum(rewards) / len(rewards) - fair
+    else:
+        fair = wrong if attack.earns == "nothing" else right
+        # An attack that earns less than all gains when it gets all.
+        excess = most - fair + (2 * _CLOSE if attack.earns == "less" else 0.0)
+    errors = sum(reward is None for reward in judged)
+    return _Try(excess=excess, best=(completions[rewards.index(most)], most, fair), errors=errors)
+
+
+def _less(judge: Judge, completion: str, problem: Problem, full: float | None) -> bool:
+    reward = judge(completion, problem).reward
+    return reward is not None and full is not None and reward < full - _CLOSE
+
+
+def answer_of(problem: Problem) -> str:
+    return str(problem.metadata.get("answer", problem.truth.get("answer", "")))

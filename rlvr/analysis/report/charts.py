@@ -1,0 +1,212 @@
+"""Which curves the page shows: of one run several measures in a chart, of a sweep a measure in each, with a curve a variant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count, pairwise
+from typing import Any
+
+from markupsafe import Markup
+
+from rlvr.analysis.report.history import History
+from rlvr.analysis.report.run_record import Record, rule_names
+from rlvr.analysis.report.svg import Line, Mark, line_chart, stack_chart, swatch
+from rlvr.analysis.report.variants import Point, Variant, series
+
+_MOST_VARIANTS = 12
+"""Curves in a chart of a sweep."""
+_LEGEND = 100
+"""Characters of a name; the overrides of a variant may be many."""
+_MOST_REASONS = 7
+"""Of a rule, each with a colour of its own; the rest is one more."""
+_MOST_MARKS = 8
+"""Changes of weights that are marked; a weight that changes at more steps has a schedule, and a curve that shows it."""
+
+Rows = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Metrics by name of the record, pass rates among them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A chart with its words."""
+
+    title: str
+    picture: Markup
+    legend: Sequence[tuple[Markup, str]]
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Measure:
+    """A metric of the charts of a sweep."""
+
+    key: str
+    title: str
+    share: bool = False
+
+
+_SWEEP = (
+    _Measure(key="eval/accuracy", title="Accuracy, held out, greedy", share=True),
+    _Measure(key="eval/format", title="Format, held out, greedy", share=True),
+    _Measure(key="eval/reward", title="Reward, held out, greedy"),
+    _Measure(key="reward/mean", title="Reward of sampled rollouts"),
+    _Measure(key="rollout/length", title="Length of completions (tokens)"),
+    _Measure(key="policy/entropy", title="Entropy of the policy (nats a token)"),
+    _Measure(key="group/degenerate", title="Groups that teach nothing (all rewards equal)", share=True),
+    _Measure(key="rollout/truncated", title="Rollouts cut off at the token limit", share=True),
+)
+_RUN = (
+    ("Held out, greedy", {"format": "eval/format", "accuracy": "eval/accuracy"}, True),
+    ("Length of completions (tokens)", {"length": "rollout/length"}, False),
+    (
+        "Shares of groups and rollouts",
+        {"degenerate groups": "group/degenerate", "truncated": "rollout/truncated", "masked": "group/masked"},
+        True,
+    ),
+    ("Entropy (nats a token) and KL to the reference", {"entropy": "policy/entropy", "KL": "policy/kl"}, False),
+    ("Norm of the gradient", {"norm": "policy/grad_norm"}, False),
+    ("Seconds of a step", {"sampling": "time/rollout", "waiting for verdicts": "time/verify", "training": "time/train"}, False),
+)
+
+
+def changes(records: Sequence[Record]) -> list[Mark]:
+    """Steps at which the rules changed, numbered from 1, or an edit was refused. What holds for some of several runs names
+    them."""
+    found: dict[tuple[int, str, bool], list[str]] = {}
+    for record in records:
+        for step, text in _changes(record):
+            found.setdefault((step, text, True), []).append(record.name)
+        for edit in record.edits:
+            if edit.refused is not None:
+                found.setdefault((edit.step, f"an edit was refused: {edit.refused}", False), []).append(record.name)
+    marks: list[Mark] = []
+    numbers = count(1)
+    for (step, text, taken), names in sorted(found.items()):
+        jobs = f" (job{'s' * (len(names) > 1)} {', '.join(names)})" if len(names) < len(records) else ""
+        marks.append(Mark(step=step, number=next(numbers) if taken else None, text=text + jobs, runs=names))
+    return marks
+
+
+def _changes(record: Record) -> list[tuple[int, str]]:
+    told = [(edit.step, "; ".join(edit.changes)) for edit in record.edits if edit.changes]
+    edited = {step for step, _ in told}
+    unknown = [row["step"] for row in record.rows if row.get("rules/changes") and row["step"] not in edited]
+    told += [(step, "the rules were edited") for step in unknown]
+    edited |= set(unknown)
+    for name in rule_names(record.rows):
+        weights = series(record.rows, f"rule/{name}/weight")
+        turns = [(step, x, y) for (_, x), (step, y) in pairwise(weights) if x != y and step not in edited]
+        steps = [(step, f"rules.{name}.weight {x:g} -> {y:g}, by its schedule") for step, x, y in turns]
+        told += steps if len(steps) <= _MOST_MARKS else []
+    return told
+
+
+def run_figures(record: Record, rows: Sequence[Mapping[str, Any]], marks: Sequence[Mark]) -> list[Figure]:
+    """Of one run."""
+    names = rule_names(rows)
+    specs = list(_RUN)
+    specs.insert(1, ("Mean score by rule, sampled rollouts", {name: f"rule/{name}/score" for name in names}, True))
+    specs.insert(2, ("Pass rate by rule: share with full marks", {name: f"rule/{name}/pass" for name in names}, True))
+    weights = {name: f"rule/{name}/weight" for name in names}
+    if any(len({value for _, value in series(rows, key)}) > 1 for key in weights.values()):
+        specs.insert(3, ("Weights in force", weights, False))
+    figures = [_figure(title, _lines(rows, keys), marks, share) for title, keys, share in specs]
+    figures.insert(
+        1, _figure("Reward", _reward_lines(rows), marks, False, "Band: one standard deviation of the rollouts of a step.")
+    )
+    return [figure for figure in figures if figure is not None]
+
+
+def _lines(rows: Sequence[Mapping[str, Any]], keys: Mapping[str, str]) -> list[Line]:
+    found = {name: series(rows, key) for name, key in keys.items()}
+    shown = {name: of for name, of in found.items() if of and (name != "KL" or any(value for _, value in of))}
+    return [Line(name=name, points=[Point(step=s, mean=v, low=v, high=v) for s, v in of]) for name, of in shown.items()]
+
+
+def _reward_lines(rows: Sequence[Mapping[str, Any]]) -> list[Line]:
+    deviations = dict(series(rows, "reward/std"))
+    points = [
+        Point(step=step, mean=mean, low=mean - deviations.get(step, 0.0), high=mean + deviations.get(step, 0.0))
+        for step, mean in series(rows, "reward/mean")
+    ]
+    sampled = [Line(name="sampled rollouts, mean", points=points, band="deviation")] if points else []
+    return sampled + _lines(rows, {"held out, greedy": "eval/reward"})
+
+
+def sweep_figures(variants: Sequence[Variant], rows: Rows, marks: Sequence[Mark]) -> list[Figure]:
+    """Of a sweep: a curve a variant, its mean over seeds, and the range of the seeds as a band."""
+    names = rule_names([row for of in rows.values() for row in of])
+    measures = list(_SWEEP)
+    for name in names:
+        measures.append(_Measure(key=f"rule/{name}/score", title=f"Mean score of {name}, sampled rollouts", share=True))
+        measures.append(_Measure(key=f"rule/{name}/pass", title=f"Pass rate of {name}: share with full marks", share=True))
+    seeds = max(len(variant.counted) for variant in variants)
+    caption = "Line: mean over seeds. Band: from the lowest seed to the highest." if seeds > 1 else "One seed each: no band."
+    if len(variants) > _MOST_VARIANTS:
+        caption += f" The first {_MOST_VARIANTS} of {len(variants)} variants; the table has all."
+    shown = variants[:_MOST_VARIANTS]
+    figures = []
+    for measure in measures:
+        curves = [(variant, variant.curve(measure.key, rows)) for variant in shown]
+        lines = [Line(name=variant.label, points=points, band="range") for variant, points in curves]
+        if all(not points for _, points in curves):
+            continue
+        figures.append(_figure(measure.title, lines, marks, measure.share, caption))
+    return [figure for figure in figures if figure is not None]
+
+
+def _figure(title: str, lines: Sequence[Line], marks: Sequence[Mark], share: bool, caption: str = "") -> Figure | None:
+    """None without a point. A curve keeps its colour where others of the sweep are empty."""
+    if not any(line.points for line in lines):
+        return None
+    legend = [(swatch(at), _shorten(line.name, _LEGEND)) for at, line in enumerate(lines) if line.points]
+    return Figure(title=title, picture=line_chart(title, lines, marks=marks, share=share), legend=legend, caption=caption)
+
+
+def _shorten(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def reason_figures(histories: Sequence[History], marks: Sequence[Mark]) -> list[Figure]:
+    """Shares of the reasons of each rule's verdicts by step, over all the runs given; the highest scores lie lowest."""
+    figures: list[Figure] = []
+    for rule in dict.fromkeys(name for history in histories for name in history.rules):
+        numbers, scores = _pooled(histories, rule)
+        totals = {reason: sum(of.values()) for reason, of in numbers.items()}
+        frequent = sorted(totals, key=lambda reason: -totals[reason])[:_MOST_REASONS]
+        frequent.sort(key=lambda reason: (-scores[reason] / totals[reason], -totals[reason], reason))
+        rare = [reason for reason in numbers if reason not in frequent]
+        parts = {reason: numbers[reason] for reason in frequent}
+        if rare:
+            steps = {step for reason in rare for step in numbers[reason]}
+            parts[f"{len(rare)} others"] = {s: sum(numbers[reason].get(s, 0) for reason in rare) for s in steps}
+        figures.append(_stack(rule, parts, marks))
+    return figures
+
+
+def _pooled(histories: Sequence[History], rule: str) -> tuple[dict[str, dict[int, int]], dict[str, float]]:
+    """How many verdicts by reason and step, and the sum of the scores by reason."""
+    numbers: dict[str, dict[int, int]] = {}
+    scores: dict[str, float] = {}
+    for history in histories:
+        for step, counts in history.rules.get(rule, {}).items():
+            for reason, number in counts.reasons.items():
+                of = numbers.setdefault(reason, {})
+                of[step] = of.get(step, 0) + number
+                scores[reason] = scores.get(reason, 0.0) + counts.score_sums.get(reason, 0.0)
+    return numbers, scores
+
+
+def _stack(rule: str, parts: Mapping[str, Mapping[int, int]], marks: Sequence[Mark]) -> Figure:
+    of_step: dict[int, int] = {}
+    for of in parts.values():
+        for step, number in of.items():
+            of_step[step] = of_step.get(step, 0) + number
+    shares = {reason: {step: number / of_step[step] for step, number in of.items()} for reason, of in parts.items()}
+    total = sum(of_step.values())
+    legend = [
+        (swatch(at, filled=True), f"{reason} {sum(of.values()) / total:.1%}") for at, (reason, of) in enumerate(parts.items())
+    ]
+    title = f"Reasons of {rule}"
+    return Figure(title=title, picture=stack_chart(title, shares, marks=marks), legend=legend, caption=f"{total:,} verdicts.")

@@ -1,0 +1,220 @@
+"""The tables of the page."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from rlvr.analysis.report.history import History
+from rlvr.analysis.report.run_record import Record, rule_names
+from rlvr.analysis.report.text import NONE, number
+from rlvr.analysis.report.variants import Estimate, Variant, pick_value, series
+
+_REASONS = 3
+_STRETCHES = 12
+"""Stretches of equal rules that are listed; a linear schedule makes one of every step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Cells are text; `Markup` is put in as it is."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str | Markup]]
+    text_columns: int
+    """So many from the left are text, the rest numbers."""
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Column:
+    """A metric of the tables of a sweep."""
+
+    name: str
+    key: str
+    pick: str
+    share: bool
+
+
+_COLUMNS = (
+    _Column(name="accuracy before", key="eval/accuracy", pick="first", share=True),
+    _Column(name="accuracy, final", key="eval/accuracy", pick="final", share=True),
+    _Column(name="accuracy, best", key="eval/accuracy", pick="best", share=True),
+    _Column(name="format, final", key="eval/format", pick="final", share=True),
+    _Column(name="format, best", key="eval/format", pick="best", share=True),
+    _Column(name="reward, final", key="eval/reward", pick="final", share=False),
+    _Column(name="reward, best", key="eval/reward", pick="best", share=False),
+    _Column(name="sampled reward, last 5 steps", key="reward/mean", pick="late", share=False),
+)
+
+
+def estimated(value: Estimate | None, share: bool = False) -> str:
+    """Mean ± half the width of its interval."""
+    if value is None or value.half is None:
+        return number(value and value.mean, share)
+    return f"{number(value.mean, share)} ± {value.half * 100:.1f}" if share else f"{number(value.mean)} ± {value.half:.2g}"
+
+
+def variant_table(variants: Sequence[Variant]) -> Table:
+    """A row a variant: means over seeds with intervals."""
+    columns = [c for c in _COLUMNS if any(variant.estimate(c.key, c.pick) for variant in variants)]
+    rows = [
+        [
+            variant.label,
+            ", ".join(_seed(record) for record in variant.records),
+            f"{sum(record.finished for record in variant.records)} of {len(variant.records)}",
+            *(estimated(variant.estimate(c.key, c.pick), c.share) for c in columns),
+        ]
+        for variant in variants
+    ]
+    caption = (
+        "Mean over the finished jobs of a row ± half of its 95 % t-interval (points of a percentage); without ±: one job. "
+        "Accuracy, format and reward are held out, greedy; best: the highest of a job's evaluations, which flatters noisy jobs."
+    )
+    return Table(
+        head=["overrides", "seeds", "finished", *(c.name for c in columns)], rows=rows, text_columns=3, caption=caption
+    )
+
+
+def job_table(variants: Sequence[Variant]) -> Table:
+    """A row a job."""
+    rows = []
+    columns = [c for c in _COLUMNS if any(series(r.rows, c.key) for variant in variants for r in variant.records)]
+    for variant in variants:
+        for record in variant.records:
+            picked = [pick_value([value for _, value in series(record.rows, c.key)], c.pick) for c in columns]
+            values = [number(value, c.share) for value, c in zip(picked, columns, strict=True)]
+            rows.append([_link(record), variant.label, _seed(record), record.state, *values])
+    return Table(
+        head=["job", "overrides", "seed", "state", *(c.name for c in columns)], rows=rows, text_columns=4, caption="Jobs"
+    )
+
+
+def _seed(record: Record) -> str:
+    return NONE if record.seed is None else str(record.seed)
+
+
+def _link(record: Record) -> str | Markup:
+    if not (record.path / "report.html").is_file():
+        return record.name
+    return Markup('<a href="{}/report.html">{}</a>').format(quote(record.name), record.name)
+
+
+def failed_table(variants: Sequence[Variant]) -> Table:
+    """Jobs without a regular end, with what is known of it."""
+    rows = [[r.name, variant.label, _seed(r), r.status] for variant in variants for r in variant.records if not r.finished]
+    return Table(head=["job", "overrides", "seed", "what is known"], rows=rows, text_columns=4)
+
+
+def evaluation_table(record: Record) -> Table | None:
+    """Before and after, or the only one, by measure and by rule; None without an evaluation."""
+    summary = record.summary
+    names = {"before": "before", "forced": "before, reasoning forced", "after": "after", "evaluation": "evaluated"}
+    found = [(names[key], summary[key]) for key in names if summary.get(key)]
+    if not found:
+        return _evaluations_so_far(record)
+    rules = list(dict.fromkeys(name for _, of in found for name in of.get("rules", {})))
+    sampled = list(dict.fromkeys(name for _, of in found for name in of.get("sampled", {})))
+    rows = [
+        [
+            name,
+            *(_measured(of, key, share=key != "reward") for key in ("accuracy", "format", "reward")),
+            *(_measured(of.get("sampled", {}) | {"intervals": of.get("intervals", {})}, key, share=True) for key in sampled),
+            number(of.get("truncated"), share=True),
+            *(number(of.get("rules", {}).get(rule), share=True) for rule in rules),
+        ]
+        for name, of in found
+    ]
+    best = max(series(record.rows, "eval/accuracy"), key=lambda point: point[1], default=None)
+    caption = f"Held out, greedy: {found[-1][1].get('problems', '?')} problems; in brackets 95 % intervals over problems."
+    if best is not None and len(found) > 1:
+        caption += f" Best accuracy of the evaluations: {number(best[1], share=True)} after step {best[0]}."
+    head = ["", "accuracy", "format", "reward", *sampled, "truncated", *(f"score of {rule}" for rule in rules)]
+    return Table(head=head, rows=rows, text_columns=1, caption=caption)
+
+
+def _measured(of: Mapping[str, Any], key: str, share: bool) -> str:
+    interval = of.get("intervals", {}).get(key)
+    return number(of.get(key), share) + (f" ({number(interval[0], share)} to {number(interval[1], share)})" if interval else "")
+
+
+def _evaluations_so_far(record: Record) -> Table | None:
+    rows = [row for row in record.rows if "eval/reward" in row]
+    if not rows:
+        return None
+    keys = ("eval/accuracy", "eval/format", "eval/reward")
+    cells = [[f"after step {row['step']}", *(number(row.get(key), share=key != keys[2]) for key in keys)] for row in rows[-1:]]
+    cells = [["before", *(number(rows[0].get(key), share=key != keys[2]) for key in keys)], *cells]
+    return Table(head=["", "accuracy", "format", "reward"], rows=cells, text_columns=1, caption="Held out, greedy, so far.")
+
+
+def rule_table(rows: Sequence[Mapping[str, Any]], history: History | None) -> Table | None:
+    """What became of each rule on the sampled rollouts; None without steps."""
+    cells = []
+    for name in rule_names(rows):
+        counted: Counter[str] = Counter()
+        for counts in history.rules.get(name, {}).values() if history else ():
+            counted.update(counts.reasons)
+        frequent = ", ".join(f"{reason} {n / counted.total():.0%}" for reason, n in counted.most_common(_REASONS))
+        values = []
+        for metric, share in (("weight", False), ("score", True), ("pass", True)):
+            found = [value for _, value in series(rows, f"rule/{name}/{metric}")]
+            values += [number(pick_value(found, pick), share) for pick in ("first", "late" if share else "final")]
+        cells.append([name, frequent or NONE, *values])
+    head = ["rule", "most frequent reasons", "weight, first", "last", "score, first step", "last 5 steps"]
+    head += ["pass rate, first step", "last 5 steps"]
+    caption = "Sampled rollouts, by rule. Pass rate: share with full marks."
+    return Table(head=head, rows=cells, text_columns=2, caption=caption) if cells else None
+
+
+def provenance(records: Sequence[Record], histories: Mapping[str, History]) -> list[Table]:
+    """Hashes, versions, times; a row a run, and the rules in force of a single run by step."""
+    versions = dict.fromkeys(name for record in records for name in record.summary.get("versions", {}))
+    head = [
+        "run",
+        "hash of config.yaml",
+        "hash of the rules",
+        *versions,
+        "training, s",
+        "evaluation, s",
+        "in all, s",
+        "tokens sampled",
+    ]
+    rows = []
+    for record in records:
+        config_hash = hashlib.sha256(record.config_text.encode()).hexdigest()[:16] if record.config_text else NONE
+        history = histories.get(record.name)
+        hashes = list(dict.fromkeys(each.rules.hash for each in history.rule_history)) if history else []
+        rules = hashes[0] if len(hashes) == 1 else f"{hashes[0]} … {hashes[-1]} ({len(hashes)})" if hashes else "not recorded"
+        seconds, seen = record.summary.get("seconds", {}), record.summary.get("versions", {})
+        told = [str(seen.get(name, NONE)) for name in versions]
+        times = [number(seconds.get(name)) for name in ("train", "eval", "total")]
+        tokens = record.summary.get("tokens")
+        rows.append([record.name, config_hash, rules, *told, *times, NONE if tokens is None else f"{tokens:,}"])
+    tables = [Table(head=head, rows=rows, text_columns=3 + len(versions))]
+    if len(records) == 1 and records[0].name in histories:
+        tables.append(_in_force(histories[records[0].name]))
+    return tables
+
+
+def _in_force(history: History) -> Table:
+    shown = list(history.rule_history)
+    more = len(shown) - _STRETCHES
+    if more > 0:
+        shown = [*shown[: _STRETCHES - 1], shown[-1]]
+    rows = [
+        [
+            f"{each.first} to {each.last}" if each.first != each.last else f"{each.first}",
+            each.rules.hash,
+            " + ".join(f"{weight:g} x {name}" for name, weight in each.rules.weights.items()),
+        ]
+        for each in shown
+    ]
+    caption = "Rules in force" + (f"; {more} stretches before the last are left out" if more > 0 else "")
+    return Table(head=["steps", "hash", "reward"], rows=rows, text_columns=3, caption=caption)

@@ -1,0 +1,129 @@
+"""The jobs of a sweep that differ only by seed, and numbers over them: means, ranges, intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from typing import Any
+
+from rlvr.analysis.report.run_record import Record
+
+_LEVEL = 0.95
+_LAST = 5
+"""Steps over which the reward of sampled rollouts is averaged for its final value: one step is noisy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A curve at a step."""
+
+    step: float
+    mean: float
+    low: float
+    """The lowest and the highest of the jobs; the mean where there is one."""
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A number over the jobs of a variant."""
+
+    n: int
+    """Jobs that have it."""
+    mean: float
+    half: float | None
+    """Half the width of the 95 % t-interval of the mean; None for a single job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """Jobs with the same overrides but for the seed."""
+
+    overrides: tuple[str, ...]
+    records: tuple[Record, ...]
+
+    @property
+    def label(self) -> str:
+        return " ".join(self.overrides) or "as configured"
+
+    @property
+    def counted(self) -> tuple[Record, ...]:
+        """Those that numbers are over: the finished ones; all while none is, so that a sweep can be watched."""
+        return tuple(record for record in self.records if record.finished) or self.records
+
+    def curve(self, key: str, rows_of: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Point]:
+        """A metric by step, over the jobs counted that have it there; `rows_of` by name of the record."""
+        values: dict[int, list[float]] = {}
+        for record in self.counted:
+            for step, value in series(rows_of[record.name], key):
+                values.setdefault(step, []).append(value)
+        return [
+            Point(step=step, mean=math.fsum(of) / len(of), low=min(of), high=max(of)) for step, of in sorted(values.items())
+        ]
+
+    def estimate(self, key: str, pick: str) -> Estimate | None:
+        """A metric of the jobs counted: `first`, `final`, `best` (highest), or `late` (mean of the last steps). None where no
+        job has it."""
+        found = [pick_value([value for _, value in series(record.rows, key)], pick) for record in self.counted]
+        return estimate([value for value in found if value is not None])
+
+
+def variants(records: Sequence[Record], overrides: Sequence[tuple[str, ...]]) -> list[Variant]:
+    """In the order in which they first occur."""
+    order = {each: at for at, each in reversed(list(enumerate(overrides)))}
+    pairs = sorted(zip(records, overrides, strict=True), key=lambda pair: order[pair[1]])
+    return [
+        Variant(overrides=each, records=tuple(record for record, _ in of)) for each, of in groupby(pairs, key=lambda p: p[1])
+    ]
+
+
+def series(rows: Iterable[Mapping[str, Any]], key: str) -> list[tuple[int, float]]:
+    """Steps at which a metric is a finite number, with the number."""
+    found = ((row["step"], row.get(key)) for row in rows)
+    return [(s, float(value)) for s, value in found if isinstance(value, int | float) and math.isfinite(value)]
+
+
+def pick_value(values: Sequence[float], pick: str) -> float | None:
+    """`first`, `final`, `best` or `late` of the values of a run; None without any."""
+    if not values:
+        return None
+    last = values[-_LAST:]
+    return {"first": values[0], "final": values[-1], "best": max(values), "late": math.fsum(last) / len(last)}[pick]
+
+
+def estimate(values: Sequence[float]) -> Estimate | None:
+    """Mean and 95 % interval by Student's t, which takes runs as draws from a normal distribution; None without values."""
+    n = len(values)
+    if not n:
+        return None
+    mean = math.fsum(values) / n
+    if n == 1:
+        return Estimate(n=n, mean=mean, half=None)
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    return Estimate(n=n, mean=mean, half=t_quantile(n - 1) * deviation / math.sqrt(n))
+
+
+@lru_cache(maxsize=256)
+def t_quantile(df: int) -> float:
+    """The t with P(|T| <= t) = 0.95 for `df` degrees of freedom, by bisection."""
+    low, high = 0.0, 16.0  # df = 1 has the largest, 12.7
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _within(middle, df) < _LEVEL else (low, middle)
+    return high
+
+
+def _within(t: float, df: int) -> float:
+    """P(|T| <= t): Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 (odd df) and 26.7.4 (even)."""
+    theta = math.atan(t / math.sqrt(df))
+    sine, square = math.sin(theta), math.cos(theta) ** 2
+    term, total = (1.0, 1.0) if df % 2 == 0 else (math.cos(theta), math.cos(theta))
+    for k in range(2 if df % 2 == 0 else 3, df - 1, 2):
+        term *= (k - 1) / k * square
+        total += term
+    if df % 2 == 0:
+        return sine * total
+    return 2 / math.pi * (theta + (sine * total if df > 1 else 0.0))

@@ -1,0 +1,108 @@
+"""Is everything that the ledger says of a rollout what judging it again gives?"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from rlvr.runs.rows import Entry
+from rlvr.types import Verdict
+
+Kind = Literal["verdicts", "rewards", "advantages", "wording"]
+"""`wording`: only the detail of a verdict differs, which is for humans; no score and no reward depends on it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Something of a stored rollout that judging it again did not give."""
+
+    entry: Entry
+    kind: Kind
+    what: str
+    """Name of the rule, or `reward`, or `advantage`."""
+    then: str
+    now: str
+
+
+def differences(then: Entry, now: Entry) -> list[Difference]:
+    """Of one rollout; advantages may differ by a rounding error, all else is compared exactly."""
+    found = [
+        _of_verdicts(then, name, then.verdicts.get(name), now.verdicts.get(name))
+        for name in _rules(then, now)
+        if then.verdicts.get(name) != now.verdicts.get(name)
+    ]
+    if then.reward != now.reward:
+        found.append(_of_numbers(then, "rewards", then.reward, now.reward))
+    if not _close(then.advantage, now.advantage):
+        found.append(_of_numbers(then, "advantages", then.advantage, now.advantage))
+    return found
+
+
+def _rules(then: Entry, now: Entry) -> Iterable[str]:
+    return dict.fromkeys((*then.verdicts, *now.verdicts))
+
+
+def _of_verdicts(entry: Entry, name: str, then: Verdict | None, now: Verdict | None) -> Difference:
+    wording = then is not None and now is not None and replace(then, detail=now.detail) == now
+    return Difference(entry=entry, kind="wording" if wording else "verdicts", what=name, then=_said(then), now=_said(now))
+
+
+def _of_numbers(entry: Entry, kind: Kind, then: float | None, now: float | None) -> Difference:
+    texts = ["none" if value is None else repr(value) for value in (then, now)]
+    return Difference(entry=entry, kind=kind, what=kind.removesuffix("s"), then=texts[0], now=texts[1])
+
+
+def _said(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return "does not apply"
+    score = verdict.outcome if verdict.score is None else f"{verdict.score:g}"
+    answer = "" if verdict.answer is None else f" {verdict.answer!r}"
+    return f"{score} {verdict.reason}{answer} ({verdict.detail})"
+
+
+def _close(a: float | None, b: float | None) -> bool:
+    return a == b or (a is not None and b is not None and math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reproduction:
+    """What came of judging rollouts again by the rules that judged them."""
+
+    rollouts: int
+    counted: Mapping[Kind, int]
+    """How many verdicts, rewards and advantages were compared."""
+    differing: Mapping[Kind, int]
+    """How many of them are not reproduced, and how many verdicts are, but with another wording."""
+    reasons: Mapping[tuple[str, str, str], int]
+    """The verdicts that are not reproduced, by rule, and outcome and reason then and now."""
+    first: tuple[Difference, ...]
+
+    @property
+    def complete(self) -> bool:
+        return not any(number for kind, number in self.differing.items() if kind != "wording")
+
+
+def reproduction(judged: Iterable[tuple[Sequence[Entry], Sequence[Entry]]], *, listed: int) -> Reproduction:
+    """Of rollouts as stored and as judged again, a sequence of them at a time; keeps the first `listed` differences."""
+    rollouts, first = 0, list[Difference]()
+    counted, differing, reasons = Counter[Kind](), Counter[Kind](), Counter[tuple[str, str, str]]()
+    for then, now in judged:
+        rollouts += len(then)
+        for old, new in zip(then, now, strict=True):
+            counted["verdicts"] += len(old.verdicts.keys() | new.verdicts.keys())
+            counted["rewards"] += 1
+            counted["advantages"] += old.split == "train"
+            for each in differences(old, new):
+                differing[each.kind] += 1
+                if each.kind == "verdicts":
+                    reasons[each.what, _reason(old.verdicts.get(each.what)), _reason(new.verdicts.get(each.what))] += 1
+                if len(first) < listed:
+                    first.append(each)
+    return Reproduction(rollouts=rollouts, counted=counted, differing=differing, reasons=reasons, first=tuple(first))
+
+
+def _reason(verdict: Verdict | None) -> str:
+    return "does not apply" if verdict is None else f"{verdict.outcome} {verdict.reason}"

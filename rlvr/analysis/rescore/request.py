@@ -1,0 +1,116 @@
+"""What `rlvr rescore` is asked: its arguments, and the configuration that follows from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from rlvr.config.compose import compose
+from rlvr.config.schema import DEVIATIONS, SCALINGS, Config
+from rlvr.errors import ConfigError
+
+USAGE = "usage: rlvr rescore run=RUN [rules=PACK] [name=NAME] [show=20] [KEY=VALUE ...]"
+_HOW = re.compile(r"[+~]*(?:verify[.=]|rules_from=|hydra\.)")
+_OF_RULES = re.compile(r"[+~]*rules\.")
+_OF_HYDRA = "hydra."  # where packs of the user's are (hydra.searchpath)
+_OF_ADVANTAGES = re.compile(r"algo\.(scaling|deviation|mask_truncated)=")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The command line."""
+
+    run: Path
+    rules: str | None
+    name: str | None
+    show: int
+    overrides: tuple[str, ...]
+
+    @classmethod
+    def read(cls, arguments: Sequence[str]) -> Request:
+        """Errors: `ConfigError`."""
+        own = {"run", "rules", "name", "show"}
+        pairs = [(*argument.partition("=")[::2], argument) for argument in arguments]
+        given = {key: value for key, value, _ in pairs if key in own}
+        if not given.get("run"):
+            raise ConfigError(f"run=FOLDER is needed; {USAGE}")
+        name, show = given.get("name"), given.get("show", "20")
+        if name is not None and (not re.fullmatch(r"[^/\x00]+", name) or name.startswith(".")):
+            raise ConfigError(f"name={name}: must be the name of a folder, without '/' and no dot in front")
+        if not show.isdecimal():
+            raise ConfigError(f"show={show}: must be a number, 0 or more")
+        overrides = tuple(argument for key, _, argument in pairs if key not in own)
+        useless = [each for each in overrides if not any(kind.match(each) for kind in (_HOW, _OF_RULES, _OF_ADVANTAGES))]
+        if useless:
+            keys = "rules.*, verify.*, rules_from, algo.scaling, algo.deviation and algo.mask_truncated"
+            raise ConfigError(f"{useless[0]}: rewards and advantages do not depend on it, but on {keys}")
+        return cls(run=Path(given["run"]), rules=given.get("rules"), name=name, show=int(show), overrides=overrides)
+
+    @property
+    def changes(self) -> list[str]:
+        """What is to be other than in the run; nothing: the same rules."""
+        others = [override for override in self.overrides if not _HOW.match(override)]
+        return [f"rules={self.rules}", *others] if self.rules else others
+
+    def config(self) -> Config:
+        """Of the run, overridden. Errors: `ConfigError`."""
+        if self.rules is None:
+            return run_config(self.run, self.overrides)
+        of_rules = [override for override in self.overrides if _OF_RULES.match(override)]
+        of_hydra = [override for override in self.overrides if override.startswith(_OF_HYDRA)]
+        rest = [override for override in self.overrides if override not in of_rules]
+        pack = compose([f"rules={self.rules}", *of_rules, *of_hydra]).rules
+        return replace(run_config(self.run, rest), rules=pack)
+
+    def advantages(self, config: Config) -> dict[str, Any]:
+        """What of `rlvr.runs.rows.Advantages` is to be other than in the run."""
+        return {found[1]: getattr(config.algo, found[1]) for each in self.overrides if (found := _OF_ADVANTAGES.match(each))}
+
+    def folder(self) -> Path:
+        """Where the new ledger goes. Errors: `ConfigError` where there is one."""
+        said = ",".join(re.sub(r"rules[.=]", "", change, count=1) for change in self.changes)
+        folder = self.run / "rescored" / (self.name or re.sub(r"[^\w.~+=,-]", "_", said)[:100])
+        if folder.exists():
+            raise ConfigError(f"name={folder.name}: {folder} is there already; choose another name, or remove it")
+        return folder
+
+
+def run_config(run: Path, overrides: Sequence[str]) -> Config:
+    """config.yaml of a run with overrides; keys that exist no longer are left out, so that old runs can be rescored.
+
+    Errors: `ConfigError`.
+    """
+    path = run / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(f"run={run}: is no run folder: it has no config.yaml")
+    try:
+        node = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except (OmegaConfBaseException, YAMLError, OSError) as error:
+        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(node, dict):
+        raise ConfigError(f"{path}: must be a mapping")
+    with TemporaryDirectory() as folder:
+        kept = OmegaConf.create({"defaults": ["schema", "_self_"], **_known(node, Config)})
+        OmegaConf.save(kept, Path(folder) / "config.yaml")
+        config = compose(overrides, conf=Path(folder))
+    for key, allowed in (("scaling", SCALINGS), ("deviation", DEVIATIONS)):
+        if getattr(config.algo, key) not in allowed:
+            raise ConfigError(f"algo.{key}={getattr(config.algo, key)}: must be one of {', '.join(allowed)}")
+    return config
+
+
+def _known(node: Mapping[Any, Any], schema: type) -> dict[str, Any]:
+    """What the schema still has."""
+    sections = {field.name: field.default_factory for field in fields(schema) if field.name in node}
+    return {
+        name: _known(node[name], section) if isinstance(section, type) and is_dataclass(section) else node[name]
+        for name, section in sections.items()
+    }

@@ -1,0 +1,145 @@
+"""Stored rollouts scored again: by the rules of each step, or by other rules into a new rollout log."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from rich.console import Console
+from rich.progress import track
+
+from rlvr.analysis.rescore.display import show_changes, show_code, show_reproduction, show_rules
+from rlvr.analysis.rescore.effect import Change, change, flip, summarise
+from rlvr.analysis.rescore.rejudge import rejudged
+from rlvr.analysis.rescore.reproduce import reproduction
+from rlvr.analysis.rescore.request import Request
+from rlvr.config.instantiate import rule_config
+from rlvr.config.schema import Config
+from rlvr.rules.fingerprint import Fingerprint, fingerprint
+from rlvr.rules.load import rule_pack
+from rlvr.rules.pack import RulePack
+from rlvr.runs.history import rule_history
+from rlvr.runs.rollout_log import RolloutLog, RolloutLogFile
+from rlvr.runs.rows import Advantages, Entry, Split
+from rlvr.scoring.backend import Backend
+from rlvr.scoring.factory import make_backend
+from rlvr.scoring.scheduler import scoring
+
+_FLIPS_KEPT = 1000
+"""In summary.json; the two ledgers have all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judges:
+    """What judges a step and split: a pack with its fingerprint, and how advantages follow."""
+
+    pack: RulePack
+    rules: Fingerprint
+    advantages: Advantages
+
+
+def as_then(config: Config, stored: Mapping[RolloutLogFile, tuple[Fingerprint, Advantages]]) -> dict[RolloutLogFile, Judges]:
+    """What was in force, by the code of today. Errors: `ConfigError` where today those are no rules."""
+    packs: dict[str, tuple[RulePack, Fingerprint]] = {}
+    for rules in {rules.hash: rules for rules, _ in stored.values()}.values():
+        nodes = {name: rule_config(rule, f"rules.{name}") for name, rule in rules.rules.items()}
+        pack = rule_pack(replace(config, rules=nodes))
+        packs[rules.hash] = pack, fingerprint(pack, config.rules_from)
+    made = {file: (packs[rules.hash], how) for file, (rules, how) in stored.items()}
+    return {file: Judges(pack=pack, rules=rules, advantages=how) for file, ((pack, rules), how) in made.items()}
+
+
+def as_configured(
+    config: Config, stored: Mapping[RolloutLogFile, tuple[Fingerprint, Advantages]], changes: Mapping[str, Any]
+) -> dict[RolloutLogFile, Judges]:
+    """The rules of a configuration, with the weights of each step; advantages as they followed then, but for `changes`.
+
+    Errors: `ConfigError`.
+    """
+    pack, made = rule_pack(config), dict[tuple[float, ...], tuple[RulePack, Fingerprint]]()
+    judges: dict[RolloutLogFile, Judges] = {}
+    for file, (_, how) in stored.items():
+        at = pack.at(file.step)
+        weights = tuple(at.weights.values())
+        if weights not in made:
+            made[weights] = at, fingerprint(at, config.rules_from)
+        judges[file] = Judges(pack=made[weights][0], rules=made[weights][1], advantages=replace(how, **changes))
+    return judges
+
+
+def judged_again(
+    ledger: RolloutLog, judges: Mapping[RolloutLogFile, Judges], backend: Backend, retries: int, console: Console
+) -> Iterator[tuple[list[Entry], list[Entry]]]:
+    """The stored rollouts and what they would be, a step and split at a time."""
+    for file, by in track(judges.items(), "scoring", console=console, transient=True, disable=not console.is_terminal):
+        then = ledger.read(file)
+        with scoring(by.pack, backend, retries=retries) as batch:
+            judgements = batch.score((entry.completion, entry.problem) for entry in then)
+        yield then, rejudged(then, judgements, by.rules, by.advantages)
+
+
+def reproduce(request: Request, config: Config, ledger: RolloutLog, console: Console) -> int:
+    """By the rules that were in force; returns the exit status. Errors: `ConfigError`."""
+    stored = {file: ledger.conditions(file) for file in ledger.files()}
+    judges = as_then(config, stored)
+    packs = [by.pack for by in judges.values()]
+    with closing(make_backend(config, next((pack for pack in packs if pack.isolated), packs[0]))) as where:
+        show_rules("rules", rule_history({file: rules for file, (rules, _) in stored.items()}), console)
+        show_code([(stored[file][0], by.rules) for file, by in judges.items()], console)
+        start = time.perf_counter()
+        found = reproduction(judged_again(ledger, judges, where, config.verify.retries, console), listed=request.show)
+    show_reproduction(found, time.perf_counter() - start, console)
+    return 0 if found.complete else 1
+
+
+def rescore(request: Request, config: Config, ledger: RolloutLog, console: Console) -> int:
+    """By other rules, into a new ledger; returns the exit status. Errors: `ConfigError`, `LedgerFailed`."""
+    folder = request.folder()
+    stored = {file: ledger.conditions(file) for file in ledger.files()}
+    judges = as_configured(config, stored, request.advantages(config))
+    changes: list[Change] = []
+    flips: list[dict[str, Any]] = []
+    with closing(make_backend(config, next(iter(judges.values())).pack)) as where, appearing(folder) as unfinished:
+        again = judged_again(ledger, judges, where, config.verify.retries, console)
+        for (file, by), (then, now) in zip(judges.items(), again, strict=True):
+            RolloutLog(unfinished).write(now, by.rules, by.advantages)
+            found = change(then, now, rules_then=stored[file][0], rules_now=by.rules)
+            flips += [flip(*pair) for pair in found.flips[: _FLIPS_KEPT - len(flips)]]
+            changes.append(replace(found, flips=()))
+        history = {
+            "then": rule_history({file: rules for file, (rules, _) in stored.items()}),
+            "now": rule_history({file: by.rules for file, by in judges.items()}),
+        }
+        of_split = {split: [each for each in changes if each.split == split] for split in get_args(Split)}
+        summary = {
+            "changes": request.changes,
+            "rules": {when: [each.plain() for each in of] for when, of in history.items()},
+            "splits": {split: summarise(of) for split, of in of_split.items() if of},
+            "curve": [each.rewards() for each in changes],
+            "flips": flips,
+        }
+        (unfinished / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    for when, of in history.items():
+        show_rules(when, of, console)
+    show_changes(summary, folder, request.show, console)
+    return 1 if any(of["errors"] for of in summary["splits"].values()) else 0
+
+
+@contextmanager
+def appearing(folder: Path) -> Iterator[Path]:
+    """A folder that appears whole, when the block is left in order, or not at all."""
+    unfinished = folder.parent / f".{folder.name}.unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        os.rename(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,1 +1,0 @@
-"""Known ways to get reward that was not earned; `python -m rlvr.audit` tries them."""

@@ -1,0 +1,58 @@
+"""One program: `rlvr SUBCOMMAND ...`; `python -m rlvr SUBCOMMAND ...` is the same, and `python train.py ...` is `rlvr train ...`.
+
+A subcommand is a module of `rlvr.cli` with `run(arguments) -> int`, and `help_text()` where its docstring is not all of it.
+Exit status: 0; 1: it ran, and something is wrong; 2: the command line or configuration is wrong; 130: interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+
+from rlvr.errors import nearest
+
+COMMANDS = {
+    "train": "train a model against a rule pack",
+    "evaluate": "measure a model on held-out problems",
+    "score": "score a file of completions",
+    "audit": "lint the ground truths, score the reference solutions, attack the rules",
+    "rescore": "score the rollouts of a run again, by its rules or by others",
+    "report": "write the report of a run or a sweep",
+    "worker": "score for others, through Redis",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """arguments: None for those of the process. Returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    name = given[0] if given else ""
+    if name in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if "--version" in given:
+        print(f"rlvr {version('rlvr')}")
+        return 0
+    if name not in COMMANDS:
+        wrong = f"error: {name}: there is no such command{nearest(name, COMMANDS)}" if name else _overview()
+        print(wrong, file=sys.stderr)
+        return 2
+    command = import_module(f"rlvr.cli.{name}")
+    if {"-h", "--help"} & set(given):
+        help_text = getattr(command, "help_text", None)
+        print(help_text() if help_text is not None else (command.__doc__ or "").rstrip())
+        return 0
+    from rlvr.cli.errors import exit_status  # brings Hydra
+
+    return exit_status(command.run, given[1:])
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  rlvr {name:<{width}}  {what}" for name, what in COMMANDS.items()]
+    return "\n".join(["usage: rlvr COMMAND [KEY=VALUE ...]", "", *lines, "", "rlvr COMMAND --help says more; rlvr --version."])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""`rlvr worker verify.redis_url=redis://HOST:6379/0`: judge for whoever asks there with `verify=redis`.
+
+Options of this machine: `verify.workers=N` (processes; one a processor core), `verify.allow_weak_isolation=true`, and
+`rules_from=[mypackage]` (what besides `rlvr.` verifiers may come from; who asks does not decide that). Deadline and memory come
+with what is asked. Ends after the batches in hand on SIGTERM or Ctrl-C, at once on a second one.
+`rlvr worker --check` says which isolation for programs of a model this machine offers.
+Exit status: 0; 1 when there is no isolation; 2 when the arguments are wrong or Redis does not answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from rlvr.config.compose import compose
+from rlvr.config.redact import without_password
+from rlvr.config.schema import Config
+from rlvr.errors import ConfigError
+
+
+def serve(config: Config) -> None:
+    """Judge until told to stop. Errors: `ConfigError`."""
+    from rlvr.scoring.remote.broker import TASK, application
+    from rlvr.scoring.remote.server import Bench
+
+    verify = config.verify
+    if not verify.redis_url:
+        raise ConfigError("verify.redis_url: must be set, as verify.redis_url=redis://HOST:6379/0")
+    if verify.workers is not None and verify.workers < 1:
+        raise ConfigError(f"verify.workers={verify.workers}: must be at least 1")
+    if not 0 < verify.redis_redeliver_s < float("inf"):
+        raise ConfigError(f"verify.redis_redeliver_s={verify.redis_redeliver_s}: must be above 0")
+    bench = Bench(
+        verify.redis_url,
+        workers=verify.workers,
+        prefixes=("rlvr.", *config.rules_from),
+        allow_weak_isolation=verify.allow_weak_isolation,
+    )
+    app = application(verify.redis_url, redeliver_s=verify.redis_redeliver_s)
+    app.task(bench.score, name=TASK)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    print(f"judging with {bench.workers} processes for {without_password(verify.redis_url)}", flush=True)
+    # A batch of long tasks is a single one, so that there are as many batches as processes, and one that is being fetched.
+    options = {"pool": "threads", "concurrency": bench.workers + 1, "loglevel": "WARNING", "quiet": True}
+    without = dict.fromkeys(("without_gossip", "without_mingle", "without_heartbeat"), True)
+    try:
+        app.Worker(**options, **without).start()
+    finally:
+        bench.close()
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Returns the exit status. Errors: `ConfigError`."""
+    if "--check" in arguments:
+        from rlvr.sandbox.probe import probe
+
+        isolation = probe()
+        print(isolation)
+        return 1 if isolation.tier == "none" else 0
+    serve(compose(["verify=redis", *arguments]))
+    return 0

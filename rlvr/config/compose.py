@@ -1,0 +1,217 @@
+"""Hydra's side of the configuration: the schema, `rules=a+b`, `dataset=[a,b]`, and errors a user can read.
+
+Importing this module registers the schema and the source of joined packs and mixtures with Hydra.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError
+
+from rlvr.config.overrides import joined, replacing
+from rlvr.config.redact import without_password
+from rlvr.config.schema import Config
+from rlvr.errors import ConfigError, nearest
+
+_PACKAGE = Path(__file__).parents[1]
+_REPOSITORY = _PACKAGE.parent / "conf"
+CONF = _REPOSITORY if _REPOSITORY.is_dir() else _PACKAGE / "conf"  # beside the package, or packed into it
+
+
+class Joined(ConfigSource):
+    """Serves `rules/a+b` as the packs a and b together, and `dataset/a+b` as a mixture, so that both work wherever one does."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "joined"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        group, _, joined = config_path.removesuffix(".yaml").partition("/")
+        names = joined.split("+")
+        if "" in names:
+            raise ConfigError(f"{group}={joined}: a '+' stands between two names")
+        names = list(dict.fromkeys(names))
+        if group == "rules":
+            config: dict[str, Any] = {"defaults": names}
+        else:
+            parts = [f"{name}@parts.{name}" for name in names]
+            target = {"_target_": "rlvr.data.datasets.mixture.Mixture", "shares": dict.fromkeys(names), "on_unscorable": "fail"}
+            config = {"defaults": [*parts, "_self_"], **target}
+        return ConfigResult(provider=self.provider, path="joined://", config=OmegaConf.create(config), header={"package": None})
+
+    def available(self) -> bool:
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        return config_path in ("rules", "dataset")
+
+    def is_config(self, config_path: str) -> bool:
+        return config_path.startswith(("rules/", "dataset/")) and "+" in config_path
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        return []
+
+
+class _JoinedSearchPath(SearchPathPlugin):
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        search_path.append("joined", "joined://")
+
+
+ConfigStore.instance().store("schema", Config)
+SourcesRegistry.instance().register(Joined)
+Plugins.instance().register(_JoinedSearchPath)
+
+
+def compose(overrides: Sequence[str], *, config_name: str = "config", conf: Path = CONF) -> Config:
+    """The typed configuration of some overrides. Errors: `ConfigError`, one line."""
+    overrides = [each for override in overrides for each in replacing(joined(override))]
+    try:
+        with application_aside(), initialize_config_dir(str(conf.resolve()), version_base="1.3"):
+            config = hydra_compose(config_name, overrides=list(overrides))
+            check_packs(GlobalHydra.instance().config_loader(), config_name, overrides)
+        return typed(config)
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        raise ConfigError(one_line(error, overrides)) from error
+
+
+def searched() -> list[str]:
+    """Where else than in this project the running application looks (`--config-dir`), as an override for `compose`."""
+    if not GlobalHydra.instance().is_initialized() or not HydraConfig.initialized():
+        return []
+    sources = [source for source in HydraConfig.get().runtime.config_sources if source.provider not in ("hydra", "main")]
+    paths = [f"{source.schema}://{source.path}" for source in sources if source.schema in ("file", "pkg")]
+    return [f"hydra.searchpath={paths}"] if paths else []
+
+
+@contextmanager
+def application_aside() -> Iterator[None]:
+    """Hydra composes for one application at a time; the one that is running, if any, is there again afterwards."""
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = running
+
+
+def typed(config: DictConfig) -> Config:
+    """Plain dataclasses, checked against the schema, interpolations resolved."""
+    merged = OmegaConf.merge(OmegaConf.structured(Config), {k: v for k, v in config.items() if k != "hydra"})
+    return cast(Config, OmegaConf.to_object(merged))
+
+
+def typed_file(path: Path) -> Config:
+    """The configuration of a run, as its folder keeps it. Errors: `ConfigError`."""
+    try:
+        config = OmegaConf.load(path)
+        assert isinstance(config, DictConfig)
+        config.pop("defaults", None)  # by which Hydra checks the file against the schema
+        return typed(config)
+    except (OmegaConfBaseException, YAMLError, AssertionError) as error:
+        raise ConfigError(f"{path}: is not the configuration of a run: {one_line(error, [])}") from error
+
+
+def check_packs(loader: ConfigLoader, config_name: str, overrides: Sequence[str]) -> None:
+    """Errors: `ConfigError` when two of the packs that take part define one rule differently; Hydra would let the last win."""
+    parts = loader.compute_defaults_list(config_name=config_name, overrides=list(overrides), run_mode=RunMode.RUN).defaults
+    packs = [p.config_path for p in parts if p.config_path and p.config_path.startswith("rules/") and "+" not in p.config_path]
+    defined: dict[str, tuple[str, Any]] = {}
+    for path in dict.fromkeys(packs):
+        source = next((each for each in loader.get_sources() if each.is_config(path)), None)
+        if source is None:
+            continue  # a pack that does not exist has already been reported by composing
+        pack = OmegaConf.to_container(source.load_config(path).config, resolve=False)
+        assert isinstance(pack, dict)
+        for rule, definition in pack.items():
+            other, its_definition = defined.setdefault(str(rule), (path, definition))
+            if its_definition != definition:
+                names = f"{other.removeprefix('rules/')} and {path.removeprefix('rules/')}"
+                raise ConfigError(f"rules: the packs {names} define the rule {rule} differently; they cannot be joined")
+
+
+def one_line(error: Exception, overrides: Sequence[str]) -> str:
+    """What went wrong, in one line with the key, the value, what is allowed and the nearest name."""
+    if isinstance(error, YAMLError):
+        return "a YAML file cannot be read: " + ", ".join(line.strip() for line in str(error).splitlines())
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return str(error)
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read; write key=value (quote values with spaces, commas or brackets)"
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return f"{group or 'config'}={name}: there is no such choice{nearest(name, options(group))}"
+    key = str(getattr(cause, "full_key", None) or "")
+    unknown = re.search(r"Could not (?:override|append to config|delete from config)[^']*'([^']+)'", str(error))
+    if unknown or "is not in struct" in str(cause) or re.search(r"Key '.*' (?:is )?not in", str(cause)):
+        return _unknown_key(key or (unknown[1] if unknown else "?"), overrides)
+    if isinstance(cause, MissingMandatoryValue | InterpolationToMissingValueError):
+        return f"{key}: must be set, as {key}=VALUE"
+    first = str(cause.args[0] if cause.args else cause).strip().splitlines()[0]
+    if "not a subclass of RuleConfig" in first:
+        name = key.removeprefix("rules.")
+        return f"rules.{name}: a new rule needs a file, rules/NAME.yaml in a folder of yours (--config-dir DIR)"
+    given = next((o for o in overrides if key and re.match(rf"\+*{re.escape(key)}=", o)), key)
+    return f"{given.lstrip('+')}: {first}" if given else first
+
+
+def options(group: str) -> list[str]:
+    """The choices of a config group, by file name."""
+    return sorted(str(path.relative_to(CONF / group).with_suffix("")) for path in (CONF / group).glob("*.yaml"))
+
+
+def _unknown_key(key: str, overrides: Sequence[str]) -> str:
+    """Name the sibling keys, as they are without the override that failed."""
+    failing = [o for o in overrides if re.match(rf"[+~]*{re.escape(key)}(?:[.=@]|$)", o)]
+    given = failing[0] if failing else key
+    parent, _, name = key.rpartition(".")
+    try:
+        with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
+            config = hydra_compose(
+                "config", overrides=[o for o in overrides if "." not in o.partition("=")[0] and o not in failing]
+            )
+        node: Any = OmegaConf.select(config, parent) if parent else config
+        siblings = [str(each) for each in node] if isinstance(node, DictConfig) else []
+    except (HydraException, OmegaConfBaseException, ConfigError):
+        siblings = []
+    what = "the pack has no such rule" if parent == "rules" else "there is no such key"
+    return f"{given}: {what}{nearest(name, siblings)}"
+
+
+def yaml_of(config: DictConfig) -> str:
+    """config.yaml of a run: everything resolved, with a defaults list that has it checked again when it is run from there.
+
+    Everything but a password in the address of a Redis server, which has to be given again.
+    """
+    resolved = OmegaConf.to_container(OmegaConf.structured(typed(config)), resolve=True)
+    hydra = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"), resolve=False)
+    assert isinstance(resolved, dict)
+    assert isinstance(hydra, dict)
+    resolved["verify"]["redis_url"] = without_password(resolved["verify"]["redis_url"])
+    body = OmegaConf.to_yaml(
+        OmegaConf.create(
+            {"defaults": ["schema", {"override hydra/job_logging": "none"}, "_self_"], **resolved, "hydra": hydra["hydra"]}
+        )
+    )
+    return f"# To repeat this run: python train.py --config-path <this folder, absolute> --config-name config\n{body}"

@@ -1,0 +1,74 @@
+"""Objects from configuration nodes: `_target_` names the class, the other keys are its fields."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import pydantic
+
+from rlvr.config.schema import RuleConfig
+from rlvr.errors import ConfigError, nearest
+
+T = TypeVar("T")
+
+
+def construct(node: Mapping[str, Any], base: type[T], *, key: str, prefixes: Sequence[str] = ("rlvr.",)) -> T:
+    """The object that `_target_` names, with the other keys as its fields.
+
+    Only classes derived from `base`, from modules under `prefixes`, so that a YAML file cannot run anything else.
+    Errors: `ConfigError` naming the key.
+    """
+    path = node.get("_target_")
+    if not isinstance(path, str):
+        raise ConfigError(f"{key}._target_: must name the import path of a {base.__name__}")
+    if not any(path.startswith(prefix.removesuffix(".") + ".") for prefix in prefixes):
+        raise ConfigError(f"{key}._target_={path}: allowed are {', '.join(prefixes)} (list more in rules_from)")
+    module_name, _, class_name = path.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigError(f"{key}._target_={path}: {error}") from error
+    found = getattr(module, class_name, None)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        derived = [name for name, each in vars(module).items() if isinstance(each, type) and base in each.__mro__[1:]]
+        raise ConfigError(f"{key}._target_={path}: is no {base.__name__}{nearest(class_name, derived)}")
+    arguments = {name: value for name, value in node.items() if name != "_target_"}
+    allowed = list(inspect.signature(found).parameters)
+    for name in arguments:
+        if name not in allowed:
+            raise ConfigError(f"{key}.{name}: {found.__name__} has no such option{nearest(name, allowed)}")
+    try:
+        if dataclasses.is_dataclass(found):
+            return pydantic.TypeAdapter(found).validate_python(arguments)
+        return found(**arguments)
+    except pydantic.ValidationError as error:
+        raise ConfigError(_explain(key, error)) from error
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{key}: {error}") from error
+
+
+def rule_config(node: Any, key: str) -> RuleConfig:
+    """A rule from plain values, checked against the schema. Errors: `ConfigError` naming the key."""
+    if not isinstance(node, Mapping):
+        raise ConfigError(f"{key}={node}: must be a rule: weight, and verifier or parts")
+    allowed = [field.name for field in dataclasses.fields(RuleConfig)]
+    for name in node:
+        if name not in allowed:
+            raise ConfigError(f"{key}.{name}: there is no such key{nearest(str(name), allowed)}")
+    try:
+        return pydantic.TypeAdapter(RuleConfig).validate_python(dict(node))
+    except pydantic.ValidationError as error:
+        raise ConfigError(_explain(key, error)) from error
+
+
+def _explain(key: str, error: pydantic.ValidationError) -> str:
+    first = error.errors()[0]
+    at = ".".join([key, *map(str, first["loc"])])
+    own = first.get("ctx", {}).get("error")
+    if isinstance(own, ConfigError):
+        return str(own)
+    return f"{key}.{own}" if own is not None else f"{at}={first['input']}: {first['msg']}"

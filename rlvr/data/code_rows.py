@@ -1,0 +1,49 @@
+"""What data sets of programs share: code in their columns, read as written, and references as completions."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from typing import Any
+
+from rlvr.data.rows import text_of
+from rlvr.errors import ConfigError
+
+
+def code_of(row: dict[str, Any], key: str, row_id: str) -> str:
+    """The code in a column with `\\n` for its line ends, and otherwise as it stands. Errors: `ConfigError` naming the row."""
+    text_of(row, key, row_id)
+    return unix_lines(row[key])
+
+
+def unix_lines(text: str) -> str:
+    """`\\r\\n` and a lone `\\r` end a line in Python source just as `\\n` does."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def parse(code: str) -> ast.Module | str:
+    """The syntax tree, or why there is none, in one line."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes in other people's string literals
+            return ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return " ".join(str(error).split()) or type(error).__name__
+
+
+def parsed(code: str, what: str) -> ast.Module:
+    """The syntax tree. Errors: `ConfigError` that says what is no Python, where, and why."""
+    tree = parse(code)
+    if isinstance(tree, str):
+        raise ConfigError(f"dataset: {what} is no Python: {tree}")
+    return tree
+
+
+def names_in(tree: ast.Module) -> set[str]:
+    """All plain names that code mentions."""
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def fenced(code: str, language: str = "python") -> str:
+    """The code as a chat model would answer with it."""
+    return f"```{language}\n{code.strip(chr(10))}\n```"

@@ -1,0 +1,32 @@
+"""AIME 2024."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rlvr.data.competition import problems_of
+from rlvr.data.rows import check_place, check_share, has_split, hub_rows, part_by_prompt, split_rows
+from rlvr.data.source import DataSource, Splits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AIME24(DataSource):
+    """`HuggingFaceH4/aime_2024` from the hub, or a folder: the 30 problems of AIME I and II 2024, answers from 0 to 999."""
+
+    path: str | None = None
+    """Folder with test.jsonl (`problem`, `solution`, `answer`), or with the hub's Parquet file (which it calls `train`)."""
+    train_share: float = 0.0
+    """Share that is trained on and no longer evaluated, chosen by prompt; at 0 there are no training problems."""
+
+    def __post_init__(self) -> None:
+        check_place(self.path)
+        check_share("train_share", self.train_share)
+
+    def load(self) -> Splits:
+        if self.path is not None:
+            hub_copy = has_split(self.path, "train") and not has_split(self.path, "test")
+            rows = split_rows(self.path, "train" if hub_copy else "test")
+        else:
+            rows = hub_rows("HuggingFaceH4/aime_2024", None, "train")
+        train, test = part_by_prompt(problems_of("aime24", rows), self.train_share)
+        return Splits(train=train, test=test)

@@ -1,0 +1,170 @@
+"""Rooms in a row with locked doors between them, made up on the spot: for rules=simulation."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
+
+from rlvr.data.source import DataSource, Splits
+from rlvr.errors import ConfigError
+from rlvr.types import Problem
+from rlvr.verifiers.simulation.gridworld import FLOOR, GOAL, KEYS, START, WALL, way
+
+MOST_PROBLEMS = 20_000
+"""Of one pool; where a room is too small for so many different maps, loading says so."""
+_WALLS = 0.25
+"""Share of a room's tiles that are walls."""
+_MANY_TRIES = 5000  # without a new map, after which there are none
+
+_QUESTION = """Walk from {start} to {goal} on this map:
+
+{grid}
+
+{wall} is a wall, {floor} is free.{doors} The actions are up, down, left and right, each a step to the next tile. At most \
+{max_steps} steps may be taken, none of them into a wall or a closed door, and none after the goal. Write the actions, one a \
+line."""
+_DOORS = """ A small letter is a key, which is taken by stepping on it; the same letter as a capital is its door, closed \
+without the key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gridworld(DataSource):
+    """Maps of `rlvr.verifiers.simulation.gridworld`, with a shortest way as the answer; they do not depend on a run's seed.
+
+    The map alone decides, by a stable hash, whether a problem is for training or for testing, so that no map is in both.
+    """
+
+    train_problems: int = 2000
+    """How many GRPO may draw from."""
+    test_problems: int = 200
+    """How many evaluation may draw from."""
+    room: int = 4
+    """Tiles along a side of a room, from 3 to 8."""
+    doors: int = 1
+    """Locked doors between the start and the goal, from 0 to 4; one room more than that."""
+
+    def __post_init__(self) -> None:
+        bounds = {
+            "train_problems": (1, MOST_PROBLEMS),
+            "test_problems": (1, MOST_PROBLEMS),
+            "room": (3, 8),
+            "doors": (0, len(KEYS)),
+        }
+        for key, (least, most) in bounds.items():
+            value = getattr(self, key)
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+                raise ConfigError(f"dataset.{key}={value!r}: expected a whole number from {least} to {most}")
+
+    def load(self) -> Splits:
+        return Splits(train=self._problems("train", self.train_problems), test=self._problems("test", self.test_problems))
+
+    def _problems(self, pool: Literal["train", "test"], count: int) -> list[Problem]:
+        """The first `count` different maps of a pool: asking for more keeps those that were there."""
+        rng = random.Random(f"rlvr gridworld {pool} {self.room} {self.doors}")
+        grids: dict[tuple[str, ...], Problem] = {}
+        tries = 0
+        while tries < _MANY_TRIES:
+            tries += 1
+            grid = _draw(rng, self.room, self.doors)
+            if _pool(grid) == pool and (turned := _turned(grid, rng)) not in grids:
+                found = way(turned, _find(turned, START), frozenset(), _find(turned, GOAL))
+                if found is not None and len(found) > 2:
+                    grids[turned] = _problem(f"gridworld-{pool}-{len(grids):05}", turned, found, self.doors)
+                    tries = 0
+            if len(grids) == count:
+                return list(grids.values())
+        raise ConfigError(
+            f"dataset.{pool}_problems={count}: only {len(grids)} different maps were found "
+            f"with dataset.room={self.room}, dataset.doors={self.doors}"
+        )
+
+
+def _draw(rng: random.Random, room: int, doors: int) -> tuple[str, ...]:
+    """Rooms from left to right, the start in the first, the goal in the last, a door's key in any room before it; whether there
+    is a way must be tried."""
+    width = (doors + 1) * (room + 1) + 1
+    tiles = [[WALL] * width, *([WALL] * width for _ in range(room)), [WALL] * width]
+    free = [[(row, at * (room + 1) + column) for row in range(1, room + 1) for column in range(1, room + 1)]
+            for at in range(doors + 1)]  # fmt: skip
+    letters, beside = KEYS[:doors], set()
+    for at, key in enumerate(letters, start=1):
+        row, column = rng.randint(1, room), at * (room + 1)
+        tiles[row][column] = key.upper()
+        beside |= {(row, column - 1), (row, column + 1)}  # walls there would leave no way
+    for places in free:
+        rng.shuffle(places)
+        for row, column in places:
+            tiles[row][column] = WALL if rng.random() < _WALLS and (row, column) not in beside else FLOOR
+    things = [(START, 0), (GOAL, doors), *((key, rng.randint(0, at)) for at, key in enumerate(letters))]
+    for thing, at in things:
+        row, column = free[at].pop()
+        tiles[row][column] = thing
+    return tuple("".join(row) for row in tiles)
+
+
+def _pool(grid: Sequence[str]) -> Literal["train", "test"]:
+    """1 in 10 is for testing. All ways to turn and mirror a map are in one pool."""
+    ways: list[tuple[str, ...]] = []
+    for _ in range(4):
+        grid = _transposed(grid[::-1])
+        ways += [tuple(grid), tuple(grid[::-1])]
+    return "test" if int.from_bytes(hashlib.sha256("\n".join(min(ways)).encode()).digest()[:8], "big") % 10 == 0 else "train"
+
+
+def _transposed(grid: Sequence[str]) -> list[str]:
+    return ["".join(column) for column in zip(*grid, strict=True)]
+
+
+def _turned(grid: Sequence[str], rng: random.Random) -> tuple[str, ...]:
+    """As it is, mirrored, turned: a goal may lie any way."""
+    if rng.random() < 0.5:
+        grid = [row[::-1] for row in grid]
+    if rng.random() < 0.5:
+        grid = _transposed(grid)
+    return tuple(grid)
+
+
+def _find(grid: Sequence[str], tile: str) -> tuple[int, int]:
+    return next((row, line.index(tile)) for row, line in enumerate(grid) if tile in line)
+
+
+def _problem(problem_id: str, grid: tuple[str, ...], found: Sequence[tuple[str, tuple[int, int]]], doors: int) -> Problem:
+    max_steps = 2 * len(found)
+    actions = [action for action, _ in found]
+    question = _QUESTION.format(
+        grid="\n".join(grid),
+        max_steps=max_steps,
+        start=START,
+        goal=GOAL,
+        wall=WALL,
+        floor=FLOOR,
+        doors=_DOORS if doors else "",
+    )
+    return Problem(
+        id=problem_id,
+        prompt=question,
+        truth={"simulation": {"grid": list(grid), "max_steps": max_steps}},
+        metadata={"answer": "\n".join(actions), "solution": " ".join(_told(grid, found))},
+    )
+
+
+def _told(grid: Sequence[str], found: Sequence[tuple[str, tuple[int, int]]]) -> Iterator[str]:
+    """The way in words, a sentence for each thing on it."""
+    row, column = _find(grid, START)
+    yield f"The start is in row {row + 1}, column {column + 1}."
+    leg: list[str] = []
+    seen: set[str] = set()
+    for action, (row, column) in found:
+        leg.append(action)
+        tile = grid[row][column]
+        if tile in (FLOOR, START) or tile in seen:
+            continue
+        seen.add(tile)
+        thing = "the goal" if tile == GOAL else f"key {tile}" if tile in KEYS else f"door {tile}"
+        runs = [f"{len(list(same))} {action}" for action, same in groupby(leg)]
+        yield f"To {thing} in row {row + 1}, column {column + 1}: {', '.join(runs)}."
+        leg = []

@@ -1,0 +1,63 @@
+"""HumanEval (Chen et al. 2021, arXiv:2107.03374): functions to complete from signature and docstring, judged by `check`."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import Any
+
+from rlvr.data.code_rows import code_of, fenced, parsed
+from rlvr.data.rows import check_place, check_share, hub_rows, part_by_prompt, split_rows, text_of
+from rlvr.data.source import DataSource, Splits
+from rlvr.errors import ConfigError
+from rlvr.types import Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HumanEval(DataSource):
+    """`openai/openai_humaneval` from the hub, or a folder: 164 functions, for evaluation.
+
+    The prompt is the beginning of the program as the set has it, down to its last newline: with prompt=continue a base model
+    writes on from there, with prompt=code the whole function is asked for. The truth's `preamble` is that same text.
+    """
+
+    path: str | None = None
+    """Folder with test.jsonl (`prompt`, `canonical_solution`, `test`, `entry_point`), or with the hub's Parquet file."""
+    train_share: float = 0.0
+    """Share that is trained on and no longer evaluated, chosen by prompt; at 0 there are no training problems."""
+
+    def __post_init__(self) -> None:
+        check_place(self.path)
+        check_share("train_share", self.train_share)
+
+    def load(self) -> Splits:
+        name = "openai/openai_humaneval"
+        rows = split_rows(self.path, "test") if self.path is not None else hub_rows(name, None, "test")
+        problems = [_problem(f"humaneval-{number:05}", row) for number, row in enumerate(rows)]
+        train, test = part_by_prompt(problems, self.train_share)
+        return Splits(train=train, test=test)
+
+
+def _problem(problem_id: str, row: dict[str, Any]) -> Problem:
+    preamble, check = code_of(row, "prompt", problem_id), code_of(row, "test", problem_id)
+    entry_point = text_of(row, "entry_point", problem_id)
+    program = preamble + code_of(row, "canonical_solution", problem_id)
+    defined = [node.name for node in parsed(program, f"{problem_id}'s reference").body if isinstance(node, ast.FunctionDef)]
+    if entry_point not in defined:
+        raise ConfigError(f"dataset: {problem_id}: entry_point={entry_point!r}: the reference defines {', '.join(defined)}")
+    checks = [
+        node
+        for node in parsed(check, f"{problem_id}'s 'test'").body
+        if isinstance(node, ast.FunctionDef) and node.name == "check"
+    ]
+    if len(checks) != 1:
+        raise ConfigError(f"dataset: {problem_id}: its 'test' must define one function check, and defines {len(checks)}")
+    if not any(isinstance(node, ast.Assert) for node in ast.walk(checks[0])):
+        raise ConfigError(f"dataset: {problem_id}: check() asserts nothing, so that any code would pass")
+    about = {key: row[key] for key in ("task_id",) if isinstance(row.get(key), str)}
+    return Problem(
+        id=problem_id,
+        prompt=preamble,
+        truth={"check": check, "entry_point": entry_point, "preamble": preamble},
+        metadata={"solution": program, "completion": fenced(program), **about},
+    )

@@ -1,0 +1,43 @@
+"""MATH (Hendrycks et al. 2021, arXiv:2103.03874): competition mathematics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlvr.data.competition import problems_of
+from rlvr.data.rows import check_place, hub_rows, split_rows
+from rlvr.data.source import DataSource, Splits
+from rlvr.types import Problem
+
+SUBJECTS = (
+    "algebra",
+    "counting_and_probability",
+    "geometry",
+    "intermediate_algebra",
+    "number_theory",
+    "prealgebra",
+    "precalculus",
+)
+"""The hub's configurations of MATH."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MATH(DataSource):
+    """`EleutherAI/hendrycks_math` from the hub (7,500 + 5,000), or a folder. 500 of its test problems are MATH-500."""
+
+    path: str | None = None
+    """Folder with train.jsonl and test.jsonl (`problem`, `solution`), or with the hub's Parquet files."""
+
+    def __post_init__(self) -> None:
+        check_place(self.path)
+
+    def load(self) -> Splits:
+        return Splits(train=self._split("train"), test=self._split("test"))
+
+    def _split(self, split: str) -> Sequence[Problem]:
+        if self.path is not None:
+            return problems_of(f"math-{split}", split_rows(self.path, split))
+        return problems_of(
+            f"math-{split}", [row for subject in SUBJECTS for row in hub_rows("EleutherAI/hendrycks_math", subject, split)]
+        )

@@ -1,0 +1,28 @@
+"""MATH-500: 500 test problems of MATH."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rlvr.data.competition import problems_of
+from rlvr.data.rows import check_place, check_share, hub_rows, part_by_prompt, split_rows
+from rlvr.data.source import DataSource, Splits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MATH500(DataSource):
+    """`HuggingFaceH4/MATH-500` from the hub, or a folder: the 500 test problems of MATH that Lightman et al. 2023 chose."""
+
+    path: str | None = None
+    """Folder with test.jsonl (`problem`, `solution`, `answer`)."""
+    train_share: float = 0.0
+    """Share that is trained on and no longer evaluated, chosen by prompt; at 0 there are no training problems."""
+
+    def __post_init__(self) -> None:
+        check_place(self.path)
+        check_share("train_share", self.train_share)
+
+    def load(self) -> Splits:
+        rows = split_rows(self.path, "test") if self.path is not None else hub_rows("HuggingFaceH4/MATH-500", None, "test")
+        train, test = part_by_prompt(problems_of("math500", rows), self.train_share)
+        return Splits(train=train, test=test)

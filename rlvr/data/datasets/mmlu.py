@@ -1,0 +1,66 @@
+"""MMLU (Hendrycks et al. 2021, arXiv:2009.03300): four choices, one of them right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rlvr.data.rows import check_place, check_share, has_split, hub_rows, part_by_prompt, split_rows, text_of
+from rlvr.data.source import DataSource, Splits
+from rlvr.errors import ConfigError
+from rlvr.types import Problem
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MMLU(DataSource):
+    """`cais/mmlu` from the hub, or a folder. Truths hold the choices and the letter of the right one."""
+
+    path: str | None = None
+    """Folder with test.jsonl (`question`, `choices`, `answer` from 0), or with the hub's Parquet files."""
+    train_split: Literal["auxiliary_train", "validation", "dev"] = "auxiliary_train"
+    """What is trained on: 99,842 questions of other sets, or 1,531 or 285 of MMLU's own; none where a folder lacks it."""
+    train_share: float = 0.0
+    """Share of the test problems that is trained on as well and no longer evaluated, chosen by prompt."""
+
+    def __post_init__(self) -> None:
+        check_place(self.path)
+        check_share("train_share", self.train_share)
+
+    def load(self) -> Splits:
+        train, test = part_by_prompt(self._split("test"), self.train_share)
+        if self.path is None or has_split(self.path, self.train_split, config="all"):
+            train = [*self._split(self.train_split), *train]
+        return Splits(train=train, test=test)
+
+    def _split(self, split: str) -> Sequence[Problem]:
+        rows = split_rows(self.path, split, config="all") if self.path is not None else hub_rows("cais/mmlu", "all", split)
+        return [_problem(f"mmlu-{split}-{number:05}", row) for number, row in enumerate(rows)]
+
+
+def _problem(problem_id: str, row: dict[str, Any]) -> Problem:
+    question, choices, answer = text_of(row, "question", problem_id), row.get("choices"), row.get("answer")
+    if (
+        not isinstance(choices, list | tuple)
+        or not 2 <= len(choices) <= len(LETTERS)
+        or not all(isinstance(choice, str) for choice in choices)
+    ):
+        raise ConfigError(
+            f"dataset: {problem_id} needs a list of 2 to {len(LETTERS)} texts 'choices', got {str(choices)[:60]!r}"
+        )
+    if isinstance(answer, bool) or not isinstance(answer, int) or not 0 <= answer < len(choices):
+        raise ConfigError(f"dataset: {problem_id}: answer={answer!r}: must be an index from 0 to {len(choices) - 1}")
+    letter = LETTERS[answer]
+    lines = (f"{each}. {choice.strip()}" for each, choice in zip(LETTERS, choices, strict=False))
+    subject = row.get("subject") or row.get("type")
+    return Problem(
+        id=problem_id,
+        prompt="\n".join((question, *lines)),
+        truth={"choices": choices, "answer": letter},
+        metadata={
+            "solution": f"The right choice is {letter}, {choices[answer].strip().rstrip('.')}.",
+            **({"subject": subject} if isinstance(subject, str) else {}),
+        },
+    )

@@ -1,0 +1,102 @@
+"""The model and its tokenizer: hidden states of packed tokens, logits and log-probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from rlvr.models.logprobs import chosen_logprobs
+from rlvr.models.prefix_tree.attention import Attending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What a model does to the output of its last layer: softcap x tanh(linear / softcap), if there is a soft cap, x scale."""
+
+    scale: float = 1.0
+    softcap: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Policy:
+    """A causal language model with its tokenizer."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    eos_ids: tuple[int, ...]
+    """Tokens that end a completion."""
+    pad_id: int
+    head: Head
+    autocast: torch.dtype | None = None
+    """Type that the model computes in where that is not the type of its weights (mixed precision)."""
+    version: int = 0
+    """Of the weights: counts up whenever they change, so that what was computed with them can be kept until then."""
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    @property
+    def context(self) -> int:
+        """The most tokens of prompt and completion together."""
+        return int(getattr(self.model.config, "max_position_embeddings", 2**31))
+
+    @property
+    def _output_layer(self) -> Any:
+        """Linear, width to vocabulary."""
+        return self.model.get_output_embeddings()
+
+    def encode(self, prompt: str) -> tuple[int, ...]:
+        """Token ids of a rendered prompt, with what the tokenizer puts in front of every text (usually nothing)."""
+        rendered_by_template = self.tokenizer.bos_token is not None and prompt.startswith(str(self.tokenizer.bos_token))
+        return tuple(self.tokenizer(prompt, add_special_tokens=not rendered_by_template)["input_ids"])
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The completion as judged: all that was sampled but the token that ended it. Special tokens stay visible."""
+        ids = list(token_ids[:-1] if token_ids and token_ids[-1] in self.eos_ids else token_ids)
+        return str(self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def hidden(self, ids_N: Tensor, positions_N: Tensor, tree: Attending) -> Tensor:
+        """Last hidden states [N, width] of packed tokens, each of which attends as `tree` says."""
+        device = ids_N.device
+        ready = torch.zeros((1, 1, 1, 1), device=device)  # a mask of four dimensions is taken as it is; `tree` decides instead
+        with torch.autocast(device.type, self.autocast, enabled=self.autocast is not None):
+            output = self.model.base_model(
+                input_ids=ids_N[None], position_ids=positions_N[None], attention_mask=ready, use_cache=False, tree=tree
+            )
+        return output.last_hidden_state[0]
+
+    def logits(self, hidden_MW: Tensor) -> Tensor:
+        """Of the next token, for each row: [M, V], in float32 at least."""
+        with torch.autocast(hidden_MW.device.type, self.autocast, enabled=self.autocast is not None):
+            logits_MV = self._output_layer(hidden_MW)
+        logits_MV = logits_MV.to(torch.promote_types(logits_MV.dtype, torch.float32))
+        if self.head.softcap is not None:
+            logits_MV = self.head.softcap * torch.tanh(logits_MV / self.head.softcap)
+        return logits_MV * self.head.scale if self.head.scale != 1.0 else logits_MV
+
+    def logprobs(self, hidden_MW: Tensor, targets_M: Tensor, *, temperature: float) -> Tensor:
+        """Log-probability (nats) of a token for each row, under the distribution that sampling draws from."""
+        return self.logprobs_and_entropies(hidden_MW, targets_M, temperature=temperature, entropies=False)[0]
+
+    def logprobs_and_entropies(
+        self, hidden_MW: Tensor, targets_M: Tensor, *, temperature: float, entropies: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """As `logprobs`, with the entropy (nats) of that distribution for each row; `entropies`: whether it is computed."""
+        layer = self._output_layer
+        if self.autocast is not None:
+            hidden_MW = hidden_MW.to(self.autocast)
+        return chosen_logprobs(
+            hidden_MW,
+            layer.weight,
+            layer.bias,
+            targets_M,
+            scale=self.head.scale / temperature,
+            softcap=self.head.softcap,
+            entropies=entropies,
+        )

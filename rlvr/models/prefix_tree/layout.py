@@ -1,0 +1,198 @@
+"""The tree of a batch (preamble, prompts, completions) and how it is cut into forward passes of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """Tokens that go on where its parent ends."""
+
+    ids: tuple[int, ...]
+    """At least one."""
+    parent: int | None
+    """Index in the tree; None for a root."""
+    start: int
+    """Position of the first token: the length of everything above it."""
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.ids)
+
+
+Tree = tuple[Node, ...]
+"""Nodes depth first: a parent stands before its children, and all that is below a node follows it without a gap."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """Consecutive nodes of a tree that go through the model together, as one packed sequence of N tokens."""
+
+    nodes: tuple[int, ...]
+    ancestors: tuple[int, ...]
+    """Nodes of earlier passes that these go on from, outermost first: their keys and values are needed."""
+    keeps: bool
+    """Later passes go on from these nodes."""
+
+
+def shared_prefix_length(prompts: Sequence[tuple[int, ...]]) -> int:
+    """How many leading tokens all prompts share; each keeps at least one of its own, and one prompt alone shares nothing."""
+    if len(prompts) < 2:
+        return 0
+    first, last = min(prompts), max(prompts)  # whatever these two share, all that lie between them in order share
+    shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return min(shared, min(map(len, prompts)) - 1)
+
+
+def build_tree(prompts: Sequence[tuple[int, ...]], completions: Sequence[Sequence[tuple[int, ...]]]) -> Tree:
+    """The tree of prompts, each with its completions; what all prompts begin with is one node."""
+    shared = shared_prefix_length(prompts)
+    nodes = [Node(ids=prompts[0][:shared], parent=None, start=0)] if shared else []
+    for prompt, leaves in zip(prompts, completions, strict=True):
+        nodes.append(Node(ids=prompt[shared:], parent=0 if shared else None, start=shared))
+        parent = len(nodes) - 1
+        nodes += [Node(ids=ids, parent=parent, start=len(prompt)) for ids in leaves]
+    return tuple(nodes)
+
+
+def schedule_passes(tree: Tree, *, budget: int) -> list[Pass]:
+    """Passes of at most `budget` tokens each (a single node may be longer), in the order of the tree and equally full.
+
+    A node goes with all that is below it where that fits; otherwise it is a pass of its own. So no more is held at a time
+    than the nodes from the root to a pass, and that pass.
+    """
+    return list(_planned(tree, range(len(tree)), budget, ()))
+
+
+def _planned(tree: Tree, nodes: range, budget: int, ancestors: tuple[int, ...]) -> Iterator[Pass]:
+    """Passes for the nodes below the last of `ancestors`."""
+    tops = [i for i in nodes if tree[i].parent == (ancestors[-1] if ancestors else None)]
+    fitting: list[range] = []
+    for family in (range(a, b) for a, b in pairwise([*tops, nodes.stop])):
+        if len(family) == 1 or sum(len(tree[i].ids) for i in family) <= budget:
+            fitting.append(family)
+            continue
+        yield from _packed(tree, fitting, budget, ancestors)
+        fitting = []
+        yield Pass(nodes=(family[0],), ancestors=ancestors, keeps=True)
+        yield from _planned(tree, family[1:], budget, (*ancestors, family[0]))
+    yield from _packed(tree, fitting, budget, ancestors)
+
+
+def _packed(tree: Tree, parts: Sequence[range], budget: int, ancestors: tuple[int, ...]) -> list[Pass]:
+    """Consecutive parts together, in as few passes as the budget allows, and those as equal as that number lets them be."""
+    totals = [sum(len(tree[i].ids) for i in part) for part in parts]
+    fewest = len(_cuts(totals, budget))
+    low, high = 1, budget  # the least capacity that needs no more passes
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if len(_cuts(totals, middle)) <= fewest else (middle + 1, high)
+    cuts = _cuts(totals, high)
+    return [Pass(nodes=tuple(i for part in parts[a:b] for i in part), ancestors=ancestors, keeps=False) for a, b in cuts]
+
+
+def _cuts(totals: Sequence[int], capacity: int) -> list[tuple[int, int]]:
+    """Ranges that add up to at most `capacity`, as few as there can be; what is more by itself stands alone."""
+    cuts: list[tuple[int, int]] = []
+    at, filled = 0, 0
+    for i, total in enumerate(totals):
+        if filled and filled + total > capacity:
+            cuts.append((at, i))
+            at, filled = i, 0
+        filled += total
+    return [*cuts, (at, len(totals))] if totals else cuts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Packed queries [start, end) that all look at every key of one node above them."""
+
+    start: int
+    end: int
+    node: int
+    """Index in the tree: in the pass, or one of its ancestors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaddedGroup:
+    """Nodes of like length side by side, each looking back at itself."""
+
+    rows_nT: Tensor
+    """int64, places in the packed sequence; padding repeats the node's last."""
+    real: Tensor
+    """int64, which of the flattened rows are no padding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What attention needs to know of a pass."""
+
+    ids_N: Tensor
+    """int64, tokens."""
+    positions_N: Tensor
+    """int64."""
+    spans: dict[int, tuple[int, int]]
+    """Where each node of the pass lies in the packed sequence."""
+    blocks: tuple[Block, ...]
+    runs: tuple[PaddedGroup, ...]
+    ancestors: tuple[int, ...]
+    longest: int
+    """Tokens from the root to the deepest position of the pass."""
+    paths: dict[int, tuple[int, ...]]
+    """The nodes above each node of the pass, outermost first."""
+    starts: dict[int, int]
+    """Position of the first token, of nodes and ancestors."""
+
+
+def build_layout(tree: Tree, nodes: Sequence[int], *, device: torch.device) -> Layout:
+    """Positions, blocks and runs of consecutive nodes of a tree. What is above them may lie in earlier passes."""
+    spans: dict[int, tuple[int, int]] = {}
+    at = 0
+    for i in nodes:
+        spans[i] = (at, at := at + len(tree[i].ids))
+    paths = {i: tuple(reversed(list(_above(tree, i)))) for i in nodes}
+    reach: dict[int, tuple[int, int]] = {}
+    for i in nodes:
+        for above in paths[i]:
+            start, _ = reach.get(above, (spans[i][0], 0))
+            reach[above] = (start, spans[i][1])
+    outside = sorted(above for above in reach if above not in spans)
+    ids = [token for i in nodes for token in tree[i].ids]
+    positions = [p for i in nodes for p in range(tree[i].start, tree[i].end)]
+    return Layout(
+        ids_N=torch.tensor(ids, device=device),
+        positions_N=torch.tensor(positions, device=device),
+        spans=spans,
+        blocks=tuple(Block(start=a, end=b, node=above) for above, (a, b) in reach.items()),
+        runs=tuple(_runs([spans[i] for i in nodes], device)),
+        ancestors=tuple(outside),
+        longest=max(tree[i].end for i in nodes),
+        paths=paths,
+        starts={i: tree[i].start for i in [*nodes, *outside]},
+    )
+
+
+def _above(tree: Tree, i: int) -> Iterator[int]:
+    while (parent := tree[i].parent) is not None:
+        yield parent
+        i = parent
+
+
+def _runs(spans: Sequence[tuple[int, int]], device: torch.device) -> Iterator[PaddedGroup]:
+    """Nodes whose lengths differ by at most a quarter share a run, so that little of it is padding."""
+    spans = sorted(spans, key=lambda span: span[0] - span[1])
+    while spans:
+        T = spans[0][1] - spans[0][0]
+        n = sum(4 * (b - a) >= 3 * T for a, b in spans)
+        taken, spans = spans[:n], spans[n:]
+        starts, ends = torch.tensor(taken).unbind(1)
+        rows_nT = starts[:, None] + torch.arange(T)
+        real = (rows_nT < ends[:, None]).flatten().nonzero().squeeze(1)
+        rows_nT = torch.minimum(rows_nT, ends[:, None] - 1)
+        yield PaddedGroup(rows_nT=rows_nT.to(device), real=real.to(device))

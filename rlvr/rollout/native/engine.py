@@ -1,0 +1,232 @@
+"""Sampling with transformers, on the model that is trained: what prompts share is encoded once, rollouts come and go singly."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlvr.models.policy import Policy
+from rlvr.models.prefix_tree.attention import DetachedKV, TreeAttention
+from rlvr.models.prefix_tree.layout import Node, build_layout, shared_prefix_length
+from rlvr.rollout.base import OnFinished, RolloutEngine, Sampling
+from rlvr.rollout.native.kv_cache import Slots
+from rlvr.rollout.rng import noise
+from rlvr.rollout.sampling import choose
+from rlvr.rollout.stop import StopStrings
+from rlvr.types import Group, Problem, Rollout
+
+
+@dataclass(slots=True)
+class _Preamble:
+    """What all prompts of a call begin with, encoded; good as long as the weights are."""
+
+    ids: tuple[int, ...]
+    version: int
+    kept: DetachedKV
+
+
+@dataclass(kw_only=True)
+class NativeEngine(RolloutEngine):
+    """Samples on the model that is trained, in the process that trains it."""
+
+    cache_tokens: int = 65_536
+    """Tokens of prompts (without what all share) and completions that the key-value cache has room for; at least one rollout
+    is sampled at a time, and as many side by side as fit."""
+    prefill_tokens: int = 16_384
+    """Tokens of prompts that go through the model at once."""
+
+    def __post_init__(self) -> None:
+        for name in ("cache_tokens", "prefill_tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
+        self._preamble: _Preamble | None = None
+        self._stop: tuple[Policy, tuple[str, ...], StopStrings] | None = None
+
+    @torch.inference_mode()
+    def sample(
+        self, policy: Policy, problems: Sequence[Problem], sampling: Sampling, *, on_finished: OnFinished | None = None
+    ) -> list[Group]:
+        policy.model.eval()
+        prompts = [policy.encode(problem.prompt) for problem in problems]
+        if not prompts:
+            return []
+        shared = shared_prefix_length(prompts)
+        preamble = self._encoded(policy, prompts[0][:shared]) if shared else None
+        decoding = _Decoding(policy, problems, prompts, sampling, preamble, engine=self)
+        rollouts: dict[int, Rollout] = {}
+        for i, rollout in decoding.run():
+            rollouts[i] = rollout
+            if on_finished is not None:
+                on_finished(problems[i // sampling.group_size], i % sampling.group_size, rollout)
+        G = sampling.group_size
+        return [
+            Group(problem=problem, prompt_ids=prompt, rollouts=tuple(rollouts[p * G + g] for g in range(G)))
+            for p, (problem, prompt) in enumerate(zip(problems, prompts, strict=True))
+        ]
+
+    def stop_strings(self, policy: Policy, strings: tuple[str, ...]) -> StopStrings:
+        """Made once: it looks at the whole vocabulary."""
+        if self._stop is None or self._stop[0] is not policy or self._stop[1] != strings:
+            self._stop = policy, strings, StopStrings(policy, strings)
+        return self._stop[2]
+
+    def _encoded(self, policy: Policy, ids: tuple[int, ...]) -> DetachedKV:
+        """The preamble's keys and values, as of the last call if neither it nor the weights have changed since.
+
+        Nothing but the very same tokens will do: a part of a longer preamble may differ in the last bit, and a run that was
+        resumed would not repeat the one that was not.
+        """
+        if self._preamble is None or (self._preamble.ids, self._preamble.version) != (ids, policy.version):
+            layout = build_layout((Node(ids=ids, parent=None, start=0),), (0,), device=policy.model.device)
+            attention = TreeAttention(layout, {}, keep=(0,))
+            policy.hidden(layout.ids_N, layout.positions_N, attention)
+            self._preamble = _Preamble(ids, policy.version, attention.kept[0])
+        return self._preamble.kept
+
+
+class _Decoding:
+    """The rollouts of a call while they are being sampled: i = problem x G + place in the group. b rows are running."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        problems: Sequence[Problem],
+        prompts: Sequence[tuple[int, ...]],
+        sampling: Sampling,
+        preamble: DetachedKV | None,
+        engine: NativeEngine,
+    ) -> None:
+        self._policy, self._problems, self._prompts, self._sampling = policy, problems, prompts, sampling
+        self._device, self._preamble, self._prefill_tokens = policy.model.device, preamble, engine.prefill_tokens
+        self._shared = shared_prefix_length(prompts) if preamble is not None else 0
+        self._stop = engine.stop_strings(policy, sampling.stop)
+        G, T, n = sampling.group_size, sampling.max_new_tokens, len(prompts) * sampling.group_size
+        longest = max(map(len, prompts)) - self._shared
+        rows = min(n, max(1, int(engine.cache_tokens / (T + longest / G))))
+        slots = min(len(prompts), rows + 1)  # one more: of a group whose first have ended and whose last still wait
+        self._rows = rows
+        self._slots = Slots(rows=rows, tokens=T, prompts=slots, prompt_tokens=longest, preamble=preamble, device=self._device)
+        self._waiting = deque(range(n))
+        self._running_b = np.zeros(0, dtype=np.int64)  # which rollout each row is
+        self._slot_of: dict[int, int] = {}  # problem to prompt slot
+        self._prompt_logits: dict[int, Tensor] = {}  # of problems some of whose rollouts still wait
+        self._length = np.zeros(n, dtype=np.int64)
+        self._ids = np.zeros((n, T), dtype=np.int64)
+        self._logprobs, self._entropies = np.zeros((n, T)), np.zeros((n, T))
+        self._uniforms = np.zeros((n, T if sampling.temperature > 0 else 0))
+
+    def run(self) -> Iterator[tuple[int, Rollout]]:
+        """Yields each rollout as soon as it has ended, with its number."""
+        logits_bV: Tensor | None = None
+        while self._waiting or len(self._running_b):
+            fresh = self._admit()
+            logits_bV = fresh if logits_bV is None else logits_bV if fresh is None else torch.cat([logits_bV, fresh])
+            assert logits_bV is not None
+            ended_b = self._choose(logits_bV)
+            for i in self._running_b[ended_b]:
+                yield int(i), self._rollout(int(i))
+            self._leave(ended_b)
+            logits_bV = self._advance() if len(self._running_b) else None
+
+    def _admit(self) -> Tensor | None:
+        """Let waiting rollouts in where a quarter of the rows is free (prompts are encoded many at a time); their logits."""
+        free = self._rows - len(self._running_b)
+        entering = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))] if 4 * free >= self._rows else []
+        if not entering:
+            return None
+        G = self._sampling.group_size
+        self._encode(sorted({i // G for i in entering} - self._slot_of.keys()))
+        if self._sampling.temperature > 0:
+            for i in entering:
+                self._uniforms[i] = noise(self._sampling, self._problems[i // G].id, i % G)
+        self._running_b = np.concatenate([self._running_b, np.array(entering)])
+        logits_bV = torch.stack([self._prompt_logits[i // G] for i in entering])
+        still = {i // G for i in self._waiting}
+        self._prompt_logits = {p: logits for p, logits in self._prompt_logits.items() if p in still}
+        self._seat()
+        return logits_bV
+
+    def _encode(self, problems: Sequence[int]) -> None:
+        """Put prompts through the model, as many at once as `prefill_tokens` allows, each into a slot of its own."""
+        above = {0: self._preamble} if self._preamble is not None else {}
+        roots = (Node(ids=self._prompts[0][: self._shared], parent=None, start=0),) if above else ()
+        own = {p: self._prompts[p][self._shared :] for p in problems}
+        waiting = deque(problems)
+        while waiting:
+            taken = [waiting.popleft()]
+            while waiting and sum(len(own[p]) for p in [*taken, waiting[0]]) <= self._prefill_tokens:
+                taken.append(waiting.popleft())
+            leaves = tuple(Node(ids=own[p], parent=0 if roots else None, start=self._shared) for p in taken)
+            nodes = range(len(roots), len(roots) + len(leaves))
+            layout = build_layout((*roots, *leaves), nodes, device=self._device)
+            attention = TreeAttention(layout, above, keep=nodes)
+            hidden_N = self._policy.hidden(layout.ids_N, layout.positions_N, attention)
+            logits = self._policy.logits(hidden_N[[layout.spans[i][1] - 1 for i in nodes]])
+            for i, p, row in zip(nodes, taken, logits, strict=True):
+                self._slot_of[p], self._prompt_logits[p] = len(self._slot_of), row
+                self._slots.put_prompt(self._slot_of[p], attention.kept[i])
+
+    def _choose(self, logits_bV: Tensor) -> np.ndarray:
+        """One token for every row; returns which rows have ended (bool)."""
+        i, at, sampling = self._running_b, self._length[self._running_b], self._sampling
+        uniforms = torch.from_numpy(self._uniforms[i, at]).to(self._device) if sampling.temperature > 0 else None
+        choice = choose(logits_bV, uniforms, temperature=sampling.temperature)
+        tokens = choice.tokens_b.cpu().numpy()
+        self._ids[i, at] = tokens
+        self._logprobs[i, at], self._entropies[i, at] = choice.logprobs_b.cpu().numpy(), choice.entropies_b.cpu().numpy()
+        self._length[i] += 1
+        ended = np.isin(tokens, self._policy.eos_ids) | (self._length[i] == sampling.max_new_tokens)
+        for row in np.flatnonzero(self._stop.possible(tokens) & ~ended):
+            ended[row] = self._stop.cut(self._ids[i[row], : self._length[i[row]]].tolist()) is not None
+        return ended
+
+    def _rollout(self, i: int) -> Rollout:
+        n = self._length[i]
+        ids = tuple(self._ids[i, :n].tolist())
+        stopped = self._stop.cut(ids) if self._stop.possible(self._ids[i, n - 1 : n])[0] else None
+        return Rollout(
+            token_ids=ids,
+            logprobs=tuple(self._logprobs[i, :n].tolist()),
+            entropies=tuple(self._entropies[i, :n].tolist()),
+            text=self._policy.decode(ids) if stopped is None else stopped,
+            finish_reason="stop" if stopped is not None or ids[-1] in self._policy.eos_ids else "length",
+        )
+
+    def _leave(self, ended_b: np.ndarray) -> None:
+        """Rows that have ended are taken over by the last ones, and so are prompts that nobody needs any more."""
+        if not ended_b.any():
+            return
+        left = len(ended_b) - int(ended_b.sum())
+        holes, movers = np.flatnonzero(ended_b[:left]), left + np.flatnonzero(~ended_b[left:])
+        longest = int(self._length[self._running_b[movers]].max()) if len(movers) else 0
+        self._slots.move_rows(holes, movers, length=longest)
+        self._running_b[holes] = self._running_b[movers]
+        self._running_b = self._running_b[:left]
+        G = self._sampling.group_size
+        needed = {int(i) // G for i in self._running_b} | self._prompt_logits.keys()
+        for p in [p for p in self._slot_of if p not in needed]:
+            hole, last = self._slot_of.pop(p), len(self._slot_of)
+            for other, slot in self._slot_of.items():
+                if slot == last:
+                    self._slots.move_prompt(hole, last)
+                    self._slot_of[other] = hole
+        if left:
+            self._seat()
+
+    def _seat(self) -> None:
+        G = self._sampling.group_size
+        by_slot = sorted(self._slot_of, key=self._slot_of.__getitem__)
+        lengths = [len(self._prompts[p]) - self._shared for p in by_slot]
+        self._slots.seat(np.array([self._slot_of[int(i) // G] for i in self._running_b]), lengths)
+
+    def _advance(self) -> Tensor:
+        """Put the last token of every row through the model; logits of the next."""
+        at = self._length[self._running_b] - 1
+        tokens = torch.from_numpy(self._ids[self._running_b, at]).to(self._device)
+        hidden_bW = self._policy.hidden(tokens, self._slots.next_token(at), self._slots)
+        return self._policy.logits(hidden_bW)

@@ -1,0 +1,55 @@
+"""From the configuration to objects. Below this module everything takes plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlvr.config.compose import searched
+from rlvr.config.instantiate import construct
+from rlvr.config.schema import Config
+from rlvr.config.validate import check_numbers
+from rlvr.data.prompts import check_template
+from rlvr.data.source import DataSource, data_source
+from rlvr.evaluation.eval_rules import evaluation_rules
+from rlvr.models.source import model_source
+from rlvr.rollout.base import RolloutEngine
+from rlvr.rules.load import rule_pack
+from rlvr.rules.pack import RulePack
+from rlvr.tracking.tracker import Tracker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a configuration asks for, checked as far as it can be before any model or data is loaded."""
+
+    config: Config
+    pack: RulePack
+    eval_rules: RulePack | None
+    """What judges beside `pack` when evaluating."""
+    source: DataSource
+    engine: RolloutEngine
+    tracker: Tracker
+
+    @property
+    def strictest(self) -> RulePack:
+        """Of the packs the one that asks most of where it is judged."""
+        return self.eval_rules if self.eval_rules is not None and self.eval_rules.isolated else self.pack
+
+
+def plan(config: Config, search: Sequence[str] | None = None) -> Plan:
+    """`search`: where `eval.rules` is looked for besides, as overrides; None: where the running application looks.
+
+    Errors: `ConfigError` for anything in the configuration that cannot work.
+    """
+    check_numbers(config)
+    check_template(config.prompt)
+    model_source(config.model)
+    return Plan(
+        config=config,
+        pack=rule_pack(config),
+        eval_rules=evaluation_rules(config, searched() if search is None else search),
+        source=data_source(config.dataset),
+        engine=construct(config.rollout, RolloutEngine, key="rollout"),
+        tracker=construct(config.tracking, Tracker, key="tracking"),
+    )

@@ -1,0 +1,193 @@
+"""The ledger: every rollout of every step with its verdicts, in Parquet, under RUN/rollouts: <step>-<split>.parquet.
+
+A row is a rollout (`rlvr.runs.rows.SCHEMA`); any reader of Parquet takes them, `pyarrow.parquet.read_table("RUN/rollouts")` while
+the run goes on too. A file appears whole or not at all, and equal rollouts give equal bytes: nothing in it tells when or where
+it was written. Its metadata hold, as JSON, the rules in force (`rlvr.rules`) and how advantages followed (`rlvr.advantages`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rlvr.config.schema import AlgoConfig
+from rlvr.errors import ConfigError, RunStopped
+from rlvr.files import write_whole
+from rlvr.rules.fingerprint import Fingerprint
+from rlvr.runs.rows import SCHEMA, VERDICT, Advantages, Entry, Split, entries_from, entries_of, table_of
+from rlvr.types import Group
+
+_SPLITS = get_args(Split)
+_FILE = re.compile(rf"(\d{{8,}})-({'|'.join(_SPLITS)})\.parquet")
+_RULES, _ADVANTAGES = "rlvr.rules", "rlvr.advantages"
+# What differs from row to row gains nothing from a dictionary.
+_REPEATED = ["step", "split", "group_index", "problem_id", "dataset", "prompt", "prefill", "truth", "metadata", "finish_reason"]
+_REPEATED += ["rules_hash", *(f"verdicts.list.element.{name}" for name in VERDICT.names if name != "score")]
+_OPTIONS: dict[str, Any] = {
+    "compression": "zstd",
+    "use_dictionary": _REPEATED,
+    "dictionary_pagesize_limit": 1 << 30,  # a truth may be megabytes of tests; past it every rollout would repeat them
+    "write_statistics": False,
+    "store_schema": False,  # Arrow's own schema would be a third of the file, and hold the rules once more
+}
+
+
+class RolloutLogFailed(RunStopped):
+    """A step's rollouts could not be written (a full disk); those of the steps before are whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class RolloutLogFile:
+    """The rollouts of one step and split."""
+
+    step: int
+    place: int
+    """Of the split in the order in which they come to be."""
+    path: Path
+
+    @property
+    def split(self) -> Split:
+        return cast(Split, _SPLITS[self.place])
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutLog:
+    """A folder of ledger files, which appear one by one. One process writes; any number reads."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, run: Path) -> RolloutLog:
+        """Of a run folder."""
+        return cls(run / "rollouts")
+
+    def record(
+        self,
+        groups: Sequence[Group],
+        *,
+        step: int,
+        split: Split,
+        rules: Fingerprint,
+        scaling: str = AlgoConfig.scaling,
+        deviation: str = AlgoConfig.deviation,
+        mask_truncated: bool = AlgoConfig.mask_truncated,
+    ) -> None:
+        """Write the judged groups of a step, training groups with the advantages that the loss saw; see `write`."""
+        how = Advantages(scaling=scaling, deviation=deviation, mask_truncated=mask_truncated)
+        self.write(entries_of(groups, step=step, split=split, rules=rules, advantages=how), rules, how)
+
+    def write(self, entries: Sequence[Entry], rules: Fingerprint, advantages: Advantages) -> None:
+        """Write one step and split, in place of what was there for it before; without entries nothing.
+
+        rules: those in force; advantages: how they followed from the rewards.
+        Errors: `RolloutLogFailed`; nothing half-written stays.
+        """
+        if not entries:
+            return
+        step, split = entries[0].step, entries[0].split
+        assert all((entry.step, entry.split) == (step, split) for entry in entries)
+        table, data = table_of(entries), pa.BufferOutputStream()
+        with pq.ParquetWriter(data, table.schema, **_OPTIONS) as writer:
+            writer.write_table(table, row_group_size=len(entries))
+            writer.add_key_value_metadata({_RULES: rules.text(), _ADVANTAGES: json.dumps(asdict(advantages))})
+        self._replace(f"{step:08d}-{split}.parquet", data.getvalue())
+
+    def _replace(self, name: str, data: pa.Buffer) -> None:
+        with _written(self.folder / name):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_whole(self.folder / name, data, durable=True)
+
+    def settle(self) -> None:
+        """On return the files that were written are there after a crash of the machine too (after one of the run they are
+        anyway): for a checkpoint that builds on them. Errors: `RolloutLogFailed`."""
+        with _written(self.folder):
+            folder = os.open(self.folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def drop_after(self, step: int) -> None:
+        """Forget what came after a step, and what a kill left half-written: the run goes on from there."""
+        if not self.folder.is_dir():
+            return
+        for path in self.folder.glob(".*.unfinished"):
+            path.unlink()
+        for file in reversed(self.files()):  # the latest first, so that a kill leaves no gap
+            if file.step > step:
+                file.path.unlink()
+        self.settle()
+
+    def files(self, *, splits: Collection[Split] = _SPLITS, steps: Collection[int] | None = None) -> list[RolloutLogFile]:
+        """Those of some splits and steps (None: all), in the order of the run."""
+        found = [
+            RolloutLogFile(step=int(match[1]), place=_SPLITS.index(match[2]), path=path)
+            for path in (self.folder.iterdir() if self.folder.is_dir() else ())
+            if (match := _FILE.fullmatch(path.name))
+        ]
+        return sorted(each for each in found if each.split in splits and (steps is None or each.step in steps))
+
+    def conditions(self, file: RolloutLogFile) -> tuple[Fingerprint, Advantages]:
+        """The rules in force there, and how advantages followed. Errors: `ConfigError`."""
+        with _read(file.path) as opened:
+            rules, advantages = (opened.metadata.metadata[key.encode()].decode() for key in (_RULES, _ADVANTAGES))
+        return Fingerprint.read(rules), Advantages(**json.loads(advantages))
+
+    def read(self, file: RolloutLogFile) -> list[Entry]:
+        """The rollouts, group by group. Errors: `ConfigError`."""
+        with _read(file.path) as opened:
+            return entries_from(opened.read())
+
+
+def read_rollout_log(
+    run: Path | str,
+    *,
+    splits: Collection[Split] = _SPLITS,
+    steps: Collection[int] | None = None,
+    columns: Sequence[str] = tuple(SCHEMA.names),
+) -> pa.Table:
+    """The rollouts of a run as one table in the order of the run; for the columns see `rlvr.runs.rows.SCHEMA`.
+
+    `steps`: a range or a list, None for all. `RolloutLog.read` gives typed entries, a file at a time.
+    Errors: `ConfigError` where there is no ledger, and for a column that it does not have.
+    """
+    ledger = RolloutLog.of(Path(run))
+    if not ledger.files():
+        raise ConfigError(f"run={run}: holds no rollouts ({ledger.folder}/*.parquet)")
+    unknown = [name for name in columns if name not in SCHEMA.names]
+    if unknown:
+        raise ConfigError(f"columns={unknown[0]}: a ledger has {', '.join(SCHEMA.names)}")
+    tables: list[pa.Table] = []
+    for file in ledger.files(splits=splits, steps=steps):
+        with _read(file.path) as opened:
+            tables.append(opened.read(columns=list(columns)).select(list(columns)).replace_schema_metadata(None))
+    return pa.concat_tables(tables) if tables else SCHEMA.empty_table().select(list(columns))
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RolloutLogFailed(f"{path}: the rollouts cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def _read(path: Path) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(path) as file:
+            lacks = {_RULES.encode(), _ADVANTAGES.encode()} - (file.metadata.metadata or {}).keys()
+            if lacks or not file.schema_arrow.equals(SCHEMA):
+                raise ConfigError(f"{path}: is no file of a ledger, or one of another version: its columns or metadata differ")
+            yield file
+    except (OSError, pa.ArrowException) as error:
+        raise ConfigError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,79 @@
+"""Which isolation this machine offers: found by running a program in each kind."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+from dataclasses import dataclass
+
+from rlvr.errors import ConfigError
+from rlvr.sandbox.base import Job, SandboxError
+from rlvr.sandbox.jail import Tier
+from rlvr.sandbox.sandbox import Sandbox
+
+ALLOW_WEAK = "RLVR_ALLOW_WEAK_ISOLATION"
+"""Environment variable of judging processes: verify.allow_weak_isolation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """What was found."""
+
+    tier: Tier
+    reasons: tuple[str, ...]
+    """Why no stronger one can be had, strongest first."""
+    no_filter: bool
+    """No seccomp filter is known for this kind of processor."""
+
+    def __str__(self) -> str:
+        texts = {
+            "namespaces": "user, mount, PID, IPC and network namespaces in a bubblewrap jail",
+            "landlock": "Landlock and seccomp",
+            "none": "none: limits alone",
+        }
+        filtered = " (no seccomp filter for this processor)" if self.no_filter else ""
+        return "; ".join([f"isolation: {self.tier}: {texts[self.tier]}{filtered}", *self.reasons])
+
+
+_ATTEMPTS = 4
+"""At each way to isolate: a server that was killed, or a fork that failed, must not leave this process with a weaker one."""
+
+
+@functools.cache
+def probe() -> Isolation:
+    """The strongest isolation with which a program really runs here."""
+    reasons: list[str] = []
+    tiers: tuple[Tier, ...] = ("namespaces", "landlock")
+    for tier in tiers:
+        failure = ""
+        for _ in range(_ATTEMPTS):
+            try:
+                with Sandbox(tier=tier) as sandbox:
+                    result = sandbox.run(Job(source="print(6 * 7)"))
+                if result.stdout == b"42\n":
+                    unfiltered = platform.machine() not in ("x86_64", "aarch64")
+                    return Isolation(tier=tier, reasons=tuple(reasons), no_filter=unfiltered)
+                failure = f"a program came to {result.ending}: {result.detail}"
+            except SandboxError as error:
+                failure = str(error)
+        reasons.append(f"no {tier}: {failure}")
+    return Isolation(tier="none", reasons=tuple(reasons), no_filter=True)
+
+
+def require(allow_weak: bool) -> None:
+    """Errors: `ConfigError` where this machine cannot isolate programs and the user has not allowed to go on without."""
+    found = probe()
+    if found.tier == "none" and not allow_weak:
+        raise ConfigError(
+            f"verify.allow_weak_isolation=false: this machine cannot isolate programs ({'; '.join(found.reasons)}); "
+            "verify.allow_weak_isolation=true runs them with limits alone"
+        )
+
+
+def tier_to_use() -> Tier:
+    """Of a judging process. Errors: `SandboxError`."""
+    found = probe()
+    if found.tier == "none" and os.environ.get(ALLOW_WEAK) != "1":
+        raise SandboxError(str(found))
+    return found.tier

@@ -1,0 +1,56 @@
+"""The judge's side of the sandbox.
+
+A `Sandbox` is used by one thread at a time and holds one world at a time; whoever wants more makes more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import marshal
+from collections.abc import Sequence
+
+from rlvr.sandbox.base import Job, Limits, Result
+from rlvr.sandbox.fork_server import ForkServer
+from rlvr.sandbox.jail import Tier
+from rlvr.sandbox.run import run_job
+from rlvr.sandbox.session import CandidateSession
+from rlvr.sandbox.transport import send
+
+
+class Sandbox:
+    """Runs programs, each in a private world. Every method may raise `SandboxError`; the next call starts a new fork server."""
+
+    def __init__(self, *, tier: Tier, tools: Sequence[str] = ()) -> None:
+        """tier: how to isolate (`rlvr.sandbox.probe.tier_to_use`). tools: folders that programs may read as well."""
+        self._server = ForkServer(tier=tier, tools=tools)
+
+    @property
+    def tier(self) -> Tier:
+        return self._server.tier
+
+    def run(self, job: Job) -> Result:
+        """Run a program to its end."""
+        return run_job(self._server, job)
+
+    def load(self, source: str, *, limits: Limits, objects: bool = False) -> CandidateSession:
+        """A world in which the candidate's module is loaded and waits for calls; see `CandidateSession`.
+
+        `limits.cpu_s` is for all calls, `limits.wall_s` for each. `objects`: values that are no plain data stay there, and
+        references to them come back.
+        """
+        whole = dataclasses.replace(limits, wall_s=10 * limits.cpu_s)
+        channel = self._server.open("serve", whole, {})
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            send(channel, marshal.dumps({"source": source, "files": {}, "objects": objects}))
+        return CandidateSession(self._server, channel, limits)
+
+    def close(self) -> None:
+        """End the server and everything in it."""
+        self._server.close()
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,28 @@
+"""Rule packs that score by themselves, for a notebook or a script: `rlvr.load_rules` gives one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlvr.rules import load
+from rlvr.rules.pack import Judgement, RulePack, Slow
+from rlvr.scoring.local.supervisor import supervised
+from rlvr.types import Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalRulePack(RulePack):
+    """A rule pack whose `judge` needs no backend: what may hang runs in worker processes that this process shares."""
+
+    def judge(self, completion: str, problem: Problem, slow: Slow = supervised, *, retries: int = 0) -> Judgement:
+        """As `RulePack.judge`."""
+        return RulePack.judge(self, completion, problem, slow, retries=retries)
+
+
+def load_rules(rules: str, overrides: Sequence[str] = ()) -> LocalRulePack:
+    """A rule pack by name (`"r1_format+answer"`), with overrides as on the command line (`"rules.format.weight=0.05"`).
+
+    Errors: `ConfigError` (a `ValueError`) of one line for an unknown pack, rule or option.
+    """
+    return LocalRulePack(rules=load.load_rules(rules, overrides).rules)

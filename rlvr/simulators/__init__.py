@@ -1,1 +1,0 @@
-"""Worlds that actions drive, for `rlvr.verifiers.simulation`."""

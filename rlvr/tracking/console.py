@@ -1,0 +1,155 @@
+"""What a run shows: a live display on a terminal, a line a step elsewhere, and the result at the end."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from rlvr.evaluation.evaluate import Evaluation
+from rlvr.tracking.observer import Observer
+from rlvr.training.result import TrainResult
+
+_RECENT = 20
+"""Steps whose mean time says how long the rest will take."""
+
+
+class RunDisplay(Observer):
+    """An observer of the trainer; also prints the head and the end of a run."""
+
+    def __init__(
+        self,
+        *,
+        steps: int,
+        label: str = "",
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """label: before every line, for a job of a sweep; clock: seconds."""
+        self._steps, self._label, self._clock = steps, label, clock
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._marks: deque[tuple[int, float]] = deque(maxlen=_RECENT + 1)  # steps and when they were done
+        self._numbers = ""
+        self._live: Live | None = None
+        # Jobs that share a terminal would draw over each other.
+        if self._console.is_terminal and multiprocessing.parent_process() is None:
+            self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4, transient=True)
+
+    def head(self, rows: Mapping[str, str]) -> None:
+        """What is being trained, a line each."""
+        width = max(map(len, rows))
+        for name, value in rows.items():
+            self._console.print(Text.assemble(self._label, (f"{name:>{width}}", "bold"), f"  {value}"))
+
+    def note(self, step: int, text: str) -> None:
+        self._line(f"{self._at(step)}  {text}")
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._marks.append((step, self._clock()))
+        self._numbers = numbers(metrics)
+        if "eval/reward" in metrics:
+            self._line(f"{self._at(step)}  held out, greedy: {_evaluated(metrics)}")
+        if self._live is not None:
+            if step < self._steps:
+                self._live.start()  # does nothing where it has begun
+            else:
+                self._live.stop()
+        if step and (self._live is None or step == self._steps):
+            self._line(f"{self._at(step)}/{self._steps}  {'  '.join(filter(None, [self._numbers, self._left()]))}")
+
+    def stop(self) -> None:
+        """Give the terminal back."""
+        if self._live is not None:
+            self._live.stop()
+
+    def result(self, outcome: TrainResult, folder: Path, hints: Sequence[str]) -> None:
+        """Before and after, where things are, and what to try next."""
+        self.stop()
+        table = Table(title=None, box=None, pad_edge=False, header_style="bold")
+        table.add_column(f"{self._label}held out, greedy")
+        for name in ("accuracy", "format", "reward"):
+            table.add_column(name, justify="right")
+        forced = "before, reasoning forced"
+        for name, evaluation in (("before", outcome.before), (forced, outcome.forced), ("after", outcome.after)):
+            if evaluation is not None:
+                table.add_row(name, *_cells(evaluation))
+        self._console.print()
+        if outcome.stopped:
+            self._line(f"stopped after {outcome.steps} steps: {outcome.stopped}")
+        if table.row_count:
+            self._console.print(table)
+            if outcome.before and outcome.before.accuracy is None:
+                self._line(
+                    "accuracy: no rule of this pack judges the answer (add +answer with rules.answer.weight=0 to watch it)"
+                )
+        seconds = outcome.seconds
+        self._line(f"{outcome.steps} steps in {seconds['train']:.0f} s of training and {seconds['eval']:.0f} s of evaluation")
+        self._line(f"everything is in {folder}  (report.html, metrics.jsonl, rollouts/, summary.json, model/)")
+        for hint in hints:
+            self._line(f"  {hint}")
+
+    def _at(self, step: int) -> str:
+        return f"step {step:>4}"
+
+    def _line(self, text: str) -> None:
+        self._console.print(f"{self._label}{text}", markup=False)
+
+    def _left(self) -> str:
+        """How long the other steps take if they are as fast as the last ones; empty before there are any, and at the end."""
+        if len(self._marks) < 2 or self._marks[-1][0] >= self._steps:
+            return ""
+        (first, began), (last, ended) = self._marks[0], self._marks[-1]
+        left = (ended - began) / (last - first) * (self._steps - last) - (self._clock() - ended)
+        return f"{duration(max(left, 0.0))} left"
+
+    def _render(self) -> RenderableType:
+        done = self._marks[-1][0] if self._marks else 0
+        line = Table.grid(padding=(0, 2))
+        line.add_row(ProgressBar(total=self._steps, completed=done, width=24), f"{done}/{self._steps}", self._left())
+        return Group(line, Text(self._numbers)) if self._numbers else line
+
+
+def numbers(metrics: Mapping[str, float]) -> str:
+    """The numbers of a step that are worth a look while it trains; the rules are those of the step. Empty without any."""
+    if "reward/mean" not in metrics:
+        return ""
+    rules = [key.removeprefix("rule/").removesuffix("/score") for key in metrics if _is_score(key)]
+    shown = [f"reward {metrics['reward/mean']:.3f}", *(f"{rule} {_share(metrics[f'rule/{rule}/score'])}" for rule in rules)]
+    if "rollout/length" in metrics:
+        shown.append(f"length {metrics['rollout/length']:,.0f}")
+    if "tokens_per_second" in metrics:
+        shown.append(f"{metrics['tokens_per_second']:,.0f} tokens/s")
+    return "  ".join(shown)
+
+
+def duration(seconds: float) -> str:
+    """`0:07`, `12:40`, `3:05:00`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _is_score(key: str) -> bool:
+    return key.startswith("rule/") and key.endswith("/score")
+
+
+def _evaluated(metrics: Mapping[str, float]) -> str:
+    shares = [f"{name} {_share(metrics[f'eval/{name}'])}" for name in ("accuracy", "format") if f"eval/{name}" in metrics]
+    return "  ".join([*shares, f"reward {metrics['eval/reward']:.3f}"])
+
+
+def _cells(evaluation: Evaluation) -> list[str]:
+    reward = "-" if evaluation.reward is None else f"{evaluation.reward:.3f}"
+    return [_share(evaluation.accuracy), _share(evaluation.format), reward]
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"

@@ -1,0 +1,233 @@
+"""Where metrics go besides the run folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from rlvr.errors import describe
+from rlvr.rules.fingerprint import fingerprint
+from rlvr.rules.pack import RulePack
+from rlvr.runs.rows import Split
+from rlvr.tracking.tracker import Session, Tracker
+from rlvr.types import Group
+
+logger = logging.getLogger(__name__)
+
+_BINS = 32
+_WAITING = 10_000
+"""Calls that may wait for W&B before it counts as hung."""
+_PROMPT, _COMPLETION = 500, 2_000
+"""Characters shown in a table: the end of a prompt, the start of a completion."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WandbTracker(Tracker):
+    """Weights & Biases: online when logged in, otherwise files in the run folder (`wandb sync` uploads them later).
+
+    A run that is resumed goes on under the id it had. Steps that it does again are in W&B as they were the first time.
+    """
+
+    project: str = "rlvr"
+    """Project in W&B."""
+    entity: str | None = None
+    """Team or user in W&B; None: the default of the account."""
+    mode: str | None = None
+    """online, offline or disabled; None: online when logged in, else offline. WANDB_MODE goes before it."""
+    table_every: int = 10
+    """Steps between tables of sample rollouts with their verdicts; there is one for every evaluation too. 0: none."""
+    table_rollouts: int = 4
+    """Rollouts in a table."""
+    patience_s: float = 60.0
+    """Seconds that the end of a run waits for W&B."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in (None, "online", "offline", "disabled"):
+            raise ValueError(f"mode={self.mode}: must be online, offline or disabled")
+        for name, least in (("table_every", 0), ("table_rollouts", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)}: must be at least {least}")
+        if not 0 < self.patience_s < float("inf"):
+            raise ValueError(f"patience_s={self.patience_s}: must be above 0")
+
+    def begin(self, *, name: str, config: Mapping[str, Any], folder: Path, sweep: str | None = None) -> Session:
+        arguments = {
+            "name": name,
+            "config": dict(config),
+            "dir": folder,
+            "group": sweep,
+            "id": _earlier_id(folder) or secrets.token_hex(4),
+        }
+        return _WandbSession(self, arguments, rules_from=tuple(config.get("rules_from", ())))
+
+
+def _earlier_id(folder: Path) -> str | None:
+    """The id of the run as it was before it was resumed, from the names `[offline-]run-TIME-ID` of W&B's folders."""
+    runs = [path.name.rsplit("-", 2) for path in (folder / "wandb").glob("*run-*-*")]
+    return max(runs, key=lambda parts: parts[1])[2] if runs else None
+
+
+class _WandbSession(Session):
+    """Hands everything to a thread of its own: W&B may be slow, fail or hang, and the run goes on whatever it does."""
+
+    def __init__(self, tracker: WandbTracker, arguments: Mapping[str, Any], *, rules_from: Sequence[str]) -> None:
+        self._tracker, self._arguments, self._rules_from = tracker, arguments, rules_from
+        self._row: dict[str, Any] = {}  # of the step to come; what W&B has to make is a function without arguments
+        self._notes: list[list[Any]] = []  # step and text
+        self._rules: str | None = None
+        self._given_up = False
+        self._calls: queue.Queue[Callable[[Any], object] | None] = queue.Queue(maxsize=_WAITING)
+        self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
+        self._thread.start()
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        row, self._row = {**metrics, **self._row}, {}
+        self._put(lambda run: run.log(_made(row), step=step, commit=True))
+
+    def rollouts(self, step: int, split: Split, groups: Sequence[Group], pack: RulePack) -> None:
+        rules = fingerprint(pack, self._rules_from).hash
+        if self._rules is None:
+            self._put(lambda run: run.config.update({"rules_hash": rules}, allow_val_change=True))
+        if self._rules != rules:
+            self._rules = self._row["rules/hash"] = rules
+        if split == "train":
+            rollouts = [rollout for group in groups for rollout in group.rollouts if rollout.reward is not None]
+            for name in ("reward", "advantage") if rollouts else ():
+                values = [float(getattr(rollout, name)) for rollout in rollouts]
+                self._row[f"{name}/histogram"] = partial(_histogram, values)
+        every = self._tracker.table_every
+        if every and (split != "train" or step == 1 or step % every == 0):
+            columns, rows = samples(groups, pack, self._tracker.table_rollouts)
+            self._row[f"rollouts/{split}"] = partial(_table, columns, rows)
+
+    def note(self, step: int, text: str) -> None:
+        self._notes.append([step, text])
+        self._row["notes"] = partial(_table, ["step", "note"], list(self._notes))
+
+    def finish(self, summary: Mapping[str, Any] | None) -> None:
+        if row := self._row:  # said after the last step
+            self._put(lambda run: run.log(_made(row)))
+        if summary is not None:
+            self._put(lambda run: run.summary.update(dict(summary)))
+        self._put(lambda run: run.finish(exit_code=int(summary is None)))
+        self._put(None)
+        self._thread.join(self._tracker.patience_s)
+        if self._thread.is_alive():
+            self._give_up(f"does not finish within {self._tracker.patience_s:g} s")
+            _kill_service()  # or W&B would wait for it when the interpreter exits
+            self._thread.join(5)
+
+    def _put(self, call: Callable[[Any], object] | None) -> None:
+        try:
+            self._calls.put_nowait(call)
+        except queue.Full:
+            self._give_up("takes nothing any more")
+
+    def _give_up(self, why: str) -> None:
+        if not self._given_up:
+            self._given_up = True
+            logger.warning("W&B %s; going on without it", why)
+
+    def _work(self) -> None:
+        try:
+            run = self._start()
+            while (call := self._calls.get()) is not None:
+                call(run)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  whatever W&B raises is no reason to stop a run
+            self._give_up(f"failed: {_one_line(error)}")
+        finally:
+            _tear_down()
+
+    def _start(self) -> Any:
+        import wandb
+
+        tracker = self._tracker
+        wandb.setup(settings=wandb.Settings(silent=True))
+        wanted: Any = os.environ.get("WANDB_MODE") or tracker.mode
+        if wanted in (None, "online"):
+            logged_in = wandb.login(prompt=False, verify=False)
+            if wanted and not logged_in:
+                logger.warning("W&B is not logged in, going on offline")
+            wanted = "online" if logged_in else "offline"
+        settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
+        common = {"project": tracker.project, "entity": tracker.entity, "job_type": "train", "settings": settings}
+        for mode in dict.fromkeys((wanted, "offline")):
+            resume: Any = "allow" if mode == "online" else None
+            try:
+                return wandb.init(mode=mode, resume=resume, **common, **self._arguments)
+            except (wandb.Error, OSError) as error:
+                if mode == "offline":
+                    raise
+                logger.warning("W&B cannot be reached, going on offline: %s", _one_line(error))
+                wandb.teardown()  # the service holds the id of the run that did not start
+        raise AssertionError("the last mode returns or raises")
+
+
+def samples(groups: Sequence[Group], pack: RulePack, n: int) -> tuple[list[str], list[list[Any]]]:
+    """Columns and rows of a table of `n` rollouts: the best and the worst of one group after another, groups that teach
+    something first."""
+    chosen: list[tuple[Group, int]] = []
+    for group in sorted(groups, key=lambda group: group.degenerate):
+        rewards = [float("-inf") if rollout.reward is None else rollout.reward for rollout in group.rollouts]
+        chosen += [(group, at) for at in dict.fromkeys((rewards.index(max(rewards)), rewards.index(min(rewards))))]
+    columns = ["problem", "prompt", "completion", "reward", "advantage"]
+    columns += [f"{rule}/{field}" for rule in pack.rules for field in ("score", "reason", "answer")]
+    rows: list[list[Any]] = []
+    for group, at in chosen[:n]:
+        rollout = group.rollouts[at]
+        row = [group.problem.id, group.problem.prompt[-_PROMPT:], rollout.text[:_COMPLETION], rollout.reward, rollout.advantage]
+        for rule in pack.rules:
+            verdict = rollout.verdicts.get(rule)
+            row += [verdict.score, verdict.reason, verdict.answer] if verdict else [None, "", None]
+        rows.append(row)
+    return columns, rows
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(describe(error).split())
+
+
+def _made(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value() if callable(value) else value for name, value in row.items()}
+
+
+def _histogram(values: Sequence[float]) -> Any:
+    import wandb
+
+    return wandb.Histogram(values, num_bins=_BINS)
+
+
+def _table(columns: Any, rows: Any) -> Any:
+    import wandb
+
+    return wandb.Table(columns=columns, data=rows, allow_mixed_types=True)
+
+
+def _tear_down() -> None:
+    """End W&B's service here, where it may hang, and not when the interpreter exits."""
+    try:
+        import wandb
+
+        wandb.teardown()
+    except Exception as error:  # noqa: BLE001  the run is over for W&B
+        logger.debug("W&B's service did not end well: %s", error)
+
+
+def _kill_service() -> None:
+    for child in psutil.Process().children():
+        try:
+            if child.name() == "wandb-core":
+                child.kill()
+                child.wait(5)
+        except psutil.Error:
+            continue

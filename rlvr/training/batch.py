@@ -1,0 +1,95 @@
+"""From judged groups to the tree that training goes through, and the tensors of each pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rlvr.models.prefix_tree.layout import Node, Pass, Tree, build_tree
+from rlvr.types import Group, Rollout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingTree:
+    """Prompts and completions that take part in training."""
+
+    tree: Tree
+    """The leaf of a rollout holds its tokens but the last, which predicts nothing (a rollout of one token keeps it)."""
+    rollouts: Mapping[int, Rollout]
+    """By leaf."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MicroBatch:
+    """The completion tokens of a pass, packed: N tokens of R rollouts."""
+
+    rows_N: Tensor
+    """int64, row of the hidden state that predicts each token."""
+    targets_N: Tensor
+    """int64, the tokens."""
+    rollout_N: Tensor
+    """int64, which of the R rollouts a token is of."""
+    sampling_logprobs_N: Tensor
+    """float, as recorded by the rollout engine."""
+    advantages_R: Tensor
+    """float."""
+    lengths_R: Tensor
+    """int64, completion tokens of each rollout."""
+
+
+def taking_part(groups: Sequence[Group], *, mask_truncated: bool = False) -> list[tuple[Group, Rollout]]:
+    """The rollouts that count in the loss: those with a reward; `mask_truncated`: only if the model itself ended them."""
+    return [
+        (group, rollout)
+        for group in groups
+        for rollout in group.rollouts
+        if rollout.reward is not None and not (mask_truncated and rollout.finish_reason == "length")
+    ]
+
+
+def training_tree(members: Sequence[tuple[Group, Rollout]]) -> TrainingTree:
+    """The tree of some rollouts of groups, those of one group side by side."""
+    families: dict[int, tuple[Group, list[Rollout]]] = {}
+    for group, rollout in members:
+        families.setdefault(id(group), (group, []))[1].append(rollout)
+    kept = list(families.values())
+    tree = build_tree(
+        [group.prompt_ids for group, _ in kept],
+        [[rollout.token_ids[:-1] or rollout.token_ids for rollout in rollouts] for _, rollouts in kept],
+    )
+    prompts = {node.parent for node in tree if node.parent is not None}
+    leaves = [i for i in range(len(tree)) if i not in prompts]
+    return TrainingTree(
+        tree=tree, rollouts=dict(zip(leaves, (rollout for _, rollouts in kept for rollout in rollouts), strict=True))
+    )
+
+
+def micro_batch(training: TrainingTree, step: Pass, last: Mapping[int, int], *, device: torch.device) -> MicroBatch | None:
+    """The rollouts whose leaves are in a pass; None without any.
+
+    last: the row of every node's last token (`TreeForward.hidden`).
+    """
+    leaves = [i for i in step.nodes if i in training.rollouts]
+    if not leaves:
+        return None
+    rollouts = [training.rollouts[i] for i in leaves]
+    rows = [_rows(training.tree[i], last[i], len(r.token_ids), last) for i, r in zip(leaves, rollouts, strict=True)]
+    lengths_R = torch.tensor([len(rollout.token_ids) for rollout in rollouts])
+    return MicroBatch(
+        rows_N=torch.tensor([row for each in rows for row in each]).to(device),
+        targets_N=torch.tensor([token for rollout in rollouts for token in rollout.token_ids]).to(device),
+        rollout_N=torch.arange(len(rollouts)).repeat_interleave(lengths_R).to(device),
+        sampling_logprobs_N=torch.tensor([logprob for rollout in rollouts for logprob in rollout.logprobs]).to(device),
+        advantages_R=torch.tensor([rollout.advantage for rollout in rollouts]).to(device),
+        lengths_R=lengths_R.to(device),
+    )
+
+
+def _rows(leaf: Node, end: int, length: int, last: Mapping[int, int]) -> list[int]:
+    """The prompt's last token predicts the first of a completion, each token of the leaf the next."""
+    assert leaf.parent is not None
+    first = end + 1 - len(leaf.ids)
+    return [last[leaf.parent], *range(first, first + length - 1)]

@@ -1,0 +1,55 @@
+"""How far a run has come, as a checkpoint keeps it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rlvr.evaluation.metrics import Evaluation
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """What the trainer has to know besides weights and rules to go on between two steps."""
+
+    done: int = 0
+    """Steps."""
+    rounds: int = 0
+    """Of sampling: as many as steps, and more where a step asks again. The noise of rollouts goes by them."""
+    tokens: int = 0
+    """Completion tokens sampled in training."""
+    train_seconds: float = 0.0
+    """Wall time of the steps, over all sessions of the run."""
+    eval_seconds: float = 0.0
+    before: Evaluation | None = None
+    forced: Evaluation | None = None
+    after: Evaluation | None = None
+    """The latest."""
+    best: float | None = None
+    """The best evaluation so far: accuracy, or reward where no rule judges the answer."""
+    best_step: int | None = None
+    """The step it came after."""
+    streaks: dict[str, int] = field(default_factory=dict)
+    """Steps in a row that each limit of `early_stop` has been passed."""
+
+    def evaluated(self, evaluation: Evaluation | None) -> bool:
+        """Take note of an evaluation after the steps done; returns whether it is the best so far."""
+        self.after = evaluation
+        if evaluation is None:
+            return False
+        score = evaluation.reward if evaluation.accuracy is None else evaluation.accuracy
+        if score is None or (self.best is not None and score <= self.best):
+            return False
+        self.best, self.best_step = score, self.done
+        return True
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Progress:
+        kinds = ("before", "forced", "after")
+        evaluations = {kind: Evaluation.from_dict(values[kind]) if values[kind] else None for kind in kinds}
+        return cls(**{**values, **evaluations})

@@ -1,0 +1,1 @@
+"""Worlds that actions drive, for `rlvr.verifiers.simulation.verifier`."""

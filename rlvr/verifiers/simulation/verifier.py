@@ -1,0 +1,191 @@
+"""Verifier of actions: where do they lead, in a simulated world?"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar, Literal
+
+from rlvr.answers.extract import declared_places, passage
+from rlvr.types import Problem, Verdict
+from rlvr.verifiers.base import Verifier
+from rlvr.verifiers.simulation.base import Invalid, Simulator
+from rlvr.verifiers.structured.strict_json import NotJson, parse
+
+MAX_CHARS = 100_000
+"""Longest list of actions that is read."""
+MAX_ACTION_CHARS = 500
+"""Longest action."""
+_BULLET = re.compile(r"(?:[-*+]|\d{1,6}[.)])\s+")
+
+
+class _Unreadable(ValueError):
+    """The answer is no list of actions; `reason` is the verdict's."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulation(Verifier):
+    """Do the answer's actions, one after another from the start that `truth["simulation"]` describes, lead to a good state?
+
+    The score is what the simulator gives the last state; below 1 it counts with `partial` alone. Actions stand one a line
+    (bullets and numbers before them are dropped) or as a JSON list of texts. A simulator of your own is a
+    `rlvr.verifiers.simulation.base.Simulator`; to name it, derive a class from this one in your package, list the package in
+    `rules_from`, and name that class as `_target_`: the package of such a class is allowed beside `rlvr`.
+
+    Reasons: `no_answer`, `unparsable`, `too_many_actions`, `invalid_action`, `wrong`, `partial`, `correct`; `bad_score` (our
+    failure) when the simulator gives no number in [0, 1].
+    """
+
+    judges: ClassVar = "answer"
+    needs: ClassVar = ("simulation",)
+
+    simulator: str
+    """Import path of a class derived from `rlvr.verifiers.simulation.base.Simulator`."""
+    extract: str | tuple[str, ...] = "tag"
+    """Where the actions stand, behind the reasoning, in order: tag, boxed, fenced, whole; the last one found counts."""
+    tag: str = "answer"
+    """The tag of the place `tag`; a box or a fenced block in it is opened."""
+    language: str = ""
+    """What the opening line of a fenced block says behind "```"."""
+    form: Literal["lines", "json", "either"] = "either"
+    """How actions are written; `either`: as JSON where the text begins with a square bracket."""
+    max_actions: int = 1000
+    """Most actions that are read; more score 0."""
+    on_invalid: Literal["fail", "stop", "skip"] = "fail"
+    """What an invalid action does: `fail` scores 0, `stop` ends the run before it, `skip` leaves it out. With `skip`, a list of
+    all that could be tried may lead somewhere by chance."""
+    partial: bool = False
+    """Whether scores below 1 count."""
+
+    def __post_init__(self) -> None:
+        declared_places(self.extract)
+        for key, value, allowed in (
+            ("form", self.form, ("lines", "json", "either")),
+            ("on_invalid", self.on_invalid, ("fail", "stop", "skip")),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{key}={value}: must be one of {', '.join(allowed)}")
+        if not re.fullmatch(r"[\w-]+", self.tag):
+            raise ValueError(f"tag={self.tag!r}: must be the name of a tag, without brackets")
+        if self.max_actions < 1:
+            raise ValueError(f"max_actions={self.max_actions}: must be at least 1")
+        packages = {cls.__module__.partition(".")[0] for cls in type(self).__mro__ if issubclass(cls, Simulation)}
+        if self.simulator.partition(".")[0] not in packages:
+            allowed_from = ", ".join(f"{package}." for package in sorted(packages))
+            raise ValueError(f"simulator={self.simulator}: allowed are {allowed_from} (derive from Simulation in your package)")
+        _simulator(self.simulator)
+
+    def prepare(self) -> None:
+        _simulator(self.simulator)
+
+    def quick(self, completion: str, problem: Problem) -> Verdict | None:
+        return self(completion, problem) if _simulator(self.simulator).brief else None
+
+    def same(self, completion: str, problem: Problem) -> object:
+        return self._passage(completion)
+
+    def __call__(self, completion: str, problem: Problem) -> Verdict:
+        simulator = _simulator(self.simulator)
+        state = self._start(simulator, problem.truth)
+        if isinstance(state, _Bad):
+            return Verdict.unscorable("bad_truth", state.why)
+        text = self._passage(completion)
+        if text is None:
+            return Verdict.scored(0.0, "no_answer", detail=f"found no {' and no '.join(declared_places(self.extract))}")
+        try:
+            actions = self._actions(text)
+        except _Unreadable as error:
+            return Verdict.scored(0.0, error.reason, text[:200], str(error))
+        taken, said = 0, ""
+        for number, action in enumerate(actions, start=1):
+            after = simulator.step(state, action)
+            if not isinstance(after, Invalid):
+                state, taken = after, taken + 1
+                continue
+            why = f"action {number}, {action[:40]!r}: {after.why}"
+            said = said or f"; {why}"
+            if self.on_invalid == "fail":
+                return Verdict.scored(0.0, "invalid_action", text[:200], why)
+            if self.on_invalid == "stop":
+                break
+        return self._verdict(simulator.score(state), text, f"{taken} of {len(actions)} actions taken{said}")
+
+    def _verdict(self, score: Any, text: str, detail: str) -> Verdict:
+        if isinstance(score, bool) or not isinstance(score, int | float) or math.isnan(score) or not 0 <= score <= 1:
+            return Verdict.error("bad_score", f"{self.simulator} gives the score {score!r}"[:200])
+        reason = "correct" if score == 1 else "partial" if score and self.partial else "wrong"
+        counts = score == 1 or self.partial
+        return Verdict.scored(
+            float(score) if counts else 0.0, reason, text[:200], f"{detail}; the last state scores {score:.3g}"
+        )
+
+    def _passage(self, turn: str) -> str | None:
+        return passage(turn, declared_places(self.extract), tag=self.tag, language=self.language)
+
+    def _actions(self, text: str) -> list[str]:
+        """Errors: `_Unreadable`."""
+        if len(text) > MAX_CHARS:
+            raise _Unreadable("too_many_actions", f"{len(text)} characters, at most {MAX_CHARS} are read")
+        if self.form == "json" or (self.form == "either" and text.startswith("[")):
+            try:
+                actions = parse(text)
+            except NotJson as error:
+                raise _Unreadable("unparsable", str(error)) from error
+            if not isinstance(actions, list) or not all(isinstance(each, str) for each in actions):
+                raise _Unreadable("unparsable", "not a JSON list of texts")
+        else:
+            actions = [_BULLET.sub("", line.strip(), count=1) for line in text.splitlines() if line.strip()]
+        if len(actions) > self.max_actions:
+            raise _Unreadable("too_many_actions", f"{len(actions)} actions, at most {self.max_actions} are read")
+        if any(len(each) > MAX_ACTION_CHARS for each in actions):
+            raise _Unreadable("unparsable", f"an action of more than {MAX_ACTION_CHARS} characters")
+        return actions
+
+    def check_truth(self, truth: Mapping[str, Any]) -> str | None:
+        state = self._start(_simulator(self.simulator), truth)
+        return state.why if isinstance(state, _Bad) else None
+
+    def _start(self, simulator: Simulator[Any], truth: Mapping[str, Any]) -> Any:
+        setup = truth.get("simulation")
+        if not isinstance(setup, Mapping):
+            return _Bad(f"the truth has no object 'simulation' (it has: {', '.join(truth) or 'none'})")
+        try:
+            state = simulator.start(setup)
+        except ValueError as error:
+            return _Bad(f"the truth's simulation: {error}")
+        if simulator.score(state) == 1:
+            return _Bad("the truth's simulation: is solved at its start, so that doing nothing would be right")
+        return state
+
+
+@dataclass(frozen=True, slots=True)
+class _Bad:
+    """Of a truth that describes no start."""
+
+    why: str
+
+
+@lru_cache(maxsize=64)
+def _simulator(path: str) -> Simulator[Any]:
+    """The simulator that an import path names. Errors: `ValueError`."""
+    module_name, _, name = path.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError) as error:
+        raise ValueError(f"simulator={path}: {error}") from error
+    found = getattr(module, name, None)
+    if not (isinstance(found, type) and issubclass(found, Simulator)):
+        there = [each for each, value in vars(module).items() if isinstance(value, type) and Simulator in value.__mro__[1:]]
+        raise ValueError(f"simulator={path}: is no Simulator (that module has: {', '.join(there) or 'none'})")
+    try:
+        return found()
+    except TypeError as error:
+        raise ValueError(f"simulator={path}: cannot be made without arguments ({error})") from error

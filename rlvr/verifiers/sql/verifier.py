@@ -1,0 +1,227 @@
+"""Verifier of SQL: does the query give the right rows?"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
+
+from rlvr.answers.extract import declared_places, passage
+from rlvr.types import Problem, Verdict
+from rlvr.verifiers.base import Verifier
+from rlvr.verifiers.sql.rowsets import Expected, expected
+from rlvr.verifiers.sql.sqlite import MAX_SQL_CHARS, Cell, QueryFailed, Table, build, run
+
+_PLACES = ("fenced", "tag", "whole")
+# Texts, names and comments are one token each, so that what they say is not taken for SQL.
+_TOKEN = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`|\[[^\]]*\]|--[^\n]*|/\*.*?(?:\*/|\Z)|\w+|\S", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlResult(Verifier):
+    """Does the query give the rows that the reference query gives, on every database of the truth?
+
+    The truth is `{"schema": "CREATE TABLE ...; INSERT ...", "query": "SELECT ..."}`, with `databases` (a list of such scripts)
+    for `schema` where there are several, or with `rows` ([[1, "a"], ...]) for `query`. On one database a query that prints the
+    expected rows as constants, or is right there by chance, cannot be told from a right one: give several that differ.
+
+    Each query runs on a fresh SQLite database in memory (`rlvr.verifiers.sql.sqlite`): one statement, which may only read, without
+    chance and clock. Rows compare as a set in which duplicates count; in order where the truth has `"ordered": true`, or says
+    nothing of it and the reference query ends in an ORDER BY of its own (not one in brackets). Then rows that this leaves tied
+    may stand in any order. Names of columns do not count, their order does. 1 equals 1.0 and NULL equals NULL; "1" is not 1.
+
+    A truth is refused when a script or its query fails, when its rows are seen to depend on the order in which tables are read,
+    and when no database gives a row, so that any query without rows would be right.
+
+    Reasons: `no_answer`, `several_statements`, `not_read_only`, `not_deterministic`, `sql_error`, `timeout`, `too_many_rows`,
+    `too_large` (query, value or result), `wrong_columns`, `wrong`, `correct`. The comparison is that of execution accuracy on
+    several databases (Zhong et al. 2020, arXiv:2010.02840).
+    """
+
+    judges: ClassVar = "answer"
+
+    extract: str | tuple[str, ...] = _PLACES
+    """Where the query stands, behind the reasoning, in order: fenced (the last block "```sql"), tag, whole."""
+    tag: str = "answer"
+    """The tag of the place `tag`."""
+    time_s: float = 1.0
+    """Processor seconds for the query, on all databases together. With setup_s, less than verify.deadline_s."""
+    setup_s: float = 0.5
+    """Processor seconds for making a truth's databases and running its own query; a truth that needs more is refused."""
+    max_rows: int = 10_000
+    """Most rows of a result."""
+    tolerance: float = 1e-9
+    """Relative; for what is compared with a real number of the expected result. Other numbers compare exactly."""
+
+    def __post_init__(self) -> None:
+        declared_places(self.extract, _PLACES)
+        if not re.fullmatch(r"[\w-]+", self.tag):
+            raise ValueError(f"tag={self.tag!r}: must be the name of a tag, without brackets")
+        for key in ("time_s", "setup_s"):
+            if not 0 < getattr(self, key) < float("inf"):
+                raise ValueError(f"{key}={getattr(self, key)}: must be above 0")
+        if self.max_rows < 1:
+            raise ValueError(f"max_rows={self.max_rows}: must be at least 1")
+        if not 0.0 <= self.tolerance < 0.5:
+            raise ValueError(f"tolerance={self.tolerance}: must be at least 0 and below 0.5")
+        if not hasattr(sqlite3.Connection, "deserialize"):
+            raise ValueError("_target_=rlvr.verifiers.sql.verifier.SqlResult: this Python's SQLite cannot copy databases")
+
+    def quick(self, completion: str, problem: Problem) -> Verdict | None:
+        sql = self._query(completion)
+        if sql and len(sql) <= MAX_SQL_CHARS:
+            return None
+        bad_truth = self.check_truth(problem.truth)
+        if bad_truth:
+            return Verdict.unscorable("bad_truth", bad_truth)
+        if sql:
+            return Verdict.scored(0.0, "too_large", sql[:200], f"{len(sql)} characters, at most {MAX_SQL_CHARS} are run")
+        return Verdict.scored(0.0, "no_answer", detail=f"found no {' and no '.join(declared_places(self.extract))}")
+
+    def __call__(self, completion: str, problem: Problem) -> Verdict:
+        verdict = self.quick(completion, problem)
+        if verdict is not None:
+            return verdict
+        truth = self._read(problem.truth)
+        if isinstance(truth, str):
+            return Verdict.unscorable("bad_truth", truth)
+        sql, start = self._query(completion), time.thread_time()
+        for number, (image, rows) in enumerate(truth, start=1):
+            where = f"database {number} of {len(truth)}: "
+            left = max(self.time_s - (time.thread_time() - start), 0.0)
+            try:
+                given = run(image, sql, seconds=left, max_rows=self.max_rows)
+            except QueryFailed as error:
+                return Verdict.scored(0.0, error.reason, sql[:200], f"{where}{error}")
+            difference = rows.difference(given, self.tolerance)
+            if difference:
+                return Verdict.scored(0.0, difference[0], sql[:200], where + difference[1])
+        return Verdict.scored(1.0, "correct", sql[:200], f"right on {len(truth)} database{'s'[: len(truth) - 1]}")
+
+    def _query(self, turn: str) -> str:
+        found = passage(turn, declared_places(self.extract, _PLACES), tag=self.tag, language="sql")
+        return (found or "").rstrip("; \t\r\n")
+
+    def same(self, completion: str, problem: Problem) -> object:
+        return self._query(completion)
+
+    def applies(self, truth: Mapping[str, Any]) -> bool:
+        return ("schema" in truth or "databases" in truth) and ("query" in truth or "rows" in truth)
+
+    def check_truth(self, truth: Mapping[str, Any]) -> str | None:
+        read = self._read(truth)
+        return read if isinstance(read, str) else None
+
+    def _read(self, truth: Mapping[str, Any]) -> _Read:
+        for one, other in (("schema", "databases"), ("query", "rows")):
+            if (one in truth) == (other in truth):
+                return f"the truth must have one of {one!r} and {other!r} (it has: {', '.join(truth) or 'none'})"
+        if "databases" in truth and "rows" in truth:
+            return "the truth's 'rows' are for one database; with 'databases' give a 'query'"
+        own = {key: truth[key] for key in ("schema", "databases", "query", "rows", "ordered") if key in truth}
+        try:
+            text = json.dumps(own, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            return f"the truth is no plain data ({error})"
+        return _read(text, self.setup_s, self.max_rows, self.tolerance)
+
+
+_Read = tuple[tuple[bytes, Expected], ...] | str
+"""Each database with what is expected of it, or what is wrong with a truth."""
+
+
+# The rollouts of a problem are judged one after another, and its databases are the same each time.
+@lru_cache(maxsize=8)
+def _read(text: str, setup_s: float, max_rows: int, tolerance: float) -> _Read:
+    truth, start = json.loads(text), time.thread_time()
+    scripts = [truth["schema"]] if "schema" in truth else truth["databases"]
+    if not isinstance(scripts, list) or not scripts or not all(isinstance(each, str) for each in scripts):
+        return "the truth's 'schema' must be a script, its 'databases' a list of scripts"
+    ordered = truth.get("ordered")
+    if ordered is not None and not isinstance(ordered, bool):
+        return f"the truth's ordered={ordered!r}: must be true or false"
+    query = truth.get("query", "")
+    if not isinstance(query, str):
+        return f"the truth's query={query!r}: must be a text"
+    if ordered and "query" in truth and outer_order(query) is None:
+        return "the truth's ordered=true: its query has no ORDER BY, so any order of its rows is right"
+    given = _table(truth["rows"]) if "rows" in truth else None
+    if isinstance(given, str):
+        return given
+    found: list[tuple[bytes, Expected]] = []
+    for number, script in enumerate(scripts, start=1):
+        place = f"database {number}" if "databases" in truth else "schema"
+        try:
+            image = build(script, seconds=_left(setup_s, start))
+            if given is None:
+                place = f"query on {place}"
+                tables = _both_ways(image, query, setup_s, start, max_rows)
+            else:
+                tables = (given, given)
+        except QueryFailed as error:
+            return f"the truth's {place}: {error.reason}: {error}"
+        in_order = outer_order(query) is not None if ordered is None else ordered
+        made = expected(tables[0], ordered=in_order, tolerance=tolerance, backwards=tables[1])
+        if isinstance(made, str):
+            return f"the truth's {place}: {made}"
+        found.append((image, made))
+    if not any(each.rows for _, each in found):
+        return "no row is expected, so that any query without rows would be right"
+    return tuple(found)
+
+
+def _left(setup_s: float, start: float) -> float:
+    return max(setup_s - (time.thread_time() - start), 0.0)
+
+
+def _table(rows: Any) -> Table | str:
+    """The `rows` of a truth."""
+    if not isinstance(rows, Sequence) or not all(isinstance(row, list) and row for row in rows):
+        return f"the truth's rows={str(rows)[:40]!r}: must be a list of lists of values"
+    if len({len(row) for row in rows}) > 1:
+        return "the truth's 'rows' differ in length"
+    wrong = [cell for row in rows for cell in row if not _is_cell(cell)]
+    if wrong:
+        return f"the truth's rows hold {str(wrong[0])[:40]!r}, which is no value of SQLite (null, number, text)"
+    return Table(columns=len(rows[0]) if rows else 0, rows=[tuple(row) for row in rows])
+
+
+def _is_cell(value: Cell) -> bool:
+    if isinstance(value, bool):
+        return False
+    return value is None or isinstance(value, str | float) or (isinstance(value, int) and -(2**63) <= value < 2**63)
+
+
+def outer_order(query: str) -> int | None:
+    """Where the terms of the ORDER BY of a query's result end, which is one that is not in brackets; None without one."""
+    depth, before, found, end = 0, "", False, 0
+    for match in _TOKEN.finditer(query):
+        token = match[0].lower()
+        if token.startswith(("--", "/*")):
+            continue
+        if not depth and token in ("limit", ";"):
+            break
+        found = found or (not depth and (before, token) == ("order", "by"))
+        depth += (token == "(") - (token == ")")
+        before, end = token, match.end()
+    return end if found else None
+
+
+def _both_ways(image: bytes, query: str, setup_s: float, start: float, max_rows: int) -> tuple[Table, Table]:
+    """Twice the result of a query, so made that they differ in whatever it leaves open.
+
+    Once the tables are scanned backwards, and rows that its ORDER BY leaves tied are sorted once up and once down.
+    """
+    first = run(image, query, seconds=_left(setup_s, start), max_rows=max_rows)
+    queries, end = [query, query], outer_order(query)
+    if end is not None:
+        for at, way in enumerate(("ASC", "DESC")):
+            terms = "".join(f", {column} {way}" for column in range(1, first.columns + 1))
+            queries[at] = f"{query[:end]}{terms} {query[end:]}"
+        first = run(image, queries[0], seconds=_left(setup_s, start), max_rows=max_rows)
+    return first, run(image, queries[1], seconds=_left(setup_s, start), max_rows=max_rows, backwards=True)

@@ -1,0 +1,222 @@
+"""Verifiers of structured output: JSON that follows a schema, XML that is well-formed or follows an XSD."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar, Literal
+
+from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]  it has no types
+
+from rlvr.answers.extract import answer_part, last_fence
+from rlvr.types import Problem, Verdict
+from rlvr.verifiers.base import Verifier
+from rlvr.verifiers.structured.json_schema import Schema, TooComplex, compiled
+from rlvr.verifiers.structured.strict_json import MAX_CHARS, NotJson, parse, read, text_of
+
+_ASIDE = re.compile(r"\s*(?:<!--.*?-->|<\?.*?\?>)", re.DOTALL)
+_ASK_FOR_OTHERS = frozenset(
+    {"answer", "answers", "choices", "json_schema", "tools", "numbers", "reasoning_gym"}
+    | {"asserts", "check", "cases", "statement", "databases", "schema", "query", "rows", "simulation"}
+)
+_XSD = "{http://www.w3.org/2001/XMLSchema}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonMode(Verifier):
+    """Is the answer one JSON document that follows `truth["json_schema"]` (draft 2020-12; an object, or JSON text of one)?
+
+    The last fenced block counts where there are several; two bare documents are `ambiguous`, and text around a bare one makes
+    it `unparsable`, like a key given twice, NaN, and a number that overflows. A document that violates the schema gets the
+    share of its top-level properties that satisfy it (`rlvr.verifiers.structured.json_schema.Schema.share`), always below 1. Nothing
+    in the reasoning counts. It judges form, not whether the values are right: a schema cannot know.
+
+    Reasons: `no_json`, `ambiguous`, `unparsable`, `too_large`, `too_complex` (more steps than a check may take), `invalid`,
+    `correct`. A schema that is none, leads out of itself, or needs a pattern that RE2 lacks is a bad truth.
+    """
+
+    judges: ClassVar = "format"
+    needs: ClassVar = ("json_schema",)
+
+    extract: Literal["fenced", "bare", "either"] = "either"
+    """Where the document stands: in a block "```json", as the whole answer, or in the last such block if there is one."""
+    formats: bool = False
+    """Whether `format` is checked (date, date-time, email, ipv4, ipv6, uuid); the draft takes it for a comment."""
+
+    def __post_init__(self) -> None:
+        if self.extract not in ("fenced", "bare", "either"):
+            raise ValueError(f"extract={self.extract}: must be one of fenced, bare, either")
+
+    def __call__(self, completion: str, problem: Problem) -> Verdict:
+        schema = self._schema(problem.truth)
+        if isinstance(schema, str):
+            return Verdict.unscorable("bad_truth", schema)
+        text = answer_part(completion)
+        fenced = last_fence(text, "json") if self.extract != "bare" else None
+        if not text or (fenced is None and self.extract == "fenced"):
+            return Verdict.scored(0.0, "no_json", detail="no closed block ```json" if text else "no answer")
+        text = text if fenced is None else fenced.strip()
+        try:
+            value = parse(text)
+        except NotJson as error:
+            reason = "ambiguous" if _begins_with_two_documents(text) else error.reason
+            return Verdict.scored(0.0, reason, text[:200], str(error))
+        try:
+            violation = schema.violation(value)
+            score = 1.0 if violation is None else schema.share(value)
+        except TooComplex as error:
+            return Verdict.scored(0.0, "too_complex", text[:200], str(error))
+        return Verdict.scored(score, "correct" if violation is None else "invalid", text[:200], violation or "")
+
+    def check_truth(self, truth: Mapping[str, Any]) -> str | None:
+        schema = self._schema(truth)
+        return schema if isinstance(schema, str) else None
+
+    def _schema(self, truth: Mapping[str, Any]) -> Schema | str:
+        if "json_schema" not in truth:
+            return f"the truth has no key 'json_schema' (it has: {', '.join(truth) or 'none'})"
+        try:
+            text = text_of(truth["json_schema"])
+        except (TypeError, ValueError, RecursionError) as error:
+            return f"the truth's json_schema is not JSON: {error}"
+        schema = compiled(text, formats=self.formats)
+        if isinstance(schema, str):
+            return f"the truth's json_schema is {schema}"
+        if not schema.asks():  # a schema inside of another object, or a misspelt one
+            return f"the truth's json_schema has no keyword of JSON Schema, only {', '.join(schema.validator.schema)[:80]}"
+        return schema
+
+
+def _begins_with_two_documents(text: str) -> bool:
+    if len(text) > MAX_CHARS:
+        return False
+    try:
+        _, end = read(text)
+        read(text[end:].lstrip())
+    except NotJson:
+        return False
+    return True
+
+
+def _opens_with_doctype(text: str) -> bool:
+    """Behind comments and processing instructions, one after another: a single pattern could try every way to split them, and
+    Python 3.11.2 gets the possessive one that cannot wrong."""
+    at = 0
+    while aside := _ASIDE.match(text, at):
+        at = aside.end()
+    return text[at:].lstrip().startswith("<!DOCTYPE")
+
+
+def _parser() -> etree.XMLParser:
+    # The encoding is ours whatever the document declares: another one could hide a DOCTYPE from us.
+    return etree.XMLParser(
+        encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False
+    )
+
+
+def _read_xml(text: str) -> Any:
+    """The root element, or the verdict on a text that is no document."""
+    answer = text[:200]
+    if not text:
+        return Verdict.scored(0.0, "no_xml", detail="the answer has no <")
+    if len(text) > MAX_CHARS:
+        return Verdict.scored(0.0, "too_large", answer, f"{len(text)} characters, at most {MAX_CHARS} are read")
+    try:
+        root = None if _opens_with_doctype(text) else etree.fromstring(text.encode(), _parser())
+    except (etree.XMLSyntaxError, UnicodeEncodeError) as error:
+        return Verdict.scored(0.0, "unparsable", answer, _one_line(error))
+    if root is None or root.getroottree().docinfo.internalDTD is not None:
+        return Verdict.scored(0.0, "entities", answer, "a DOCTYPE is refused, with what it could declare")
+    return root
+
+
+@dataclass(frozen=True, slots=True)
+class _Xsd:
+    schema: etree.XMLSchema
+    may_hang: bool
+    """Whether it has a pattern, which libxml2 matches by backtracking, or a key, which it compares with all others."""
+
+
+@lru_cache(maxsize=256)
+def _xsd(text: str, thread: int) -> _Xsd | str:
+    """The schema that this XSD is, or why it is none. One for each thread, because its list of errors is shared state."""
+    if _opens_with_doctype(text):
+        return "it has a DOCTYPE"
+    try:
+        root = etree.fromstring(text.encode(), _parser())
+        named = {element.tag.removeprefix(_XSD) for element in root.iter(f"{_XSD}*")}
+        fetching = named & {"import", "include", "redefine", "override"}
+        if fetching:
+            return f"xs:{min(fetching)} is not supported: nothing is fetched, from disk or network"
+        if root.find(f"{_XSD}element") is None:
+            return "it declares no element at its top, so that no document can follow it"
+        return _Xsd(etree.XMLSchema(root), bool(named & {"pattern", "key", "keyref", "unique"}))
+    except (etree.XMLSyntaxError, etree.XMLSchemaParseError, UnicodeEncodeError) as error:
+        return str(error)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class XmlMode(Verifier):
+    """Is the answer one well-formed XML document, and does it follow the XSD 1.0 in `truth["xsd"]`, where there is one?
+
+    The document is what the last block "```xml" holds, or without one the answer from its first `<`; text behind it makes it
+    `unparsable`. A DOCTYPE is refused (`entities`), so there are no entities to expand and nothing to fetch. An `<answer>`
+    around the answer is a tag of the turn and not of the document, unless fenced.
+
+    Reasons: `no_xml`, `too_large`, `entities`, `unparsable`, `invalid` (well-formed, against the XSD), `too_complex`,
+    `correct`.
+    """
+
+    judges: ClassVar = "format"
+
+    well_formed_share: float = 0.5
+    """Score of a well-formed document that does not follow the XSD."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.well_formed_share < 1.0:
+            raise ValueError(f"well_formed_share={self.well_formed_share}: must lie in [0, 1)")
+
+    def __call__(self, completion: str, problem: Problem) -> Verdict:
+        xsd = self._xsd_of(problem.truth)
+        if isinstance(xsd, str):
+            return Verdict.unscorable("bad_truth", xsd)
+        part = answer_part(completion)
+        fenced = last_fence(part, "xml")
+        source = part if fenced is None else fenced.rstrip()
+        text = source[source.find("<") :] if "<" in source else ""
+        read = _read_xml(text)
+        if isinstance(read, Verdict):
+            return read
+        try:
+            follows = xsd is None or xsd.schema.validate(read)
+        except etree.XMLSchemaValidateError:  # libxml2 gave up on a pattern
+            return Verdict.scored(0.0, "too_complex", text[:200], "checking it takes more steps than libxml2 grants")
+        if xsd is None or follows:
+            return Verdict.scored(1.0, "correct", text[:200], "well-formed" if xsd is None else "follows the XSD")
+        return Verdict.scored(self.well_formed_share, "invalid", text[:200], _one_line(xsd.schema.error_log.last_error.message))
+
+    def quick(self, completion: str, problem: Problem) -> Verdict | None:
+        xsd = self._xsd_of(problem.truth)
+        return None if isinstance(xsd, _Xsd) and xsd.may_hang else self(completion, problem)
+
+    def applies(self, truth: Mapping[str, Any]) -> bool:
+        """With an XSD; without one only to a truth that asks for nothing else."""
+        return "xsd" in truth or not _ASK_FOR_OTHERS & truth.keys()
+
+    def check_truth(self, truth: Mapping[str, Any]) -> str | None:
+        xsd = self._xsd_of(truth)
+        return xsd if isinstance(xsd, str) else None
+
+    def _xsd_of(self, truth: Mapping[str, Any]) -> _Xsd | str | None:
+        text = truth.get("xsd")
+        if text is None:
+            return None
+        xsd = _xsd(text.strip(), threading.get_ident()) if isinstance(text, str) else f"it is no text, but {str(text)[:40]!r}"
+        return f"the truth's xsd is no XSD that we use: {_one_line(xsd)}" if isinstance(xsd, str) else xsd
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,279 @@
+"""Judging a batch: every rollout gets its own verdicts, whoever judged it, however many did."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from slow_verifiers import Does, Mixed, Notes, Programs
+
+from rlvr import Problem
+from rlvr.config.compose import compose
+from rlvr.errors import ConfigError
+from rlvr.rules.pack import Rule
+from rlvr.runs.plan import plan
+from rlvr.scoring.local.rule_pack import LocalRulePack
+from rlvr.scoring.local.supervisor import shared
+from rlvr.scoring.scheduler import ScoredGroups, ScoringFailed, check_error_share, scoring
+from rlvr.types import Group, Rollout
+
+
+def judge(
+    groups: list[Group], rules: LocalRulePack, *, workers: int = 2, deadline_s: float = 0.2, retries: int = 1
+) -> ScoredGroups:
+    with scoring(rules, shared(workers=workers, deadline_s=deadline_s), retries=retries) as batch:
+        return batch.collect(groups)
+
+
+def group(number: int, texts: list[str]) -> Group:
+    rollouts = tuple(Rollout(token_ids=(i,), logprobs=(0.0,), text=text, finish_reason="stop") for i, text in enumerate(texts))
+    return Group(problem=Problem(id=f"p{number}", prompt="q", truth={}), prompt_ids=(), rollouts=rollouts)
+
+
+def pack(**more: Any) -> LocalRulePack:
+    return LocalRulePack(rules={"mixed": Rule(name="mixed", weight=1.0, verifier=Does(), **more)})
+
+
+MIXED = LocalRulePack(
+    rules={
+        "mixed": Rule(name="mixed", weight=1.0, verifier=Mixed()),
+        "parts": Rule(
+            name="parts",
+            weight=0.5,
+            parts=(
+                Rule(name="slow", weight=1.0, verifier=Does(what="echo")),
+                Rule(name="quick", weight=1.0, verifier=Mixed()),
+            ),
+            requires=("mixed",),
+        ),
+    }
+)
+TEXTS = [["echo: 0", "one", "spin: ", "echo: 3"], ["four", "fail: ", "refuse: six", "echo: 7"], ["exit_3: ", "echo: 9"]]
+
+
+def test_verdicts_are_the_same_with_any_number_of_workers() -> None:
+    groups = [group(i, texts) for i, texts in enumerate(TEXTS)]
+    one, four = (judge(groups, MIXED, workers=n) for n in (1, 4))
+    assert four.groups == one.groups
+    assert [[r.text for r in g.rollouts] for g in one.groups] == TEXTS
+    assert [[r.token_ids for r in g.rollouts] for g in one.groups] == [[(i,) for i in range(len(texts))] for texts in TEXTS]
+    assert [[r.reward for r in g.rollouts] for g in one.groups] == [[1.5, 1.5, 0.0, 1.5], [1.5, None, None, 1.5], [None, 1.5]]
+    reasons = [[r.verdicts["mixed"].reason for r in g.rollouts] for g in one.groups]
+    correct = "correct"
+    assert reasons == [[correct, correct, "timeout", correct], [correct, "crash", "bad_truth", correct], ["crash", correct]]
+    for judged in one.groups:
+        for rollout in judged.rollouts:
+            verdict = rollout.verdicts["mixed"]
+            if ": " not in rollout.text:
+                assert verdict.answer == f"{os.getpid()} {judged.problem.id} {rollout.text}", "here, without a detour"
+            elif verdict.reason == "correct":
+                assert verdict.answer == rollout.text
+
+
+def test_slow_rollouts_are_judged_side_by_side(tmp_path: Path) -> None:
+    """Each waits for the others, within and across groups."""
+    groups = [group(i, [f"meet: {tmp_path} 4 {i} {j}" for j in range(2)]) for i in range(2)]
+    judged = judge(groups, pack(), workers=4, deadline_s=2.0)
+    assert [[r.verdicts["mixed"].reason for r in g.rollouts] for g in judged.groups] == [["correct"] * 2] * 2
+
+
+def test_seconds_are_those_of_each_rollout() -> None:
+    judged = judge([group(0, ["a", "sleep: 0.2", "b"]), group(1, ["sleep: 0.1", "sleep: 0.2"])], MIXED)
+    a, first, b, second, third = judged.seconds
+    assert first >= 0.2
+    assert second >= 0.1
+    assert third >= 0.2
+    assert min(a, b) > 0.0
+
+
+def test_errors_are_tried_again_as_often_as_asked_then_masked(tmp_path: Path) -> None:
+    for retries, reward in ((0, None), (1, 1.0)):
+        judged = judge([group(0, [f"fail_once: {tmp_path}/{retries}"])], pack(), retries=retries)
+        assert judged.groups[0].rollouts[0].reward == reward
+
+
+def test_too_many_errors_stop_the_run_and_timeouts_do_not() -> None:
+    judged = judge([group(0, ["fail: ", "spin: ", "spin: "])], pack())
+    check_error_share(judged.groups, pack(), 0.4)
+    with pytest.raises(ScoringFailed, match=r"1 of 3 rollouts could not be judged, .*: mixed: crash: LookupError"):
+        check_error_share(judged.groups, pack(), 0.3)
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """As at a terminal: what a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_ends_what_is_judged_and_the_next_batch_is_judged_all_the_same(tmp_path: Path) -> None:
+    """Nobody waits until the deadlines of those that sleep, and of those that are next."""
+    own = set(psutil.Process().children())
+    pool = shared(workers=2, deadline_s=10.0)
+
+    def interrupt() -> None:
+        while len(list(tmp_path.iterdir())) < 2:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        judge([group(0, [f"meet: {tmp_path} 3 {i}" for i in range(6)])], pack(), deadline_s=10.0)
+    assert len(list(tmp_path.iterdir())) == 2, "the others have not begun"
+    assert set(psutil.Process().children()) <= own
+    assert judge([group(0, ["echo: "])], pack(), deadline_s=10.0).groups[0].rollouts[0].reward == 1.0
+    assert shared(workers=2, deadline_s=10.0) is not pool
+
+
+def test_nothing_to_judge() -> None:
+    assert judge([], pack()).groups == ()
+    assert judge([group(0, [])], pack()).seconds == ()
+
+
+def test_a_pack_judges_slow_rules_without_being_told_how() -> None:
+    judgement = MIXED.judge("echo: x", Problem(id="p", prompt="q", truth={}))
+    assert judgement.reward == 1.5
+    assert judgement.verdicts["parts"].answer == "echo: x"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("verify.workers=0", "verify.workers=0: must be at least 1"),
+        ("verify.deadline_s=inf", "verify.deadline_s=inf: must be above 0"),
+        ("verify.memory_mb=0", "verify.memory_mb=0: must be at least 1"),
+        ("verify.workers=many", "verify.workers=many: Value 'many'"),
+    ],
+)
+def test_bad_options(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan(compose([override]))
+    assert message in str(caught.value)
+
+
+def notes(path: Path, kind: type[Notes] = Notes, **options: Any) -> LocalRulePack:
+    return LocalRulePack(rules={"noted": Rule(name="noted", weight=1.0, verifier=kind(path=str(path), **options))})
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_what_is_the_same_is_judged_once_also_while_it_is_being_judged(workers: int, tmp_path: Path) -> None:
+    texts = ["ab|1", "ab|2", "abc|", "ab|1", "ab|3", "abc|"] * 3
+    groups = [group(0, texts), group(1, texts)]
+    by_turn, by_program, path = tmp_path / "turn", tmp_path / "program", tmp_path / "path"
+    first = judge(groups, notes(by_turn, seconds=0.05), workers=workers, deadline_s=2.0)
+    assert sorted(lines(by_turn)) == sorted(["'ab'", "'ab'", "'ab'", "'abc'"] * 2), "each turn once for each problem"
+    second = judge(groups, notes(by_program, Programs, seconds=0.05), workers=workers, deadline_s=2.0)
+    assert sorted(lines(by_program)) == ["'ab'", "'abc'"]
+    assert first.groups == second.groups
+    assert [r.reward for r in second.groups[1].rollouts] == [2 / 8, 2 / 8, 3 / 8] * 6
+    assert [r.text for r in second.groups[1].rollouts] == texts
+    for _ in range(2):
+        judge([group(0, ["ab"])], notes(path, Programs))
+    assert lines(path) == ["'ab'"] * 2, "within one batch, not for ever"
+
+
+def test_what_only_looks_the_same_is_judged_by_itself(tmp_path: Path) -> None:
+    truths: list[Any] = [1, True, 1.0, "1", [1], [True]]
+    problems = [Problem(id="p", prompt="q", truth={"answer": truth}) for truth in truths]
+    rollout = Rollout(token_ids=(1,), logprobs=(0.0,), text="x", finish_reason="stop")
+    judge(
+        [Group(problem=each, prompt_ids=(), rollouts=(rollout, rollout)) for each in problems], notes(tmp_path / "a", Programs)
+    )
+    assert len(lines(tmp_path / "a")) == len(truths)
+    both = LocalRulePack(
+        rules={
+            name: Rule(name=name, weight=1.0, verifier=Programs(path=str(tmp_path / "b"), seconds=seconds))
+            for name, seconds in (("one", 0.0), ("same", 0.0), ("other", 0.001))
+        }
+    )
+    assert judge([group(0, ["x", "x"])], both).groups[0].rollouts[1].reward == 3 / 8
+    assert len(lines(tmp_path / "b")) == 2, "once for each verifier"
+
+
+def test_an_error_holds_for_nobody_else(tmp_path: Path) -> None:
+    for retries, masked in ((0, 1), (1, 0)):
+        judged = judge([group(0, [f"fail_once: {tmp_path}/{retries}"] * 6)], pack(), retries=retries)
+        rewards = [rollout.reward for rollout in judged.groups[0].rollouts]
+        assert (rewards.count(None), rewards.count(1.0)) == (masked, 6 - masked)
+
+
+def test_verifiers_that_cannot_travel_or_say_what_is_the_same(tmp_path: Path) -> None:
+    class Confused(Does):
+        def same(self, completion: str, problem: Problem) -> object:
+            raise LookupError
+
+    rules = LocalRulePack(rules={"mixed": Rule(name="mixed", weight=1.0, verifier=Confused())})
+    (judged,) = judge([group(0, ["echo: ", "echo: "])], rules).groups
+    assert ["cannot be sent to a worker" in r.verdicts["mixed"].detail for r in judged.rollouts] == [True, True]
+
+
+def test_the_order_of_arrival_changes_nothing() -> None:
+    groups = [group(i, texts) for i, texts in enumerate(TEXTS)]
+    expected = judge(groups, MIXED)
+    places = [(g, at) for g in groups for at in range(len(g.rollouts))]
+    for seed in range(3):
+        with scoring(MIXED, shared(workers=2, deadline_s=0.2), retries=1) as batch:
+            for g, at in random.Random(seed).sample(places, len(places) - 2):  # and two that nobody hands in
+                batch.submit(g.problem, at, g.rollouts[at])
+            assert batch.collect(groups).groups == expected.groups
+            batch.submit(groups[0].problem, 9, groups[0].rollouts[0])
+            with pytest.raises(ValueError, match="was handed in twice: ids of problems must be unique"):
+                batch.submit(groups[0].problem, 9, groups[0].rollouts[1])
+
+
+def test_judging_begins_before_sampling_has_ended(tmp_path: Path) -> None:
+    """The first rollout's verdict is there while the second is still being sampled; nobody has to collect for that."""
+    path = tmp_path / "notes"
+    first, second = group(0, ["first", "second"]).rollouts
+    problem = Problem(id="p0", prompt="q", truth={})
+    with scoring(notes(path), shared(workers=2, deadline_s=2.0), retries=0) as batch:
+        batch.submit(problem, 1, second)
+        wait_for(lambda: lines(path) == ["'second'"])
+        batch.submit(problem, 0, first)
+        wait_for(lambda: len(lines(path)) == 2)
+        judged = batch.collect([Group(problem=problem, prompt_ids=(), rollouts=(first, second))])
+    assert [r.verdicts["noted"].answer for r in judged.groups[0].rollouts] == ["first", "second"]
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_while_sampling_ends_what_is_judged_meanwhile(tmp_path: Path) -> None:
+    """Those that wait for the verdict on another, too."""
+    path, own = tmp_path / "notes", set(psutil.Process().children())
+    threads = threading.active_count()
+    start = time.monotonic()
+
+    def sample() -> None:
+        with scoring(notes(path, seconds=60.0), shared(workers=2, deadline_s=30.0), retries=1) as batch:
+            for at, rollout in enumerate(group(0, ["a", "b", "a", "b", "c", "d"]).rollouts):
+                batch.submit(Problem(id="p0", prompt="q", truth={}), at, rollout)
+            wait_for(lambda: len(lines(path)) == 2)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(30)
+
+    with pytest.raises(KeyboardInterrupt):
+        sample()
+    assert time.monotonic() - start < 20
+    assert len(lines(path)) == 2
+    assert set(psutil.Process().children()) <= own
+    assert threading.active_count() == threads
+
+
+def wait_for(true: Any) -> None:
+    end = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
