@@ -55,7 +55,7 @@ class Problem:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """What verifiers do not need: `solution` is the reference reasoning, where the data set has one."""
     prefill: str | None = None
-    """The start of the assistant's turn that `prompt` already holds. None: `<think>` where the prompt ends in it."""
+    """The start of the assistant's response that `prompt` already holds. None: `<think>` where the prompt ends in it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "truth", frozen(self.truth))
@@ -64,8 +64,8 @@ class Problem:
             opened = _OPENED_THINK.search(self.prompt)
             object.__setattr__(self, "prefill", opened.group() if opened else "")
 
-    def turn(self, completion: str) -> str:
-        """The assistant's whole turn, which is what verifiers judge: what the prompt opened, then the completion."""
+    def response(self, completion: str) -> str:
+        """The assistant's whole response, which is what verifiers judge: what the prompt opened, then the completion."""
         return f"{self.prefill}{completion}"
 
 

@@ -1,6 +1,6 @@
 """Are right programs right, and is one planted fault enough? All references of HumanEval and MBPP, and the same with one fault.
 
-A faulty program with full marks counts as unseen by the tests only when the original asserts pass in plain Python too.
+A faulty program with full score counts as unseen by the tests only when the original asserts pass in plain Python too.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _passes_in_plain_python(task: Task) -> bool:
 
 
 def references(name: str, problems: Sequence[Problem]) -> int:
-    """How many have less than full marks, with and without more time."""
+    """How many have less than full score, with and without more time."""
     tasks = [Task(problem=problem, program=solution(problem), right=True) for problem in problems]
     judged = list(zip(tasks, _judge(tasks, Code()), strict=True))
     failed = [(task, judgement) for task, judgement in judged if judgement.reward != 1.0]
@@ -61,7 +61,7 @@ def references(name: str, problems: Sequence[Problem]) -> int:
 
 
 def faults(name: str, problems: Sequence[Problem], seed: int) -> int:
-    """How many faulty programs have full marks although plain Python sees the fault, or could not be judged."""
+    """How many faulty programs have full score although plain Python sees the fault, or could not be judged."""
     tasks, none, kinds = [], 0, Counter[str]()
     for number, problem in enumerate(problems):
         try:
@@ -81,8 +81,8 @@ def faults(name: str, problems: Sequence[Problem], seed: int) -> int:
     planted_ones = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
     print(f"{name}: {len(tasks)} programs with one fault ({planted_ones}), {none} without a place for one")
     print(f"  first reason: {', '.join(f'{reason} {n}' for reason, n in outcomes.most_common())}")
-    print(f"  full marks: {len(full)}, of which the tests do not see the fault in plain Python either: {sum(unseen)}")
-    print(f"  full marks not earned: {len(wrong)} {wrong}; not judged: {len(errors)} {errors}")
+    print(f"  full score: {len(full)}, of which the tests do not see the fault in plain Python either: {sum(unseen)}")
+    print(f"  full score not earned: {len(wrong)} {wrong}; not judged: {len(errors)} {errors}")
     return len(wrong) + len(errors)
 
 

@@ -40,10 +40,10 @@ class Timed(Backend):
         self.concurrency = self.inner.concurrency
         self.seconds: dict[str, float] = {}
 
-    def score(self, verifier: Verifier, turn: str, problem: Problem) -> Verdict:
+    def score(self, verifier: Verifier, response: str, problem: Problem) -> Verdict:
         start = time.perf_counter()
-        verdict = self.inner.score(verifier, turn, problem)
-        self.seconds[turn] = time.perf_counter() - start
+        verdict = self.inner.score(verifier, response, problem)
+        self.seconds[response] = time.perf_counter() - start
         return verdict
 
     def close(self) -> None:
@@ -71,9 +71,9 @@ def loops(honest: Sequence[Task], turns: int) -> None:
     ratios = []
     with Supervisor() as supervisor:
         _latencies(honest[:10], supervisor)
-        for turn in range(turns):
-            looping = [_looping(honest[number], turn * n_loops + number) for number in range(n_loops)]
-            all_of_them = random.Random(turn).sample([*honest, *looping], len(honest) + n_loops)
+        for response in range(turns):
+            looping = [_looping(honest[number], response * n_loops + number) for number in range(n_loops)]
+            all_of_them = random.Random(response).sample([*honest, *looping], len(honest) + n_loops)
             p95 = {}
             for name, tasks in (("without", honest), ("with", all_of_them)):
                 seconds = _latencies(tasks, supervisor)

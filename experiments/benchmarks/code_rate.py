@@ -27,7 +27,7 @@ from rlvr.scoring.scheduler import scoring
 from rlvr.verifiers.code import Code
 
 WAYS = {"floor": 200, "verifier": 100, "workers": 100, "bubblewrap": 30, "subprocess": 16}
-"""And how many programs each of its processes runs in a turn."""
+"""And how many programs each of its processes runs in a response."""
 _LIMIT_S = 10.0
 
 
@@ -137,11 +137,11 @@ def main() -> None:
         running: dict[str, Any] = dict(zip(given.ways, made, strict=True))
     rates: dict[str, list[float]] = {way: [] for way in given.ways}
     costs: dict[str, list[float]] = {way: [] for way in given.ways}
-    for turn in range(given.turns):
-        for way in given.ways[turn % len(given.ways) :] + given.ways[: turn % len(given.ways)]:
+    for response in range(given.turns):
+        for way in given.ways[response % len(given.ways) :] + given.ways[: response % len(given.ways)]:
             n = WAYS[way]
             with Clock() as clock:
-                running[way].run(turn * n * given.processes, n)
+                running[way].run(response * n * given.processes, n)
             rates[way].append(n * given.processes / clock.wall)
             costs[way].append(clock.cpu / n / given.processes * 1e3)
     _report(rates, costs)

@@ -67,8 +67,8 @@ class Bench:
         self._child(case, folder, "prepare")
         rates = Rates(**json.loads(self._child(case, folder, "rates").read_text()))
         turns: list[dict[Side, Measured]] = []
-        for turn in range(self.turns):
-            order = self.sides if turn % 2 == 0 else self.sides[::-1]
+        for response in range(self.turns):
+            order = self.sides if response % 2 == 0 else self.sides[::-1]
             turns.append({side: Measured.read(self._child(case, folder, side)) for side in order})
             check_equal_work(case, turns[-1])
         workload = Workload.read(folder / "workload.json")

@@ -59,7 +59,7 @@ class Case:
     new_tokens: int
     """Of every completion, T: no token ends one."""
     few_shot: int = 0
-    """Worked examples of GSM8K in front of every problem."""
+    """Few-shot examples of GSM8K in front of every problem."""
     preamble: int | None = None
     """Tokens of GSM8K's text in front of every problem, to the nearest that the text allows; instead of examples."""
     steps: int = 3

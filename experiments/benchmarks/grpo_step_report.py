@@ -30,7 +30,7 @@ class Compared:
     floor: Floor
 
     def steps(self, side: Side) -> list[Step]:
-        return [step for turn in self.turns for step in turn[side].steps]
+        return [step for response in self.turns for step in response[side].steps]
 
     @property
     def sides(self) -> tuple[Side, ...]:
@@ -46,16 +46,17 @@ class Compared:
 
     def peak(self, side: Side) -> float:
         """Bytes, the greatest of all processes."""
-        return max(turn[side].peak_bytes for turn in self.turns)
+        return max(response[side].peak_bytes for response in self.turns)
 
     def above_model(self, side: Side) -> float:
         """Bytes, on top of what was in use once the model was loaded."""
-        return max(turn[side].peak_bytes - turn[side].loaded_bytes for turn in self.turns)
+        return max(response[side].peak_bytes - response[side].loaded_bytes for response in self.turns)
 
     def ratios(self, part: str) -> list[float]:
         """TRL's median over ours, turn by turn."""
         medians = [
-            {side: statistics.median(getattr(step, part) for step in turn[side].steps) for side in SIDES} for turn in self.turns
+            {side: statistics.median(getattr(step, part) for step in response[side].steps) for side in SIDES}
+            for response in self.turns
         ]
         return [median["trl"] / median["ours"] for median in medians if median["ours"]]
 

@@ -2,8 +2,8 @@
 
     python experiments/benchmarks/kills.py --kills 200 --jobs 2
 
-A run is killed, resumed, killed again, until it gets to its end; then its weights, metrics and ledger are compared with those
-of the reference. The ledger has to be readable after every kill. Exit status 1 when anything differs.
+A run is killed, resumed, killed again, until it gets to its end; then its weights, metrics and rollout log are compared with those
+of the reference. The rollout log has to be readable after every kill. Exit status 1 when anything differs.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class Left:
 
     weights: str
     metrics: str
-    ledger: str
+    rollout_log: str
 
     @classmethod
     def by(cls, run: Path) -> Left:
         return cls(
             weights=_digest((run / "model" / "model.safetensors").read_bytes()),
             metrics=_digest(json.dumps(metrics_of(run)).encode()),
-            ledger=" ".join(f"{path.name} {_digest(path.read_bytes())}" for path in sorted((run / "rollouts").iterdir())),
+            rollout_log=" ".join(f"{path.name} {_digest(path.read_bytes())}" for path in sorted((run / "rollouts").iterdir())),
         )
 
 
@@ -103,7 +103,7 @@ def chain(folder: Path, given: list[str], *, seed: int, kills: int, seconds: tup
 def _where(folder: Path, known: set[tuple[str, int]]) -> str:
     """Reads what a kill left. `known`: half-written checkpoints of earlier kills, which stay until the run goes on.
 
-    Errors: whatever reading the ledger raises.
+    Errors: whatever reading the rollout log raises.
     """
     if not RolloutLog.of(folder).files():
         return "before anything was recorded"

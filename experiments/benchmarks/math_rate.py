@@ -20,7 +20,7 @@ from rlvr.rules.pack import Rule
 from rlvr.scoring.local.rule_pack import LocalRulePack
 from rlvr.verifiers.math import MathAnswer
 
-BLOCK = 25  # cases between changes of turn, so that noise of the machine hits both alike
+BLOCK = 25  # cases between changes of response, so that noise of the machine hits both alike
 PEER_DEADLINE = 5.0  # seconds; what Math-Verify gives one parse and one verify by default
 
 

@@ -36,7 +36,7 @@ class Spent:
     """Seconds by what they went into, up to now."""
 
     observers: float = 0.0
-    ledger: float = 0.0
+    rollout_log: float = 0.0
     report: float = 0.0
     wandb: float = 0.0
     """Processor time on threads and in processes of its own."""
@@ -87,7 +87,7 @@ def main() -> None:
     clocks = [
         patch.object(Trainer, "_advance", counted(Trainer._advance, marks)),
         patch.object(Trainer, "_tell", timed("observers", Trainer._tell)),
-        patch.object(RolloutLog, "record", timed("ledger", RolloutLog.record)),
+        patch.object(RolloutLog, "record", timed("rollout log", RolloutLog.record)),
         *(patch.object(run, name, timed("report", getattr(run, name))) for name in ("write_report", "plot_curves")),
     ]
     with tempfile.TemporaryDirectory() as work, ExitStack() as stack:
@@ -108,13 +108,13 @@ def main() -> None:
     for what, first, last in (("the whole run", begun, end), (f"steps {settled.steps + 1} to {end.steps}", settled, end)):
         seconds = last.at - first.at
         print(f"{what}: {seconds:.1f} s, evaluation included")
-        for name in ("observers", "ledger", "wandb"):
+        for name in ("observers", "rollout log", "wandb"):
             spent = getattr(last, name) - getattr(first, name)
-            note = {"ledger": " (of the observers)", "wandb": " (processor time, elsewhere)"}.get(name, "")
+            note = {"rollout log": " (of the observers)", "wandb": " (processor time, elsewhere)"}.get(name, "")
             a_step = spent / (last.steps - first.steps) * 1000
             print(f"  {name:10} {spent:.3f} s, {a_step:.1f} ms a step, {spent / seconds:.2%}{note}")
     print(f"report and curves, at the end: {NOW.report:.3f} s")
-    print(f"ledger: {size:,} bytes, {rollouts:,} rollouts, {size / rollouts:.0f} bytes a rollout")
+    print(f"rollout log: {size:,} bytes, {rollouts:,} rollouts, {size / rollouts:.0f} bytes a rollout")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def rows(path: str) -> list[tuple[str, Problem]]:
         Problem(id=str(row.get("id", at)), prompt=row.get("prompt", ""), truth=row["truth"], prefill=row.get("prefill"))
         for at, row in enumerate(plain)
     ]
-    return [(problem.turn(row["completion"]), problem) for row, problem in zip(plain, problems, strict=True)]
+    return [(problem.response(row["completion"]), problem) for row, problem in zip(plain, problems, strict=True)]
 
 
 def verifiers(rules: Sequence[Rule]) -> list[Verifier]:
@@ -171,7 +171,7 @@ def main(arguments: Sequence[str]) -> None:
     config = compose([f"rules={given['rules']}", *overrides])
     verify = config.verify
     pairs = list(itertools.product(rows(given["input"]), verifiers(list(rule_pack(config).rules.values()))))
-    asked = [(verifier, turn, problem) for (turn, problem), verifier in pairs if verifier.applies(problem.truth)]
+    asked = [(verifier, response, problem) for (response, problem), verifier in pairs if verifier.applies(problem.truth)]
     asked = list(itertools.islice(itertools.cycle(asked), int(given["verdicts"])))
     limits = {"deadline_s": verify.deadline_s, "memory_mb": verify.memory_mb}
     with Supervisor(workers=WORKERS, allow_weak_isolation=verify.allow_weak_isolation, **limits) as local:

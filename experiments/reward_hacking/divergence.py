@@ -1,4 +1,4 @@
-"""What a pack paid for, and what was true, over the training rollouts of runs: their ledgers judged once more, strictly.
+"""What a pack paid for, and what was true, over the training rollouts of runs: their rollout logs judged once more, strictly.
 
 python experiments/reward_hacking/divergence.py leaky=RUN hardened=RUN --out divergence.png
 """
@@ -30,19 +30,19 @@ class Step:
     """Means over the rollouts of a training step."""
 
     credited: float
-    """Share with full marks from the pack's own rule for the answer."""
+    """Share with full score from the pack's own rule for the answer."""
     true: float
-    """Share with full marks from the pack `answer`: the last box counts."""
+    """Share with full score from the pack `answer`: the last box counts."""
     boxes: float
     """In a completion."""
 
 
 def steps(run: Path) -> list[Step]:
     """Of a run whose pack has a rule `answer`."""
-    strict, ledger = load_rules("answer"), RolloutLog.of(run)
+    strict, rollout_log = load_rules("answer"), RolloutLog.of(run)
     found = []
-    for file in ledger.files(splits=("train",)):
-        entries = ledger.read(file)
+    for file in rollout_log.files(splits=("train",)):
+        entries = rollout_log.read(file)
         true = [strict.judge(entry.completion, entry.problem).verdicts["answer"].score == 1.0 for entry in entries]
         credited = [entry.verdicts["answer"].score == 1.0 for entry in entries]
         boxes = sum(entry.completion.count("\\boxed") for entry in entries)

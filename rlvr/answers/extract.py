@@ -9,8 +9,8 @@ from typing import Literal
 
 from rlvr.answers.normalise import normalise
 
-Scope = Literal["turn", "after_think"]
-SCOPES = ("turn", "after_think")
+Scope = Literal["response", "after_think"]
+SCOPES = ("response", "after_think")
 
 _BOX_OR_BRACE = re.compile(r"\\f?box(?:ed)?\s*\{|\\.|[{}]", re.DOTALL)  # an escaped brace is not a brace
 _HASHES = re.compile(r"####[ \t]*([^\n]*)")
@@ -62,9 +62,9 @@ def blocks(text: str, tag: str) -> list[str]:
     return found
 
 
-def after_think(turn: str) -> str:
+def after_think(response: str) -> str:
     """What follows the reasoning: the text behind the last `</think>`, or all of it without one."""
-    return turn.rpartition("</think>")[2]
+    return response.rpartition("</think>")[2]
 
 
 _EXTRACTORS: dict[str, Callable[[str, str], Sequence[str]]] = {
@@ -80,12 +80,12 @@ EXTRACTORS = tuple(_EXTRACTORS)
 """Names of all extractors."""
 
 
-def find(turn: str, order: Sequence[str], *, tag: str = "answer", scope: Scope = "turn") -> Found | None:
+def find(response: str, order: Sequence[str], *, tag: str = "answer", scope: Scope = "response") -> Found | None:
     """What the first extractor of `order` that finds anything found, or None; `scope` says where it looks.
 
     The text is normalised before looking, because the characters of markers have look-alikes too.
     """
-    text = normalise(turn if scope == "turn" else after_think(turn))
+    text = normalise(response if scope == "response" else after_think(response))
     for name in order:
         texts = tuple(each for each in map(str.strip, _EXTRACTORS[name](text, tag)) if each)
         if texts:
@@ -107,12 +107,12 @@ def declared_order(extract: str | Sequence[str]) -> tuple[str, ...]:
 _FENCE = re.compile(r"(`{3,})([^`]*)")
 
 
-def answer_part(turn: str) -> str:
-    """What of a turn can be the answer: nothing of the reasoning, and what an `<answer>` around the rest holds.
+def answer_part(response: str) -> str:
+    """What of a response can be the answer: nothing of the reasoning, and what an `<answer>` around the rest holds.
 
     Reasoning ends at the last `</think>`; what follows a `<think>` that is never closed is reasoning too.
     """
-    text = after_think(turn).partition("<think>")[0].strip()
+    text = after_think(response).partition("<think>")[0].strip()
     if text.startswith("<answer>") and text.endswith("</answer>"):
         return text.removeprefix("<answer>").removesuffix("</answer>").strip()
     return text
@@ -145,28 +145,28 @@ def declared_places(extract: str | Sequence[str], allowed: Sequence[str] = PLACE
     return order
 
 
-def passage(turn: str, order: Sequence[str], *, tag: str, language: str) -> str | None:
+def passage(response: str, order: Sequence[str], *, tag: str, language: str) -> str | None:
     """What the first place of `order` that holds anything holds, behind the reasoning; of several such places the last.
 
     `language`: what the opening line of a fenced block says ("" for a block that says nothing). A fenced block or a box inside
     a tag is opened.
     """
     for name in order:
-        found = _look(name, turn, tag, language)
+        found = _look(name, response, tag, language)
         if found and found.strip():
             return found.strip()
     return None
 
 
-def _look(name: str, turn: str, tag: str, language: str) -> str | None:
-    text = answer_part(turn)
+def _look(name: str, response: str, tag: str, language: str) -> str | None:
+    text = answer_part(response)
     if name == "fenced":
         return last_fence(text, language)
     if name == "whole":
         return text
     if name == "boxed":
         return _last(boxes(text))
-    found = _last(blocks(after_think(turn).partition("<think>")[0], tag))
+    found = _last(blocks(after_think(response).partition("<think>")[0], tag))
     return found and (last_fence(found, language) or _last(boxes(found)) or found)
 
 

@@ -1,6 +1,6 @@
 """`rlvr audit rules=PACK dataset=NAME`: can the rules be trusted on this data, and what would an attacker get?
 
-1. Every truth: can the rules score it? 2. Every reference solution, written as the prompt asks: does it get full marks?
+1. Every truth: can the rules score it? 2. Every reference solution, written as the prompt asks: does it get full score?
 3. Attacks (`rlvr.analysis.audit.attacks`, and your own: audit.attacks) on a sample of problems: what do they gain?
 Other arguments are overrides as for train.py (prompt=..., dataset.path=..., audit.problems=200, verify.workers=4). Exit
 status: 0; 1 when an attack gains on more than audit.max_gain of the problems and not every rule that counts declares that it
@@ -41,7 +41,7 @@ def show(report: Report, pack: RulePack, settings: AuditConfig, console: Console
         f"truths      {found if found.bad else f'all {found.problems:,} can be scored'}", markup=False, highlight=False
     )
     full = report.references - len(report.short)
-    console.print(f"references  {full:,} of {report.references:,} get full marks", highlight=False)
+    console.print(f"references  {full:,} of {report.references:,} get full score", highlight=False)
     for problem, reason in report.short[: settings.show]:
         console.print(f"            {problem.id}: {reason}", markup=False, highlight=False)
     table = Table(
@@ -110,6 +110,6 @@ def run(arguments: Sequence[str]) -> int:
             file=sys.stderr,
         )
     if not report.attacked:
-        print("warning: nothing was attacked: no reference solution gets full marks; see prompt=...", file=sys.stderr)
+        print("warning: nothing was attacked: no reference solution gets full score; see prompt=...", file=sys.stderr)
     print(f"{time.perf_counter() - start:.1f} s")
     return 1 if failed else 0

@@ -57,21 +57,23 @@ class PromptConfig:
     chat_question: str = key("{question}", "the user message of chat models; holds {question}")
     solution: str = key(MISSING, "how a worked example is answered; holds {reasoning}, {answer} or {continuation}")
     separator: str = key("\n\n", "between instruction, examples and question, for base models")
-    prefill: str = key("", "how the assistant's turn is made to begin; judged as part of the turn")
+    prefill: str = key("", "how the assistant's response is made to begin; judged as part of the response")
     stop: list[str] = key([], "strings that end a completion, for base models that go on; what is judged ends with the first")
-    few_shot: int = key(0, "worked examples before every question: the first training problems, which are then not trained on")
+    few_shot: int = key(
+        0, "few-shot examples before every question: the first training problems, which are then not trained on"
+    )
 
 
 @dataclass(kw_only=True)
 class RuleConfig:
     weight: Any = key(
         MISSING,
-        "what full marks add to the reward; negative for a penalty, 0 to report only; or by step, in constant pieces "
+        "what full score add to the reward; negative for a penalty, 0 to report only; or by step, in constant pieces "
         "{0: 0.1, 4000: 0.05} or straight lines {linear: {0: 0.1, 4000: 0.05}}",
     )
     verifier: dict[str, Any] | None = key(None, "_target_: the verifier's import path; the other keys are its fields")
     parts: dict[str, Any] | None = key(None, "sub-rules (weight and verifier each) whose weighted mean is the score")
-    requires: list[str] = key([], "rules that need full marks for this one to count")
+    requires: list[str] = key([], "rules that need full score for this one to count")
     datasets: list[str] = key([], "data sets of a mixture that it judges; empty: all problems whose truth it can use")
     allows: dict[str, str] = key({}, "attacks of the audit that it is known not to stop: name to reason")
 
@@ -123,7 +125,7 @@ class EvalConfig:
     problems: int = key(200, "held-out problems, answered greedily before and after training; 0 for none")
     every: int = key(10, "steps between evaluations during training; 0 for none")
     forced_prefix: str | None = key(
-        "<think>", "also measure the untrained model when its turn is made to begin so: what eliciting alone would give"
+        "<think>", "also measure the untrained model when its response is made to begin so: what eliciting alone would give"
     )
     samples: int = key(0, "completions of each problem that are sampled besides, for pass@k and maj@k; 0 for none")
     temperature: float = key(1.0, "of these samples")
@@ -179,7 +181,7 @@ class AuditConfig:
         ],
         "import paths of modules or classes of attacks",
     )
-    show: int = key(5, "reference solutions without full marks, and truths that cannot be scored, that are listed")
+    show: int = key(5, "reference solutions without full score, and truths that cannot be scored, that are listed")
 
 
 @dataclass(kw_only=True)

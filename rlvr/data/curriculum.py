@@ -77,7 +77,7 @@ class ProblemStream:
 
 
 def passes(rollout: Rollout, pack: RulePack) -> bool:
-    """Full marks from every rule that judges the answer; from all rules where none does."""
+    """Full score from every rule that judges the answer; from all rules where none does."""
     names = pack.named("answer") or tuple(pack.rules)
     scores = [rollout.verdicts[name].score for name in names if name in rollout.verdicts]
     return bool(scores) and all(score == 1.0 for score in scores)

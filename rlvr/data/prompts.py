@@ -1,4 +1,4 @@
-"""From questions to what the model is given: template, worked examples, chat or plain."""
+"""From questions to what the model is given: template, few-shot examples, chat or plain."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Prompts:
 
     template: PromptConfig
     examples: tuple[Problem, ...] = ()
-    """Worked examples, each with a reference solution."""
+    """Few-shot examples, each with a reference solution."""
     chat_tokenizer: PreTrainedTokenizerBase | None = None
     """Set for models with a chat template."""
 
     def render(self, problem: Problem) -> Problem:
-        """The problem with its prompt rendered, and what the prompt opens of the assistant's turn as its prefill."""
+        """The problem with its prompt rendered, and what the prompt opens of the assistant's response as its prefill."""
         t = self.template
         if self.chat_tokenizer is not None:
             prompt = self._chat(problem.prompt) + t.prefill
@@ -62,15 +62,15 @@ class Prompts:
         return _fill(self.template.solution, reasoning=reasoning, answer=answer, continuation=rest)
 
     def completion(self, problem: Problem, answer: str | None = None, reasoning: str | None = None) -> str:
-        """The same as a completion, without what the prompt opens of the turn; the data set's own where it has one."""
+        """The same as a completion, without what the prompt opens of the response; the data set's own where it has one."""
         if "completion" in problem.metadata:
             return str(problem.metadata["completion"])
         return self.unopened(self.solution(problem, answer, reasoning)).strip()
 
-    def unopened(self, turn: str) -> str:
-        """A turn without what the prompt opens of it. Without a prefill the space before it stays: it may indent code."""
+    def unopened(self, response: str) -> str:
+        """A response without what the prompt opens of it. Without a prefill the space before it stays: it may indent code."""
         prefill = self.template.prefill.strip()
-        return turn.lstrip().removeprefix(prefill) if prefill else turn
+        return response.lstrip().removeprefix(prefill) if prefill else response
 
 
 def check_template(template: PromptConfig) -> None:

@@ -1,6 +1,6 @@
 """Rules of the evaluation, which judge beside those of the run and change no reward: `eval.rules=PACK`.
 
-They join the run's rules as `eval.NAME` with weight 0, so that a rollout is judged once, and its row in the ledger has what
+They join the run's rules as `eval.NAME` with weight 0, so that a rollout is judged once, and its row in the rollout log has what
 both say. What an evaluation calls accuracy and format comes from them where they judge the answer and the form.
 """
 

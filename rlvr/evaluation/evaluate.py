@@ -98,7 +98,7 @@ def _hand_in(
 
 
 def begun_with(problems: Sequence[Problem], prefix: str) -> list[Problem]:
-    """The same problems, with the assistant's turn made to begin with `prefix`, where it does not already."""
+    """The same problems, with the assistant's response made to begin with `prefix`, where it does not already."""
     return [
         p
         if (p.prefill or "").rstrip().endswith(prefix)

@@ -24,7 +24,7 @@ class Evaluation:
     """
 
     accuracy: float | None
-    """Share of problems with full marks from every rule that judges the answer (`Verifier.judges`)."""
+    """Share of problems with full score from every rule that judges the answer (`Verifier.judges`)."""
     format: float | None
     """The same of the rules that judge the form."""
     reward: float | None
@@ -37,7 +37,7 @@ class Evaluation:
     datasets: dict[str, float | None]
     """Accuracy by part of a mixture; empty without one."""
     passed: dict[str, float | None] = field(default_factory=dict)
-    """Share of problems with full marks, by rule."""
+    """Share of problems with full score, by rule."""
     length: float | None = None
     """Mean completion tokens."""
     samples: int = 0
@@ -85,12 +85,12 @@ def summarise(groups: Sequence[Group], pack: RulePack, *, ks: Sequence[int] = ()
         if (name := group.problem.metadata.get("dataset")) is not None:
             of_dataset.setdefault(str(name), []).append(group.rollouts[0])
     shares = {
-        "accuracy": _full_marks(greedy, named["answer"]),
-        "format": _full_marks(greedy, named["format"]),
+        "accuracy": _full_score(greedy, named["answer"]),
+        "format": _full_score(greedy, named["format"]),
         "truncated": [float(rollout.finish_reason == "length") for rollout in greedy],
         **_sampled(groups, named["answer"], ks),
-        **{f"accuracy/{name}": _full_marks(rollouts, named["answer"]) for name, rollouts in of_dataset.items()},
-        **{f"rule/{name}/passed": _full_marks(greedy, (name,)) for name in pack.rules},
+        **{f"accuracy/{name}": _full_score(rollouts, named["answer"]) for name, rollouts in of_dataset.items()},
+        **{f"rule/{name}/passed": _full_score(greedy, (name,)) for name in pack.rules},
     }
     rewards = [rollout.reward for rollout in greedy if rollout.reward is not None]
     lengths = [float(len(rollout.token_ids)) for rollout in greedy]
@@ -124,12 +124,12 @@ def _judging(pack: RulePack, kind: str) -> tuple[str, ...]:
 
 
 def _marks(rollout: Rollout, names: Sequence[str]) -> bool | None:
-    """Whether it has full marks from all of these rules that apply; None where none does, or one could not judge."""
+    """Whether it has full score from all of these rules that apply; None where none does, or one could not judge."""
     scores = [rollout.verdicts[name].score for name in names if name in rollout.verdicts]
     return None if not scores or None in scores else all(score == 1.0 for score in scores)
 
 
-def _full_marks(rollouts: Sequence[Rollout], names: Sequence[str]) -> list[float]:
+def _full_score(rollouts: Sequence[Rollout], names: Sequence[str]) -> list[float]:
     return [float(marks) for rollout in rollouts if (marks := _marks(rollout, names)) is not None]
 
 

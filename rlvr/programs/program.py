@@ -1,4 +1,4 @@
-"""The program in a turn."""
+"""The program in a response."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def _fence(line: str) -> tuple[int, str, int, str]:
     return len(line) - len(rest), mark, len(rest) - len(behind), behind.strip()
 
 
-def program_of(turn: str, order: Sequence[Place], *, language: str, preamble: str) -> tuple[Place, str] | None:
+def program_of(response: str, order: Sequence[Place], *, language: str, preamble: str) -> tuple[Place, str] | None:
     """The program in the first place of `order` that holds one, behind the reasoning, and which place that is.
 
-    `fenced`: the last block of the language, behind the preamble, which it may also go on with. `continuation`: the turn goes
-    on where the preamble stops. `whole`: the turn is the program.
+    `fenced`: the last block of the language, behind the preamble, which it may also go on with. `continuation`: the response goes
+    on where the preamble stops. `whole`: the response is the program.
     """
-    text = after_think(turn)
+    text = after_think(response)
     for place in order:
         if place == "fenced":
             found = [block for block in blocks(text, language) if block.strip()]

@@ -12,7 +12,7 @@ from rlvr.types import Problem, Verdict, VerdictStatus
 from rlvr.verifiers.base import Verifier
 
 Slow = Callable[[Verifier, str, Problem], Verdict]
-"""Judges a turn where `Verifier.quick` cannot: by the full call, in a process that may hang or crash."""
+"""Judges a response where `Verifier.quick` cannot: by the full call, in a process that may hang or crash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,14 +21,14 @@ class Rule:
 
     name: str
     weight: float
-    """What full marks add to the reward; below zero it is a penalty, at 0 the rule only reports. With a schedule: the weight
+    """What full score add to the reward; below zero it is a penalty, at 0 the rule only reports. With a schedule: the weight
     at the step that `at` was last asked about, or at step 0."""
     schedule: Schedule | None = None
     """How the weight changes with the step; None: it does not."""
     verifier: Verifier | None = None
     parts: tuple[Rule, ...] = ()
     requires: tuple[str, ...] = ()
-    """Names of rules of the pack that must have full marks, or this one scores 0 without being judged."""
+    """Names of rules of the pack that must have full score, or this one scores 0 without being judged."""
     datasets: tuple[str, ...] = ()
     """Names of data sets of a mixture whose problems it judges; empty: all problems with the truth its verifiers need."""
     allows: Mapping[str, str] = field(default_factory=dict)
@@ -65,18 +65,18 @@ class Rule:
             return problem.metadata.get("dataset") in self.datasets
         return all(verifier.applies(problem.truth) for verifier in self.verifiers())
 
-    def judge(self, turn: str, problem: Problem, slow: Slow) -> Verdict:
-        """The verdict on an assistant's turn; a verifier that raises has failed on our side: `error`."""
+    def judge(self, response: str, problem: Problem, slow: Slow) -> Verdict:
+        """The verdict on an assistant's response; a verifier that raises has failed on our side: `error`."""
         if self.verifier is None:
-            return self._judge_parts(turn, problem, slow)
+            return self._judge_parts(response, problem, slow)
         try:
-            verdict = self.verifier.quick(turn, problem)
+            verdict = self.verifier.quick(response, problem)
         except Exception as error:  # noqa: BLE001  any exception of a verifier is a defect of ours, never the model's zero
             return Verdict.error("crash", describe(error))
-        return slow(self.verifier, turn, problem) if verdict is None else verdict
+        return slow(self.verifier, response, problem) if verdict is None else verdict
 
-    def _judge_parts(self, turn: str, problem: Problem, slow: Slow) -> Verdict:
-        verdicts = {part.name: part.judge(turn, problem, slow) for part in self.parts}
+    def _judge_parts(self, response: str, problem: Problem, slow: Slow) -> Verdict:
+        verdicts = {part.name: part.judge(response, problem, slow) for part in self.parts}
         for part in self.parts:
             if part.weight and verdicts[part.name].score is None:
                 return verdicts[part.name]
@@ -130,7 +130,7 @@ class RulePack:
             if unknown:
                 raise ValueError(f"rules.{rule.name}.requires={unknown[0]}: the pack's rules are {', '.join(self.rules)}")
         object.__setattr__(self, "_order", self._sorted_by_requirement())
-        turns = sorted({step for rule in self.rules.values() if rule.schedule for step in rule.schedule.turns()})
+        turns = sorted({step for rule in self.rules.values() if rule.schedule for step in rule.schedule.breakpoints()})
         phases = [self.rules, *({name: rule.at(step) for name, rule in self.rules.items()} for step in turns)]
         object.__setattr__(self, "_phases", tuple(dict.fromkeys(self._count(rules) for rules in phases)))
 
@@ -227,7 +227,7 @@ class RulePack:
         return judgement
 
     def _judge(self, completion: str, problem: Problem, slow: Slow) -> Judgement:
-        turn = problem.turn(completion)
+        response = problem.response(completion)
         verdicts: dict[str, Verdict] = {
             name: Verdict.unscorable("not_applicable", _not_meant(problem)) for name in self._unjudged(problem, self._phases[0])
         }
@@ -235,11 +235,11 @@ class RulePack:
             rule = self.rules[name]
             lacking = next((other for other in rule.requires if other in verdicts and verdicts[other].score != 1.0), None)
             if lacking is None:
-                verdicts[name] = rule.judge(turn, problem, slow)
+                verdicts[name] = rule.judge(response, problem, slow)
             elif verdicts[lacking].score is None:
                 verdicts[name] = verdicts[lacking]
             else:
-                verdicts[name] = Verdict.scored(0.0, "requires", detail=f"not judged: {lacking} has no full marks")
+                verdicts[name] = Verdict.scored(0.0, "requires", detail=f"not judged: {lacking} has no full score")
         return self.total({name: verdicts[name] for name in self.rules if name in verdicts})
 
     def total(self, verdicts: Mapping[str, Verdict]) -> Judgement:

@@ -44,7 +44,7 @@ class Schedule:
         between = (1 - share) * weight + share * goal
         return min(max(between, min(weight, goal)), max(weight, goal))  # rounding must not lead past either end
 
-    def turns(self) -> tuple[int, ...]:
+    def breakpoints(self) -> tuple[int, ...]:
         """Steps from which a weight may begin or cease to be 0: between them it does neither (but for the one
         step at which a line may pass through 0)."""
         return tuple(sorted({step + after for step, _ in self.points for after in (0, 1)}))

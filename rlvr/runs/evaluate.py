@@ -80,7 +80,7 @@ def _head(plan: Plan, policy: Policy, asked: Problems, accelerator: Accelerator,
     config, settings, rules = plan.config, plan.config.eval, plan.eval_rules
     beside = {} if rules is None else {"judged by": f"{settings.rules}, beside them: {', '.join(rules.rules)}"}
     sampled = f", and {settings.samples} samples at temperature {settings.temperature:g}" if settings.samples else ""
-    few_shot = f", {config.prompt.few_shot} worked examples in the prompt" if config.prompt.few_shot else ""
+    few_shot = f", {config.prompt.few_shot} few-shot examples in the prompt" if config.prompt.few_shot else ""
     processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
     return {
         "model": f"{model_name(config)}, {policy.n_parameters / 1e6:,.2f} M parameters, {config.model.dtype}",

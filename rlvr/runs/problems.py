@@ -85,7 +85,7 @@ def render(chosen: Chosen, plan: Plan, policy: Policy, *, judge: Judge, training
     mismatch = full_score_gap(prompts, solved, plan.pack, judge=judge) if solved else None
     warnings = list(chosen.warnings)
     if mismatch:
-        warnings.append(f"a right solution written as the prompt asks does not get full marks: {mismatch}; see prompt=...")
+        warnings.append(f"a right solution written as the prompt asks does not get full score: {mismatch}; see prompt=...")
     train = [prompts.render(problem) for problem in chosen.train] if training else []
     held_out = [prompts.render(problem) for problem in chosen.held_out]
     asked = both if training else chosen.held_out
@@ -142,7 +142,7 @@ def choose_examples(
 def full_score_gap(
     prompts: Prompts, problem: Problem, pack: RulePack, completion: str | None = None, *, judge: Judge
 ) -> str | None:
-    """None if the problem's reference completion, or the one given, gets full marks from the pack; else why not.
+    """None if the problem's reference completion, or the one given, gets full score from the pack; else why not.
 
     `judge`: the pack's, with a backend of the caller's.
     """

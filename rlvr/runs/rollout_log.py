@@ -1,4 +1,4 @@
-"""The ledger: every rollout of every step with its verdicts, in Parquet, under RUN/rollouts: <step>-<split>.parquet.
+"""The rollout log: every rollout of every step with its verdicts, in Parquet, under RUN/rollouts: <step>-<split>.parquet.
 
 A row is a rollout (`rlvr.runs.rows.SCHEMA`); any reader of Parquet takes them, `pyarrow.parquet.read_table("RUN/rollouts")` while
 the run goes on too. A file appears whole or not at all, and equal rollouts give equal bytes: nothing in it tells when or where
@@ -61,7 +61,7 @@ class RolloutLogFile:
 
 @dataclass(frozen=True, slots=True)
 class RolloutLog:
-    """A folder of ledger files, which appear one by one. One process writes; any number reads."""
+    """A folder of rollout log files, which appear one by one. One process writes; any number reads."""
 
     folder: Path
 
@@ -158,16 +158,16 @@ def read_rollout_log(
     """The rollouts of a run as one table in the order of the run; for the columns see `rlvr.runs.rows.SCHEMA`.
 
     `steps`: a range or a list, None for all. `RolloutLog.read` gives typed entries, a file at a time.
-    Errors: `ConfigError` where there is no ledger, and for a column that it does not have.
+    Errors: `ConfigError` where there is no rollout log, and for a column that it does not have.
     """
-    ledger = RolloutLog.of(Path(run))
-    if not ledger.files():
-        raise ConfigError(f"run={run}: holds no rollouts ({ledger.folder}/*.parquet)")
+    rollout_log = RolloutLog.of(Path(run))
+    if not rollout_log.files():
+        raise ConfigError(f"run={run}: holds no rollouts ({rollout_log.folder}/*.parquet)")
     unknown = [name for name in columns if name not in SCHEMA.names]
     if unknown:
-        raise ConfigError(f"columns={unknown[0]}: a ledger has {', '.join(SCHEMA.names)}")
+        raise ConfigError(f"columns={unknown[0]}: a rollout log has {', '.join(SCHEMA.names)}")
     tables: list[pa.Table] = []
-    for file in ledger.files(splits=splits, steps=steps):
+    for file in rollout_log.files(splits=splits, steps=steps):
         with _read(file.path) as opened:
             tables.append(opened.read(columns=list(columns)).select(list(columns)).replace_schema_metadata(None))
     return pa.concat_tables(tables) if tables else SCHEMA.empty_table().select(list(columns))
@@ -187,7 +187,7 @@ def _read(path: Path) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path) as file:
             lacks = {_RULES.encode(), _ADVANTAGES.encode()} - (file.metadata.metadata or {}).keys()
             if lacks or not file.schema_arrow.equals(SCHEMA):
-                raise ConfigError(f"{path}: is no file of a ledger, or one of another version: its columns or metadata differ")
+                raise ConfigError(f"{path}: is no file of a rollout log, or one of another version: its columns or metadata differ")
             yield file
     except (OSError, pa.ArrowException) as error:
         raise ConfigError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error

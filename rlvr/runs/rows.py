@@ -1,4 +1,4 @@
-"""One rollout as the ledger holds it: `Entry`, made of judged groups; and many as a table of Arrow, there and back.
+"""One rollout as the rollout log holds it: `Entry`, made of judged groups; and many as a table of Arrow, there and back.
 
 Texts in a table are UTF-8, which has no lone surrogates; where a text has one (a verifier may quote a JSON string of the
 model's, `"\\ud800"`), it is written as U+10FFFF and six hexadecimal digits.
@@ -22,7 +22,7 @@ from rlvr.rules.fingerprint import Fingerprint
 from rlvr.types import FinishReason, Group, Problem, Rollout, Verdict
 
 Split = Literal["train", "eval", "forced"]
-"""`eval`: held-out problems, greedily; `forced`: the same, the turn made to begin with `eval.forced_prefix`."""
+"""`eval`: held-out problems, greedily; `forced`: the same, the response made to begin with `eval.forced_prefix`."""
 
 VERDICT = pa.struct(
     [
@@ -58,7 +58,7 @@ SCHEMA = pa.schema(
     ]
 )
 """For the columns see `Entry`. `truth` and `metadata` are JSON, `dataset` is metadata's (null outside a mixture), `prefill` is
-the beginning of the assistant's turn, and `verdicts` are those of the rules that apply to the problem, each with the weight in
+the beginning of the assistant's response, and `verdicts` are those of the rules that apply to the problem, each with the weight in
 force."""
 _AS_THEY_ARE = (
     "step",
@@ -76,7 +76,7 @@ _AS_THEY_ARE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One rollout as the ledger holds it."""
+    """One rollout as the rollout log holds it."""
 
     step: int
     """From 1; an evaluation has the step that it comes after, 0 before training."""
@@ -88,7 +88,7 @@ class Entry:
     problem: Problem
     """As rendered for the model."""
     completion: str
-    """What the model wrote; `problem.turn(completion)` is what was judged."""
+    """What the model wrote; `problem.response(completion)` is what was judged."""
     tokens: int
     """Completion tokens, the end-of-sequence token included."""
     finish_reason: FinishReason
@@ -120,7 +120,7 @@ class Advantages:
 
 
 def entries_of(groups: Sequence[Group], *, step: int, split: Split, rules: Fingerprint, advantages: Advantages) -> list[Entry]:
-    """What the ledger holds of judged groups, training groups with the advantages that the loss saw."""
+    """What the rollout log holds of judged groups, training groups with the advantages that the loss saw."""
     weights, rules_hash = rules.weights, rules.hash
 
     def entry(at: int, group: Group, index: int, rollout: Rollout) -> Entry:
@@ -163,7 +163,7 @@ def table_of(entries: Sequence[Entry]) -> pa.Table:
 def _problem_columns(problem: Problem) -> dict[str, str | None]:
     for name, value in (("truth", problem.truth), ("metadata", problem.metadata)):
         if odd := _odd(value, name):
-            raise ConfigError(f"dataset: the problem {problem.id} cannot be kept in the ledger: {odd}")
+            raise ConfigError(f"dataset: the problem {problem.id} cannot be kept in the rollout log: {odd}")
     dataset = problem.metadata.get("dataset")
     return {
         "problem_id": _utf8(problem.id),

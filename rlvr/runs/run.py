@@ -214,7 +214,7 @@ def _head(
     return {
         "model": f"{model_name(config)}, {policy.n_parameters / 1e6:,.2f} M parameters, {config.model.dtype}",
         "data": f"{type(plan.source).__name__}, {len(problems.train):,} problems to train on, {len(problems.held_out)} held out"
-        + (f", {config.prompt.few_shot} worked examples in the prompt" if config.prompt.few_shot else ""),
+        + (f", {config.prompt.few_shot} few-shot examples in the prompt" if config.prompt.few_shot else ""),
         "reward": f"{rules}  (from {low:g} to {high:g})",
         "training": f"{config.steps} steps of {algo.problems} problems x {algo.group_size} rollouts, "
         f"learning rate {algo.learning_rate:g}, seed {config.seed}",

@@ -15,8 +15,8 @@ class Backend(ABC):
     """How many verdicts are worth asking for at a time."""
 
     @abstractmethod
-    def score(self, verifier: Verifier, turn: str, problem: Problem) -> Verdict:
-        """What `verifier(turn, problem)` says. Never raises: what fails on our side is a verdict of `error`."""
+    def score(self, verifier: Verifier, response: str, problem: Problem) -> Verdict:
+        """What `verifier(response, problem)` says. Never raises: what fails on our side is a verdict of `error`."""
 
     @abstractmethod
     def require_isolation(self) -> None:

@@ -118,9 +118,9 @@ class ScoringBatch:
         finally:
             task.seconds += time.perf_counter() - start
 
-    def _once(self, task: _Task, verifier: Verifier, turn: str, problem: Problem) -> Verdict:
+    def _once(self, task: _Task, verifier: Verifier, response: str, problem: Problem) -> Verdict:
         """The backend's verdict, or the one that it had for the same before."""
-        key = _key(verifier, turn, problem)
+        key = _key(verifier, response, problem)
         with self._lock:
             if key in self._known:
                 return self._known[key]
@@ -130,7 +130,7 @@ class ScoringBatch:
             self._waiting[key] = []
         verdict = None
         try:
-            verdict = self._backend.score(verifier, turn, problem)
+            verdict = self._backend.score(verifier, response, problem)
             return verdict
         finally:
             with self._lock:
@@ -172,14 +172,14 @@ def scoring(pack: RulePack, backend: Backend, *, retries: int) -> Iterator[Scori
         yield ScoringBatch(pack, backend, threads, retries=retries)
 
 
-def _refuse(verifier: Verifier, turn: str, problem: Problem) -> Verdict:
+def _refuse(verifier: Verifier, response: str, problem: Problem) -> Verdict:
     raise _NotQuick
 
 
-def _key(verifier: Verifier, turn: str, problem: Problem) -> bytes:
+def _key(verifier: Verifier, response: str, problem: Problem) -> bytes:
     """Equal only for what is the same down to types: 1 is not True, as it would be in a dict."""
     try:
-        same = pickle.dumps((verifier, verifier.same(turn, problem), problem.truth))
+        same = pickle.dumps((verifier, verifier.same(response, problem), problem.truth))
     except Exception:  # noqa: BLE001  code of verifiers; the backend meets the same and says what is wrong
         return os.urandom(32)
     return hashlib.blake2b(same, digest_size=32).digest()

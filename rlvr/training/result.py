@@ -16,7 +16,7 @@ class TrainResult:
     after: Evaluation | None
     """At the end; the latest one, if there was any, when the run was stopped."""
     forced: Evaluation | None
-    """The untrained model with its turn made to begin with `eval.forced_prefix`."""
+    """The untrained model with its response made to begin with `eval.forced_prefix`."""
     steps: int
     """Steps done."""
     tokens: int

@@ -214,7 +214,7 @@ class Trainer:
         return items[self._accelerator.process_index :: self._accelerator.num_processes]
 
     def _evaluate(self, *, forced: bool = False) -> Evaluation | None:
-        """Held-out problems, greedily; `forced`: with the turn made to begin with `eval.forced_prefix`."""
+        """Held-out problems, greedily; `forced`: with the response made to begin with `eval.forced_prefix`."""
         prefix = self._config.eval.forced_prefix
         if not self._held_out or (forced and not prefix):
             return None

@@ -17,7 +17,7 @@ class Verifier(ABC):
     """
 
     judges: ClassVar[Literal["answer", "format", "other"]] = "other"
-    """What full marks mean to an evaluation: the answer is right (counts as accuracy), or the form is (counts as format)."""
+    """What full score mean to an evaluation: the answer is right (counts as accuracy), or the form is (counts as format)."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Keys of a truth that it cannot do without."""
     isolated: ClassVar[bool] = False
@@ -25,13 +25,13 @@ class Verifier(ABC):
 
     @abstractmethod
     def __call__(self, completion: str, problem: Problem) -> Verdict:
-        """Judge the assistant's whole turn, `Problem.turn(completion)` (the rule pack has already joined the two)."""
+        """Judge the assistant's whole response, `Problem.response(completion)` (the rule pack has already joined the two)."""
 
     def quick(self, completion: str, problem: Problem) -> Verdict | None:
         """The verdict of the full call, where it is certain to come at once; this is called in the judging process itself.
 
         None: only the full call can say, and it may be slow or hang, so it runs in a worker process under a deadline
-        (`rlvr.scoring.local.supervisor`). Which of the two it is depends on the turn and the problem alone.
+        (`rlvr.scoring.local.supervisor`). Which of the two it is depends on the response and the problem alone.
         """
         return self(completion, problem)
 
@@ -48,7 +48,7 @@ class Verifier(ABC):
     def same(self, completion: str, problem: Problem) -> object:
         """What the full call's verdict depends on, besides the verifier and the truth; where it is the same again within a
         batch, the full call is made once. Plain values, compared as they are pickled. The default is right for any verifier:
-        the whole turn and the whole problem. Less (the program in the turn) finds more that is the same.
+        the whole response and the whole problem. Less (the program in the response) finds more that is the same.
         """
         return completion, problem
 

@@ -32,7 +32,7 @@ class Code(Verifier):
 
     extract: Place | tuple[Place, ...] = ("fenced", "continuation")
     """Where the program stands: `fenced`, the last block of the language; `continuation`, behind the problem's preamble, up to
-    the first statement at the left margin that defines nothing; `whole`, all of the turn. Or several, in order."""
+    the first statement at the left margin that defines nothing; `whole`, all of the response. Or several, in order."""
     language: Language = "python"
     """Of programs for `cases`; tests of the other forms take Python."""
     score: Literal["share", "all", "weighted"] = "share"
@@ -172,7 +172,7 @@ class CodeFormat(Verifier):
     language: Language = "python"
     """What the block must say that it holds."""
     max_chars: int = 50_000
-    """Characters of a block; a longer one is not parsed, and has no full marks."""
+    """Characters of a block; a longer one is not parsed, and has no full score."""
 
     def __post_init__(self) -> None:
         if self.max_chars < 1:

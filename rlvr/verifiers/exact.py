@@ -72,7 +72,7 @@ class ExactAnswer(Verifier):
     extract: str | tuple[str, ...] = ("boxed", "tag")
     """Where the answer stands, in order: boxed, tag, hashes, phrase, number, whole; the first that finds one counts."""
     scope: Scope = "after_think"
-    """Where it is looked for: behind the last `</think>` (everywhere, without one), or in the whole `turn`."""
+    """Where it is looked for: behind the last `</think>` (everywhere, without one), or in the whole `response`."""
     which: Literal["last", "unique"] = "last"
     """Which one counts where there are several; `unique`: several that differ are `ambiguous` and score 0."""
     tag: str = "answer"

@@ -1,4 +1,4 @@
-"""Verifiers of form: is the turn laid out as asked?"""
+"""Verifiers of form: is the response laid out as asked?"""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def visible_chars(text: str) -> int:
 class ThinkAnswer(Verifier):
     """One think block, then one answer block, and nothing else: `<think>...</think><answer>...</answer>`.
 
-    The turn is split at its tags, and the four tags must appear once each, in that order, with only white space around
+    The response is split at its tags, and the four tags must appear once each, in that order, with only white space around
     the two blocks and something visible in both. A `<think>` that the prompt opened counts (`Problem.prefill`).
     Source: the format reward of DeepSeek-R1-Zero (DeepSeek-AI 2025, section 2.2.2), with the hacks it invites closed.
     """
@@ -40,7 +40,7 @@ class ThinkAnswer(Verifier):
     judges: ClassVar = "format"
 
     min_think_chars: int = 8
-    """Visible characters of reasoning for full marks."""
+    """Visible characters of reasoning for full score."""
     length_share: float = 0.2
     """Part of the score that is lost when the reasoning is shorter."""
 
@@ -77,7 +77,7 @@ def _tag_pattern(names: tuple[str, ...]) -> re.Pattern[str]:
 class Tags(Verifier):
     """Declared blocks, each exactly once and in order, with something visible in each and only white space around them.
 
-    `tags: [plan, code, answer]` asks for `<plan>...</plan> <code>...</code> <answer>...</answer>`. The turn is split at
+    `tags: [plan, code, answer]` asks for `<plan>...</plan> <code>...</code> <answer>...</answer>`. The response is split at
     every opening and closing tag of these names, as `ThinkAnswer` does it; other tags are text. A block that the prompt
     opened counts (`Problem.prefill`). Reasons: `no_tags`, `wrong_tags`, `text_outside`, `empty_block`, `correct`.
     """
@@ -114,9 +114,9 @@ class Tags(Verifier):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalLine(Verifier):
-    """The turn ends in one line `#### number`, the layout of GSM8K's own solutions.
+    """The response ends in one line `#### number`, the layout of GSM8K's own solutions.
 
-    Full marks when that line is the last and the only one of its kind; `early_share` when there is one, but text follows it
+    Full score when that line is the last and the only one of its kind; `early_share` when there is one, but text follows it
     or it is repeated.
     """
 

@@ -30,7 +30,7 @@ def _compiled(pattern: str) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matches(Verifier):
-    """Does the turn match a regular expression?
+    """Does the response match a regular expression?
 
     The pattern is RE2's (https://github.com/google/re2/wiki/Syntax), whose time is linear in the text, whatever the text:
     no lookaround and no backreference, `\\z` for the end of the text, `(?i)`, `(?s)` and `(?m)` for flags.
@@ -42,13 +42,13 @@ class Matches(Verifier):
     """The regular expression."""
     mode: Literal["search", "fullmatch"] = "search"
     """`search`: anywhere in the text; `fullmatch`: all of it."""
-    scope: Literal["turn", "after_think"] = "turn"
-    """Text that is looked at: the whole turn, or what follows the last `</think>` (all of it without one)."""
+    scope: Literal["response", "after_think"] = "response"
+    """Text that is looked at: the whole response, or what follows the last `</think>` (all of it without one)."""
     negate: bool = False
-    """Full marks when it does not match (an empty turn has them too: join it with a rule that asks for something)."""
+    """Full score when it does not match (an empty response has them too: join it with a rule that asks for something)."""
 
     def __post_init__(self) -> None:
-        for key, allowed in (("mode", ("search", "fullmatch")), ("scope", ("turn", "after_think"))):
+        for key, allowed in (("mode", ("search", "fullmatch")), ("scope", ("response", "after_think"))):
             if getattr(self, key) not in allowed:
                 raise ValueError(f"{key}={getattr(self, key)}: must be one of {', '.join(allowed)}")
         if not self.pattern:

@@ -40,7 +40,7 @@ class MathAnswer(Verifier):
     """Where the answer stands; one of boxed, tag, hashes (GSM8K's `####`), phrase ("the answer is"), number (the last one),
     whole (all behind the reasoning), or a list of them: the first that finds something counts."""
     scope: Scope = "after_think"
-    """Where it is looked for: behind the last `</think>` (everywhere, without one), or in the whole `turn`."""
+    """Where it is looked for: behind the last `</think>` (everywhere, without one), or in the whole `response`."""
     which: Literal["last", "unique"] = "last"
     """Which one counts where there are several; `unique`: several different ones are `ambiguous` and score 0."""
     tag: str = "answer"

@@ -32,7 +32,7 @@ class Proof(Verifier):
     of every file: "Require Import Arith."), `definitions` (what the statement speaks of: a file that it and the proof require)
     and `allowed_axioms` (names; by default none for coq, and propext, Classical.choice and Quot.sound for lean).
 
-    The turn gives the script between `Proof.` and `Qed.`, with or without these words (for lean what stands behind `:=`), or
+    The response gives the script between `Proof.` and `Qed.`, with or without these words (for lean what stands behind `:=`), or
     the theorem once more with its proof, and whatever imports and lemmas before it. The statement that is checked is the
     truth's, read where the model's text has no say; what the proof rests on is asked of the prover, there too
     (`rlvr.verifiers.provers`). A proof is worth as much as the prover, its library and its known errors allow.
@@ -110,12 +110,12 @@ class Proof(Verifier):
         weak = "" if tier == "namespaces" else f"; weak isolation: {tier}"
         return Verdict.scored(score, reason, proof[:500], detail + weak)
 
-    def _proof(self, turn: str, truth: Mapping[str, Any]) -> str:
+    def _proof(self, response: str, truth: Mapping[str, Any]) -> str:
         """Blocks that say the language go before blocks that say none."""
         prover, order = _PROVERS.get(str(truth.get("prover"))), declared_places(self.extract, _PLACES)
         for place in order:
             for label in prover.labels if prover else ():
-                found = passage(turn, (place,), tag=self.tag, language=label)
+                found = passage(response, (place,), tag=self.tag, language=label)
                 if found:
                     return found
         return ""

@@ -25,7 +25,7 @@ from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
 
 NONSENSE = "no answer"
-"""A scorer that gives this full marks judges nothing."""
+"""A scorer that gives this full score judges nothing."""
 MISSING = "needs the package reasoning-gym: pip install 'rlvr[reasoning_gym]'"
 
 # What a scorer may touch, as read in version 0.1.25: magiccube and zss take text apart with patterns and never evaluate it.
@@ -193,9 +193,9 @@ def _truth_problem(text: str) -> str | None:
         for wrong in (NONSENSE, "0") if isinstance(oracle, str) and parse_number(oracle) else (NONSENSE,):
             with contextlib.suppress(ValueError, TypeError, KeyError, IndexError):  # a scorer may well choke on it
                 if score(task, options, entry, wrong) >= 1.0:  # that of coin_flip gives them to any beginning of the answer
-                    return f"task={task}: its scorer gives full marks to {wrong!r}"
+                    return f"task={task}: its scorer gives full score to {wrong!r}"
         if isinstance(oracle, str) and not score(task, options, entry, oracle) >= 1.0:
-            return f"task={task}: its scorer does not give full marks to its own answer {oracle[:60]!r}"
+            return f"task={task}: its scorer does not give full score to its own answer {oracle[:60]!r}"
     except Exception as error:  # noqa: BLE001  a scorer that cannot read the truth may raise anything
         return f"task={task}: its scorer cannot use this entry ({type(error).__name__}: {' '.join(str(error).split())[:100]})"
     return None
@@ -210,7 +210,7 @@ class ReasoningGym(Verifier):
     """What a task's own scorer gives the answer. It runs in a worker process, for it may hang.
 
     Tasks whose scorer evaluates text as Python (countdown, polynomial_multiplication, ...) are refused, and so are truths
-    for which it gives full marks to nonsense or less than that to its own answer. Reasons: `no_answer`, `unparsable` (the
+    for which it gives full score to nonsense or less than that to its own answer. Reasons: `no_answer`, `unparsable` (the
     scorer raises), `wrong`, `partial`, `correct`; `bad_score` when it gives no number.
     """
 

@@ -37,18 +37,18 @@ class ReasoningLength(Verifier):
     """
 
     min_chars: int = 24
-    """Fresh characters for full marks; every reference solution of GSM8K has more than 24."""
+    """Fresh characters for full score; every reference solution of GSM8K has more than 24."""
     max_chars: int | None = None
     """Visible characters above which the score falls, to 0 at twice as many; None: as long as it likes."""
-    scope: Literal["think", "before_answer", "turn"] = "think"
-    """The first think block; all before the first `<answer>`, box or `####`; or the whole turn. Tags are never counted."""
+    scope: Literal["think", "before_answer", "response"] = "think"
+    """The first think block; all before the first `<answer>`, box or `####`; or the whole response. Tags are never counted."""
 
     def __post_init__(self) -> None:
         if self.min_chars < 1:
             raise ValueError(f"min_chars={self.min_chars}: must be at least 1")
         if self.max_chars is not None and self.max_chars < self.min_chars:
             raise ValueError(f"max_chars={self.max_chars}: must be at least min_chars ({self.min_chars}), or null")
-        if self.scope not in ("think", "before_answer", "turn"):
+        if self.scope not in ("think", "before_answer", "response"):
             raise ValueError(f"scope={self.scope}: must be one of think, before_answer, turn")
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
@@ -66,30 +66,30 @@ class ReasoningLength(Verifier):
             return Verdict.scored(score, "long", detail=f"{detail}, at most {self.max_chars}")
         return Verdict.scored(1.0, "correct", detail=detail)
 
-    def _reasoning(self, turn: str) -> str | None:
-        if self.scope == "turn":
-            return turn
+    def _reasoning(self, response: str) -> str | None:
+        if self.scope == "response":
+            return response
         if self.scope == "before_answer":
-            return _ANSWER.split(turn, maxsplit=1)[0]
-        head, closed, _ = turn.partition("</think>")
+            return _ANSWER.split(response, maxsplit=1)[0]
+        head, closed, _ = response.partition("</think>")
         _, opened, inside = head.partition("<think>")
         return None if not closed else inside if opened else head
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repetition(Verifier):
-    """How much of the turn was said before?
+    """How much of the response was said before?
 
     Counted in sequences of `n` characters, which sees a digit, a box, a phrase and a line said a thousand times alike: the
-    repeated share is the share of such sequences that are not the first of their kind. Full marks up to `allowed`, falling
-    linearly to 0 at `worst`. A turn shorter than `n` has nothing to repeat. Of the reference solutions of GSM8K, MATH-500
+    repeated share is the share of such sequences that are not the first of their kind. Full score up to `allowed`, falling
+    linearly to 0 at `worst`. A response shorter than `n` has nothing to repeat. Of the reference solutions of GSM8K, MATH-500
     and AIME 2024 the worst has a share of 0.54; a box said ten times 0.87.
     """
 
     n: int = 20
     """Length of the sequences, in characters (about four English words)."""
     allowed: float = 0.6
-    """Repeated share with full marks."""
+    """Repeated share with full score."""
     worst: float = 0.9
     """Repeated share from which on the score is 0."""
 
@@ -114,7 +114,7 @@ class Repetition(Verifier):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlong(Verifier):
-    """DAPO's soft punishment of length as a score: full marks up to `max_chars - buffer_chars`, falling linearly to 0.
+    """DAPO's soft punishment of length as a score: full score up to `max_chars - buffer_chars`, falling linearly to 0.
 
     Source: DAPO (arXiv:2503.14476), equation 13, plus 1: what is there a penalty from -1 to 0 is here a score from 0 to 1,
     which makes no difference within a group. Counted in characters, not tokens, because a verdict must be the same when it
@@ -122,7 +122,7 @@ class Overlong(Verifier):
     """
 
     max_chars: int = 4096
-    """Characters of the turn, white space included, from which on the score is 0 (4 or so are a token of English)."""
+    """Characters of the response, white space included, from which on the score is 0 (4 or so are a token of English)."""
     buffer_chars: int = 1024
     """How far below `max_chars` the score begins to fall."""
 
@@ -140,9 +140,9 @@ class Overlong(Verifier):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UniqueAnswer(Verifier):
-    """Does the turn commit to one answer?
+    """Does the response commit to one answer?
 
-    Full marks when the answers that `extract` finds are all the same (as `rlvr.answers.compare` sees it: 0.5 is 1/2) and not
+    Full score when the answers that `extract` finds are all the same (as `rlvr.answers.compare` sees it: 0.5 is 1/2) and not
     more than `max_copies`; else 0: `no_answer`, `ambiguous` (several different), `repeated`.
     """
 
@@ -179,7 +179,7 @@ class UniqueAnswer(Verifier):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forbidden(Verifier):
-    """None of some texts may stand in the turn: 1 when clean, else 0 `forbidden`, with what was found.
+    """None of some texts may stand in the response: 1 when clean, else 0 `forbidden`, with what was found.
 
     `phrases` are the user's. `truth_keys` name keys of the truth whose texts (hidden tests, say) must not be copied: any line
     of them with at least `min_line_chars` characters, white space aside. Compatibility forms (NFKD: full-width and

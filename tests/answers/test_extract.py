@@ -43,7 +43,7 @@ def test_blocks(text: str, found: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "turn", "texts"),
+    ("name", "response", "texts"),
     [
         ("boxed", r"so \boxed{ 4 }", ("4",)),
         ("boxed", r"so \fbox{4}", ("4",)),
@@ -62,8 +62,8 @@ def test_blocks(text: str, found: list[str]) -> None:
         ("whole", "b", ("b",)),
     ],
 )
-def test_each_extractor(name: str, turn: str, texts: tuple[str, ...] | None) -> None:
-    assert find(turn, (name,)) == (Found(name, texts) if texts else None)
+def test_each_extractor(name: str, response: str, texts: tuple[str, ...] | None) -> None:
+    assert find(response, (name,)) == (Found(name, texts) if texts else None)
 
 
 def test_the_first_that_finds_something_counts() -> None:

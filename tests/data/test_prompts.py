@@ -35,11 +35,11 @@ def test_chat_models_get_their_template(tiny: Policy) -> None:
     example = Problem(id="e", prompt="2?", truth={"answer": "2"}, metadata={"solution": "-"})
     rendered = Prompts(template=template, examples=(example,), chat_tokenizer=tiny.tokenizer).render(TRICKY)
     assert rendered.prompt == "[system]Be right.[user]2?[assistant]2[user]Is {answer} in {question}? {x}[assistant]<think>\n"
-    assert rendered.turn("so</think>") == "<think>\nso</think>", "what the template opened is part of the turn"
+    assert rendered.response("so</think>") == "<think>\nso</think>", "what the template opened is part of the response"
 
 
 @pytest.mark.parametrize("prefill", ["", "<think>", "<think> "])
-def test_a_right_solution_gets_full_marks_with_and_without_a_prefill(prefill: str) -> None:
+def test_a_right_solution_gets_full_score_with_and_without_a_prefill(prefill: str) -> None:
     config = compose([f"prompt.prefill='{prefill}'"]).prompt
     problem = Problem(id="p", prompt="2+2?", truth={"answer": "4"}, metadata={"solution": "2 + 2 = 4, so 4"})
     prompts = Prompts(template=config)
@@ -48,7 +48,7 @@ def test_a_right_solution_gets_full_marks_with_and_without_a_prefill(prefill: st
     assert "rule format gives it 0.0 (no_marker" in str(score_gap(prompts, problem, load_rules("gsm8k")))
 
 
-def test_every_reference_solution_of_the_embedded_data_set_gets_full_marks() -> None:
+def test_every_reference_solution_of_the_embedded_data_set_gets_full_score() -> None:
     splits, rules, prompts = Arithmetic().load(), load_rules("r1_format+answer"), Prompts(template=compose([]).prompt)
     for problem in (*splits.train, *splits.test):
         assert rules.check_truth(problem) is None

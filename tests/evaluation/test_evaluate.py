@@ -317,7 +317,7 @@ def test_the_folder_of_an_evaluation(evaluated: tuple[Path, str]) -> None:
     assert "\x1b" not in said
 
 
-def test_the_ledger_of_an_evaluation_has_all_that_it_says(evaluated: tuple[Path, str]) -> None:
+def test_the_rollout_log_of_an_evaluation_has_all_that_it_says(evaluated: tuple[Path, str]) -> None:
     folder = evaluated[0]
     rows = read_rollout_log(folder).to_pylist()
     assert [(row["step"], row["split"]) for row in rows] == [(0, "eval")] * 18

@@ -189,16 +189,16 @@ def bench(tmp_path: Path, data: Path) -> Bench:
 def test_a_small_case_runs_on_both_sides(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("trl")
     found = bench(tmp_path, data).run(SMALL)
-    (turn,) = found.turns
-    assert set(turn) == {"ours", "trl"}
-    for measured in turn.values():
+    (response,) = found.turns
+    assert set(response) == {"ours", "trl"}
+    for measured in response.values():
         (only,) = measured.steps
         assert only.completion_tokens == 2 * 2 * 4
         assert only.degenerate == 0
         assert only.total == pytest.approx(only.rollout + only.verify + only.train)
         assert min(only.rollout, only.verify, only.train) > 0
         assert measured.peak_bytes > measured.loaded_bytes > 4 * TINY.parameters
-    assert turn["ours"].steps[0].prompt_tokens == turn["trl"].steps[0].prompt_tokens
+    assert response["ours"].steps[0].prompt_tokens == response["trl"].steps[0].prompt_tokens
     report_cases([found])
     printed = capsys.readouterr().out
     assert "| tiny | ours |" in printed

@@ -1,4 +1,4 @@
-"""Which part of a turn is the program."""
+"""Which part of a response is the program."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ PREAMBLE = 'from typing import List\n\n\ndef f(x: List[int]) -> int:\n    """ Su
 BODY = "    total = sum(x)\n    return total\n"
 
 
-def found(turn: str, *order: Place, language: str = "python", preamble: str = "") -> str | None:
-    result = program_of(turn, order or ("fenced",), language=language, preamble=preamble)
+def found(response: str, *order: Place, language: str = "python", preamble: str = "") -> str | None:
+    result = program_of(response, order or ("fenced",), language=language, preamble=preamble)
     return None if result is None else result[1]
 
 
@@ -24,7 +24,7 @@ def result_of(program: str) -> object:
 
 
 @pytest.mark.parametrize(
-    ("turn", "program"),
+    ("response", "program"),
     [
         ("```python\na = 1\n```", "a = 1\n"),
         ("Text\n```py\na = 1\n```\nmore\n```python3\nb = 2\n```\nend", "b = 2\n"),
@@ -50,8 +50,8 @@ def result_of(program: str) -> object:
         ("", None),
     ],
 )
-def test_the_last_block_of_the_language(turn: str, program: str | None) -> None:
-    assert found(turn) == program
+def test_the_last_block_of_the_language(response: str, program: str | None) -> None:
+    assert found(response) == program
 
 
 def test_a_fence_that_the_prompt_has_opened_is_part_of_the_turn() -> None:
@@ -59,8 +59,8 @@ def test_a_fence_that_the_prompt_has_opened_is_part_of_the_turn() -> None:
 
 
 def test_other_languages() -> None:
-    turn = "```python\npy\n```\n```cpp\nc\n```\n```js\nj\n```"
-    assert [blocks(turn, language) for language in ("python", "cpp", "javascript")] == [["py\n"], ["c\n"], ["j\n"]]
+    response = "```python\npy\n```\n```cpp\nc\n```\n```js\nj\n```"
+    assert [blocks(response, language) for language in ("python", "cpp", "javascript")] == [["py\n"], ["c\n"], ["j\n"]]
     assert found("```c++\nint x;\n```", language="cpp") == "int x;\n"
 
 
@@ -95,9 +95,9 @@ def test_helpers_of_a_preamble_stay() -> None:
 
 
 def test_the_places_are_tried_in_order() -> None:
-    turn = BODY
-    assert found(turn, "fenced", "continuation", preamble=PREAMBLE) == PREAMBLE + BODY
-    assert found(turn, "fenced", "continuation") is None, "there is nothing to go on with"
+    response = BODY
+    assert found(response, "fenced", "continuation", preamble=PREAMBLE) == PREAMBLE + BODY
+    assert found(response, "fenced", "continuation") is None, "there is nothing to go on with"
     assert found("x = 1", "fenced", "whole") == "x = 1"
     assert found("<think>no</think>x = 1", "whole") == "x = 1"
     assert found(" \n ", "whole") is None
@@ -144,16 +144,16 @@ def test_a_continuation_may_begin_the_function_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "turn", ["Here is the solution:\n", "    return (\n", "    return 1 +\n\nx = 2\n", "  return 1\n   return 2\n", "\x00"]
+    "response", ["Here is the solution:\n", "    return (\n", "    return 1 +\n\nx = 2\n", "  return 1\n   return 2\n", "\x00"]
 )
-def test_a_continuation_that_parses_nowhere_is_left(turn: str) -> None:
-    program = trimmed(PREAMBLE + turn, PREAMBLE)
+def test_a_continuation_that_parses_nowhere_is_left(response: str) -> None:
+    program = trimmed(PREAMBLE + response, PREAMBLE)
     with pytest.raises((SyntaxError, ValueError)):
         compile(program, "x", "exec")
 
 
 @pytest.mark.parametrize(
-    "turn",
+    "response",
     [
         "```" + "a" * 300_000,
         "```" + "a " * 100_000 + "`",
@@ -163,15 +163,15 @@ def test_a_continuation_that_parses_nowhere_is_left(turn: str) -> None:
         "\n" * 300_000,
     ],
 )
-def test_odd_texts_take_no_time(turn: str) -> None:
+def test_odd_texts_take_no_time(response: str) -> None:
     start = time.process_time()
-    blocks(turn, "python")
+    blocks(response, "python")
     assert time.process_time() - start < 3
 
 
 def test_cutting_is_bounded() -> None:
-    turn = "    return 1\n" + "x = (\n" * 5000
+    response = "    return 1\n" + "x = (\n" * 5000
     start = time.process_time()
-    trimmed(PREAMBLE + turn, PREAMBLE)
+    trimmed(PREAMBLE + response, PREAMBLE)
     trimmed(PREAMBLE + "    return 1\n" + "not python\n" * 20_000, PREAMBLE)
     assert time.process_time() - start < 10

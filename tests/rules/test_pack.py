@@ -76,7 +76,7 @@ def test_parts_are_a_weighted_mean() -> None:
     assert pack(broken).judge("", PROBLEM).outcome == "error"
 
 
-def test_requires_needs_full_marks_and_any_order() -> None:
+def test_requires_needs_full_score_and_any_order() -> None:
     dependent = rule("answer", 1.0, 1.0, requires=("format",))
     assert pack(dependent, rule("format", 0.1, 1.0)).judge("", PROBLEM).reward == 1.1
     short = pack(dependent, rule("format", 0.1, 0.8)).judge("", PROBLEM)

@@ -64,8 +64,8 @@ def test_what_is_written_is_read_again_in_any_order(points: dict[int, float], li
 @given(POINTS, st.booleans())
 def test_between_its_turns_a_weight_neither_begins_nor_ceases_to_count(points: dict[int, float], linear: bool) -> None:
     made = schedule(points, linear=linear)
-    turns = [*made.turns(), 12_000]
-    for start, end in pairwise(turns):
+    steps = [*made.breakpoints(), 12_000]
+    for start, end in pairwise(steps):
         counts = [made.at(step) != 0 for step in range(start, end, max(1, (end - start) // 50))]
         assert counts.count(counts[0]) >= len(counts) - 1  # a line may pass through 0 at one step
 
@@ -142,7 +142,7 @@ def test_a_new_schedule_replaces_the_old_one() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Wants(Verifier):
-    """Full marks; judges answers to problems with that key in the truth."""
+    """Full score; judges answers to problems with that key in the truth."""
 
     judges = "answer"
     key: str

@@ -41,8 +41,8 @@ def rows(run: Path) -> list[dict[str, Any]]:
 
 
 def bits(run: Path) -> tuple[list[dict[str, Any]], dict[str, str], str]:
-    ledger = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted((run / "rollouts").iterdir())}
-    return rows(run), ledger, hashlib.sha256((run / "model" / "model.safetensors").read_bytes()).hexdigest()
+    rollout_log = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted((run / "rollouts").iterdir())}
+    return rows(run), rollout_log, hashlib.sha256((run / "model" / "model.safetensors").read_bytes()).hexdigest()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The ledger: what is written is what is read, file by file, whatever happens to the one who writes."""
+"""The rollout log: what is written is what is read, file by file, whatever happens to the one who writes."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def group(n: int, step: int = 1) -> Group:
     return Group(problem=problem, prompt_ids=(1,), rollouts=tuple(rollouts))
 
 
-def record(ledger: RolloutLog, step: int, split: Split = "train") -> None:
-    ledger.record([group(n, step) for n in range(3)], step=step, split=split, rules=RULES)
+def record(rollout_log: RolloutLog, step: int, split: Split = "train") -> None:
+    rollout_log.record([group(n, step) for n in range(3)], step=step, split=split, rules=RULES)
 
 
-def only(ledger: RolloutLog) -> list[Entry]:
-    (file,) = ledger.files()
-    return ledger.read(file)
+def only(rollout_log: RolloutLog) -> list[Entry]:
+    (file,) = rollout_log.files()
+    return rollout_log.read(file)
 
 
 def names(folder: Path) -> list[str]:
@@ -152,13 +152,13 @@ def entries(draw: st.DrawFn) -> list[Entry]:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(given=entries())
 def test_what_is_read_is_what_was_written(tmp_path_factory: pytest.TempPathFactory, given: list[Entry]) -> None:
-    ledger = RolloutLog(tmp_path_factory.mktemp("ledger"))
+    rollout_log = RolloutLog(tmp_path_factory.mktemp("rollout log"))
     how = Advantages(scaling="batch", deviation="sample", mask_truncated=True)
-    ledger.write(given, RULES, how)
-    again = only(ledger)
+    rollout_log.write(given, RULES, how)
+    again = only(rollout_log)
     assert again == given
     assert repr(again) == repr(given), "1 is not True, and 1.0 not 1"
-    assert ledger.conditions(ledger.files()[0]) == (RULES, how)
+    assert rollout_log.conditions(rollout_log.files()[0]) == (RULES, how)
 
 
 def test_equal_rollouts_give_equal_bytes(tmp_path: Path) -> None:
@@ -173,10 +173,10 @@ def test_equal_rollouts_give_equal_bytes(tmp_path: Path) -> None:
 
 
 def test_files_come_in_the_order_of_the_run_and_are_chosen_by_step_and_split(tmp_path: Path) -> None:
-    ledger = RolloutLog.of(tmp_path)
+    rollout_log = RolloutLog.of(tmp_path)
     for step, split in ((12, "eval"), (0, "forced"), (12, "train"), (0, "eval"), (123_456_789, "train")):
-        record(ledger, step, split)
-    assert [(file.step, file.split) for file in ledger.files()] == [
+        record(rollout_log, step, split)
+    assert [(file.step, file.split) for file in rollout_log.files()] == [
         (0, "eval"),
         (0, "forced"),
         (12, "train"),
@@ -187,34 +187,34 @@ def test_files_come_in_the_order_of_the_run_and_are_chosen_by_step_and_split(tmp
     assert (table.column_names, table.num_rows) == (["reward", "step"], 24)
     assert read_rollout_log(tmp_path).num_rows == 5 * 12
     assert read_rollout_log(tmp_path, steps=[]).schema == SCHEMA
-    with pytest.raises(ConfigError, match="columns=rewrad: a ledger has step, split"):
+    with pytest.raises(ConfigError, match="columns=rewrad: a rollout log has step, split"):
         read_rollout_log(tmp_path, columns=["rewrad"])
     with pytest.raises(ConfigError, match="nowhere: holds no rollouts"):
         read_rollout_log(tmp_path / "nowhere")
 
 
 def test_a_resumed_run_forgets_what_came_after_its_checkpoint(tmp_path: Path) -> None:
-    ledger = RolloutLog.of(tmp_path)
-    ledger.drop_after(3)  # nothing is there yet
+    rollout_log = RolloutLog.of(tmp_path)
+    rollout_log.drop_after(3)  # nothing is there yet
     for step in range(1, 7):
-        record(ledger, step)
-    record(ledger, 3, "eval")
-    (ledger.folder / ".00000007-train.parquet.unfinished").write_bytes(b"PAR1")
-    ledger.drop_after(3)
-    assert names(ledger.folder) == [f"0000000{name}.parquet" for name in ("1-train", "2-train", "3-eval", "3-train")]
+        record(rollout_log, step)
+    record(rollout_log, 3, "eval")
+    (rollout_log.folder / ".00000007-train.parquet.unfinished").write_bytes(b"PAR1")
+    rollout_log.drop_after(3)
+    assert names(rollout_log.folder) == [f"0000000{name}.parquet" for name in ("1-train", "2-train", "3-eval", "3-train")]
 
 
-def test_what_is_no_ledger_file_is_refused_by_name(tmp_path: Path) -> None:
-    ledger = RolloutLog.of(tmp_path)
-    record(ledger, 1)
-    path = ledger.folder / "00000001-train.parquet"
+def test_what_is_no_rollout_log_file_is_refused_by_name(tmp_path: Path) -> None:
+    rollout_log = RolloutLog.of(tmp_path)
+    record(rollout_log, 1)
+    path = rollout_log.folder / "00000001-train.parquet"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ConfigError, match=r"00000001-train\.parquet: cannot be read"):
-        only(ledger)
+        only(rollout_log)
     pq.write_table(pa.table({"step": [1]}), path)
-    with pytest.raises(ConfigError, match=r"00000001-train\.parquet: is no file of a ledger"):
-        only(ledger)
+    with pytest.raises(ConfigError, match=r"00000001-train\.parquet: is no file of a rollout log"):
+        only(rollout_log)
 
 
 def test_a_problem_that_json_would_change_is_refused(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_problem_that_json_would_change_is_refused(tmp_path: Path) -> None:
         odd = replace(group(1), problem=Problem(id="odd one", prompt="q", truth=truth))
         with pytest.raises(ConfigError) as error:
             RolloutLog.of(tmp_path).record([odd], step=1, split="train", rules=RULES)
-        assert f"the problem odd one cannot be kept in the ledger: truth.answer{message}" in str(error.value)
+        assert f"the problem odd one cannot be kept in the rollout log: truth.answer{message}" in str(error.value)
     assert not (tmp_path / "rollouts").exists()
 
 
@@ -235,9 +235,9 @@ def test_a_large_truth_is_stored_once_a_group(tmp_path: Path) -> None:
     truth = {"cases": [{"stdin": random.Random(0).randbytes(1 << 20).hex(), "stdout": "1"}]}
     one = group(1)
     large = replace(one, problem=replace(one.problem, truth=truth), rollouts=one.rollouts * 8)
-    ledger = RolloutLog.of(tmp_path)
-    ledger.record([large, replace(large, problem=replace(large.problem, id="other"))], step=1, split="train", rules=RULES)
-    (file,) = ledger.files()
+    rollout_log = RolloutLog.of(tmp_path)
+    rollout_log.record([large, replace(large, problem=replace(large.problem, id="other"))], step=1, split="train", rules=RULES)
+    (file,) = rollout_log.files()
     assert file.path.stat().st_size < 1.2 * (1 << 20), "two megabytes of hexadecimal digits hold one of data"
 
 
@@ -252,9 +252,9 @@ def test_real_rollouts_take_less_than_a_kilobyte(gsm8k_path: Path, tmp_path: Pat
             for each, j in zip(said, judged, strict=True)
         )
         groups.append(Group(problem=problem, prompt_ids=(1,), rollouts=rollouts))
-    ledger = RolloutLog.of(tmp_path)
-    ledger.record(groups, step=1, split="train", rules=RULES)
-    assert ledger.files()[0].path.stat().st_size < 1024 * 128
+    rollout_log = RolloutLog.of(tmp_path)
+    rollout_log.record(groups, step=1, split="train", rules=RULES)
+    assert rollout_log.files()[0].path.stat().st_size < 1024 * 128
 
 
 PREAMBLE = """
@@ -263,11 +263,11 @@ from pathlib import Path
 from rlvr.runs.rollout_log import RolloutLog, RolloutLogFailed
 from rlvr.rules.fingerprint import Fingerprint
 from rlvr.types import Group, Problem, Rollout; from rlvr.errors import RunStopped
-ledger, rules = RolloutLog.of(Path(sys.argv[1])), Fingerprint(rules={}, code={}, answers=())
+rollout log, rules = RolloutLog.of(Path(sys.argv[1])), Fingerprint(rules={}, code={}, answers=())
 def record(step):
     said = [Rollout(token_ids=(1,), logprobs=(0.0,), text=f"{step}:{n}", finish_reason="stop", reward=n) for n in range(8)]
     groups = [Group(problem=Problem(id=str(n), prompt="q", truth={}), prompt_ids=(1,), rollouts=said) for n in range(4)]
-    ledger.record(groups, step=step, split="train", rules=rules)
+    rollout log.record(groups, step=step, split="train", rules=rules)
 """
 FOREVER = """
 for step in range(1, 100_000):
@@ -282,24 +282,24 @@ def writer(run: Path, script: str) -> subprocess.Popen[str]:
 
 
 def test_it_can_be_read_while_it_grows_and_is_whole_after_a_kill(tmp_path: Path) -> None:
-    ledger, rng, kept = RolloutLog.of(tmp_path), random.Random(0), 0
+    rollout_log, rng, kept = RolloutLog.of(tmp_path), random.Random(0), 0
     for more in (1, 5, 20, 40):
         with writer(tmp_path, FOREVER) as process:
             end = time.monotonic() + 60
-            while len(ledger.files()) < kept + more:
+            while len(rollout_log.files()) < kept + more:
                 assert time.monotonic() < end, "nothing is written"
                 if kept:
-                    assert len(pq.read_table(ledger.folder)) >= 32 * kept
+                    assert len(pq.read_table(rollout_log.folder)) >= 32 * kept
             time.sleep(rng.uniform(0.0, 0.02))
             process.send_signal(signal.SIGKILL)
-        files = ledger.files()
+        files = rollout_log.files()
         assert [file.step for file in files] == list(range(1, len(files) + 1)), "no step is missing"
         for file in files:
             texts = [f"{file.step}:{n}" for _ in range(4) for n in range(8)]
-            assert [entry.completion for entry in ledger.read(file)] == texts
+            assert [entry.completion for entry in rollout_log.read(file)] == texts
         kept = (len(files) + 1) // 2
-        ledger.drop_after(kept)
-        assert names(ledger.folder) == [file.path.name for file in files[:kept]]
+        rollout_log.drop_after(kept)
+        assert names(rollout_log.folder) == [file.path.name for file in files[:kept]]
 
 
 FULL = """
@@ -329,11 +329,11 @@ def test_a_folder_that_cannot_be_written_to_stops_the_run_too(tmp_path: Path) ->
 
 
 def test_the_rules_of_a_file_are_those_that_wrote_it(tmp_path: Path) -> None:
-    ledger = RolloutLog.of(tmp_path)
-    record(ledger, 1)
+    rollout_log = RolloutLog.of(tmp_path)
+    record(rollout_log, 1)
     lighter: Fingerprint = fingerprint(load_rules("r1_format+answer", ["rules.format.weight=0.05"]))
-    ledger.record([group(0)], step=2, split="train", rules=lighter)
-    first, second = ledger.files()
-    assert [ledger.conditions(file)[0].weights["format"] for file in (first, second)] == [0.1, 0.05]
-    assert {entry.weights["format"] for entry in ledger.read(second)} == {0.05}
+    rollout_log.record([group(0)], step=2, split="train", rules=lighter)
+    first, second = rollout_log.files()
+    assert [rollout_log.conditions(file)[0].weights["format"] for file in (first, second)] == [0.1, 0.05]
+    assert {entry.weights["format"] for entry in rollout_log.read(second)} == {0.05}
     assert lighter.hash != RULES.hash

@@ -97,7 +97,7 @@ def test_what_is_killed_in_the_middle_is_judged_again_and_once(what: str) -> Non
         assert batch.score([(RIGHT, PROBLEM)])[0].reward == 1.0
         (worker,) = set(psutil.Process().children()) - others
         victim = worker if what == "worker" else worker.children(recursive=True)[-1]
-        tasks = [batch._start(turn, problem) for turn, problem in zip(turns, problems, strict=True)]
+        tasks = [batch._start(response, problem) for response, problem in zip(turns, problems, strict=True)]
         victim.send_signal(signal.SIGKILL)
         judgements = [task.judgement.result() for task in tasks]
     assert [judgement.reward for judgement in judgements] == [1.0 if number % 2 else 0.5 for number in range(12)]

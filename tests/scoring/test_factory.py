@@ -120,10 +120,10 @@ def test_the_audit_judges_as_verify_says(does: list[str], tmp_path: Path, capsys
     data = ["dataset=jsonl", f"dataset.path={tmp_path}/train.jsonl", f"dataset.eval_path={tmp_path}/test.jsonl"]
     arguments = [*does, *data, "audit.attacks=[]"]
     assert main(["audit", *arguments]) == 0
-    assert "2 of 2 get full marks" in capsys.readouterr().out
+    assert "2 of 2 get full score" in capsys.readouterr().out
     assert main(["audit", *arguments, "verify.deadline_s=0.1"]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "0 of 2 get full marks" in out
+    assert "0 of 2 get full score" in out
     assert "not done after 0.1 s of processor time" in out
 
 

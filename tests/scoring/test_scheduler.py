@@ -173,7 +173,7 @@ def lines(path: Path) -> list[str]:
 def test_what_is_the_same_is_judged_once_also_while_it_is_being_judged(workers: int, tmp_path: Path) -> None:
     texts = ["ab|1", "ab|2", "abc|", "ab|1", "ab|3", "abc|"] * 3
     groups = [group(0, texts), group(1, texts)]
-    by_turn, by_program, path = tmp_path / "turn", tmp_path / "program", tmp_path / "path"
+    by_turn, by_program, path = tmp_path / "response", tmp_path / "program", tmp_path / "path"
     first = judge(groups, notes(by_turn, seconds=0.05), workers=workers, deadline_s=2.0)
     assert sorted(lines(by_turn)) == sorted(["'ab'", "'ab'", "'ab'", "'abc'"] * 2), "each turn once for each problem"
     second = judge(groups, notes(by_program, Programs, seconds=0.05), workers=workers, deadline_s=2.0)

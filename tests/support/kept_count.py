@@ -11,7 +11,7 @@ from rlvr import Problem, Verdict, Verifier
 
 @dataclass(frozen=True, kw_only=True)
 class Traced(Verifier):
-    """Sleeps, and appends the turn to a file."""
+    """Sleeps, and appends the response to a file."""
 
     path: str
     seconds: float = 0.0

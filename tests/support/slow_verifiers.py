@@ -22,7 +22,7 @@ HELPERS: list[subprocess.Popen[bytes]] = []
 
 @dataclass(frozen=True, kw_only=True)
 class Does(Verifier):
-    """Calls the function of this module that `what` names, or that the turn names where it is empty: "name: rest"."""
+    """Calls the function of this module that `what` names, or that the response names where it is empty: "name: rest"."""
 
     what: str = ""
     prepares: str = ""
@@ -42,7 +42,7 @@ class Does(Verifier):
 
 @dataclass(frozen=True, kw_only=True)
 class Mixed(Does):
-    """Slow for a turn that names an action, quick for any other. The answer says who judged."""
+    """Slow for a response that names an action, quick for any other. The answer says who judged."""
 
     def quick(self, completion: str, problem: Problem) -> Verdict | None:
         return None if ": " in completion else Verdict.scored(1.0, "correct", f"{os.getpid()} {problem.id} {completion}")
@@ -50,7 +50,7 @@ class Mixed(Does):
 
 @dataclass(frozen=True, kw_only=True)
 class Notes(Verifier):
-    """Writes a line for each full call; the verdict depends on what stands before the bar in the turn."""
+    """Writes a line for each full call; the verdict depends on what stands before the bar in the response."""
 
     path: str
     seconds: float = 0.0

@@ -118,7 +118,7 @@ def test_options_are_checked_when_it_is_made(options: dict[str, Any], says: str)
 
 
 @pytest.mark.parametrize(
-    ("turn", "truth", "options", "score"),
+    ("response", "truth", "options", "score"),
     [
         (f"<think>no</think>So:\n```python\n{SQUARE}\n```\nDone.", CALLS, {}, 1.0),
         (SQUARE, CALLS, {}, 0.0),
@@ -132,8 +132,8 @@ def test_options_are_checked_when_it_is_made(options: dict[str, Any], says: str)
         ("no code at all", CALLS, {}, 0.0),
     ],
 )
-def test_where_the_program_stands(turn: str, truth: Any, options: dict[str, Any], score: float) -> None:
-    assert Code(**options)(turn, problem(truth)).score == score
+def test_where_the_program_stands(response: str, truth: Any, options: dict[str, Any], score: float) -> None:
+    assert Code(**options)(response, problem(truth)).score == score
 
 
 def test_without_a_program_it_needs_no_worker() -> None:
@@ -142,7 +142,7 @@ def test_without_a_program_it_needs_no_worker() -> None:
     assert (verdict.score, verdict.reason) == (0.0, "no_code")
     assert Code().quick("```\nx\n```", problem(CALLS)) is None
     turns = [f"{text}\n```python\n{SQUARE}\n```" for text in ("One.", "Two.")]
-    assert len({Code().same(turn, problem(CALLS)) for turn in turns}) == 1, "the same program is judged once"
+    assert len({Code().same(response, problem(CALLS)) for response in turns}) == 1, "the same program is judged once"
     assert Code().same("```\nx = 1\n```", problem(CALLS)) != Code().same("```\nx = 2\n```", problem(CALLS))
 
 
@@ -171,9 +171,9 @@ def test_through_a_worker_process_it_is_the_same() -> None:
         f"```python\n{program}\n```" for program in (SQUARE, "def f(x): return 4", "while True: pass", "import os; os._exit(0)")
     ]
     with Supervisor(workers=1) as pool:
-        for turn in turns:
+        for response in turns:
             verifier = Code(wall_s=1.0, budget_s=2.0)
-            assert pool.score(verifier, turn, problem(CALLS)) == verifier(turn, problem(CALLS))
+            assert pool.score(verifier, response, problem(CALLS)) == verifier(response, problem(CALLS))
 
 
 def test_values_that_would_be_much_work_for_the_judge_score_nothing() -> None:
@@ -196,7 +196,7 @@ BLOCK = "```python\nx = 1\n```"
 
 
 @pytest.mark.parametrize(
-    ("turn", "reason"),
+    ("response", "reason"),
     [
         (BLOCK, "correct"),
         (f"<think>{BLOCK} {BLOCK}</think>Text.\n{BLOCK}\nMore.", "correct"),
@@ -214,10 +214,10 @@ BLOCK = "```python\nx = 1\n```"
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_the_form(turn: str, reason: str) -> None:
-    verdict = CodeFormat()(turn, problem({}))
+def test_the_form(response: str, reason: str) -> None:
+    verdict = CodeFormat()(response, problem({}))
     assert (verdict.reason, verdict.score) == (reason, float(reason == "correct"))
-    quick = CodeFormat().quick(turn, problem({}))
+    quick = CodeFormat().quick(response, problem({}))
     assert quick is None or quick == verdict
 
 

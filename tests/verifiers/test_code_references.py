@@ -41,8 +41,8 @@ def test_humaneval_by_continuation() -> None:
     problems = list(HumanEval(path=folder("humaneval")).load().test)
     for problem in problems[::8]:
         rest = problem.metadata["solution"].removeprefix(problem.truth["preamble"])
-        turn = f"{rest}\n\nassert {problem.truth['entry_point']}() == 'a guess'\n\n# And now (\n"
-        verdict = Code(extract="continuation")(turn, problem)
+        response = f"{rest}\n\nassert {problem.truth['entry_point']}() == 'a guess'\n\n# And now (\n"
+        verdict = Code(extract="continuation")(response, problem)
         assert verdict.score == 1.0, (problem.id, verdict.detail)
 
 

@@ -227,10 +227,10 @@ PIECES = st.sampled_from(["3", "5", "7", "22", "+", "-", "*", "/", "(", ")", "="
 
 @given(st.lists(PIECES | st.text(max_size=3)).map("".join))
 def test_any_text_gets_a_score_and_the_same_one_twice(text: str) -> None:
-    for turn in (text, f"<answer>{text}</answer>"):
-        first = judge(turn)
+    for response in (text, f"<answer>{text}</answer>"):
+        first = judge(response)
         assert first[0] in (0.0, 1.0)
-        assert first == judge(turn)
+        assert first == judge(response)
 
 
 @pytest.mark.parametrize(

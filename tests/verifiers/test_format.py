@@ -54,13 +54,13 @@ def test_think_answer(text: str, score: float, reason: str) -> None:
 @pytest.mark.parametrize("prompt", ["q\n<think>", "User: q\nAssistant: <think>\n", "<think>q</think>\n<think>"])
 def test_a_think_that_the_prompt_opened_counts(prompt: str) -> None:
     problem = Problem(id="p", prompt=prompt, truth={})
-    assert ThinkAnswer()(problem.turn("2 + 2 is 4, clearly</think><answer>4</answer>"), problem).score == 1.0
-    assert ThinkAnswer()(problem.turn(GOOD), problem).score == 0.0  # opened twice
+    assert ThinkAnswer()(problem.response("2 + 2 is 4, clearly</think><answer>4</answer>"), problem).score == 1.0
+    assert ThinkAnswer()(problem.response(GOOD), problem).score == 0.0  # opened twice
 
 
 def test_a_think_inside_the_question_opens_nothing() -> None:
     problem = Problem(id="p", prompt="What does <think> mean?", truth={})
-    assert problem.turn(GOOD) == GOOD
+    assert problem.response(GOOD) == GOOD
 
 
 @pytest.mark.parametrize("options", [{"min_think_chars": 0}, {"length_share": 1.5}, {"length_share": -0.1}])
@@ -127,10 +127,10 @@ def test_tags(text: str, score: float, reason: str) -> None:
 def test_tags_of_other_names_and_a_block_that_the_prompt_opened() -> None:
     assert Tags(tags=("a-b", "a", "A_1"))("<a-b>1</a-b><a>2</a><A_1>3</A_1>", PROBLEM).score == 1.0
     opened = Problem(id="p", prompt="q\n<think>", truth={})
-    assert Tags()(opened.turn("reasons</think><answer>4</answer>"), opened).score == 1.0
+    assert Tags()(opened.response("reasons</think><answer>4</answer>"), opened).score == 1.0
     planned = Problem(id="p", prompt="q <plan>", truth={}, prefill="<plan>")
-    assert PCA(planned.turn("a</plan><code>b</code><answer>c</answer>"), planned).score == 1.0
-    assert PCA(planned.turn(PCA_GOOD), planned).score == 0.0  # opened twice
+    assert PCA(planned.response("a</plan><code>b</code><answer>c</answer>"), planned).score == 1.0
+    assert PCA(planned.response(PCA_GOOD), planned).score == 0.0  # opened twice
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_a_pattern_that_re2_does_not_have_is_one_line(pattern: str) -> None:
         ({"pattern": "\ud800"}, "pattern=.*: must be a regular expression"),
         ({"pattern": r"(\pL{50}){19}"}, "pattern too large"),
         ({"pattern": "a", "mode": "match"}, "mode=match: must be one of search, fullmatch"),
-        ({"pattern": "a", "scope": "think"}, "scope=think: must be one of turn, after_think"),
+        ({"pattern": "a", "scope": "think"}, "scope=think: must be one of response, after_think"),
     ],
 )
 def test_bad_options(options: dict[str, str], message: str) -> None:
@@ -97,7 +97,7 @@ def test_pickles() -> None:
 
 @given(st.text(alphabet=st.characters(codec=None), max_size=40))
 def test_any_text_gets_a_score_and_the_same_one_twice(text: str) -> None:
-    for scope in ("turn", "after_think"):
+    for scope in ("response", "after_think"):
         for negate in (False, True):
             verifier = Matches(pattern=r"(\w+\s?)+x|\d", scope=scope, negate=negate)  # type: ignore[arg-type]
             first = verifier(text, PROBLEM)

@@ -211,7 +211,7 @@ def test_the_same_proof_has_the_same_verdict() -> None:
 
 @needs_coq
 @pytest.mark.parametrize(
-    ("turn", "why"),
+    ("response", "why"),
     [
         (f"```coq\n{SCRIPT}\n```", "correct"),
         (f"<think>by induction</think>Here:\n```Coq\n{SCRIPT}\n```\nwhich does it", "correct"),
@@ -226,8 +226,8 @@ def test_the_same_proof_has_the_same_verdict() -> None:
         (f"```coq\n{'(* x *)' * 20_000}\n```", "too_large"),
     ],
 )
-def test_where_the_proof_stands(turn: str, why: str) -> None:
-    assert Proof()(turn, problem(PLUS)).reason == why
+def test_where_the_proof_stands(response: str, why: str) -> None:
+    assert Proof()(response, problem(PLUS)).reason == why
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ ROWS = [
 
 @needs_coq
 def test_the_pack_on_a_file_of_problems(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """The reference proofs get full marks, and no attack of the audit gains."""
+    """The reference proofs get full score, and no attack of the audit gains."""
     lines = [
         json.dumps({"id": f"r{at}", "prompt": f"Prove {name}.", "truth": truth, "completion": completion})
         for at, (name, truth, completion) in enumerate(ROWS)
@@ -326,7 +326,7 @@ def test_the_pack_on_a_file_of_problems(tmp_path: Path, capfd: pytest.CaptureFix
     arguments = ["rules=proof", "dataset=jsonl", f"dataset.path={train}", f"dataset.eval_path={held_out}", "audit.problems=2"]
     assert main(arguments) == 0, capfd.readouterr()
     shown = capfd.readouterr().out
-    assert "4 of 4 get full marks" in shown
+    assert "4 of 4 get full score" in shown
     assert "attacks on 2 problems" in shown
 
 

@@ -1,4 +1,4 @@
-"""Length, repetition, one answer, forbidden text: honest solutions keep full marks, and the hacks do not."""
+"""Length, repetition, one answer, forbidden text: honest solutions keep full score, and the hacks do not."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def solutions(name: str) -> list[str]:
     return [json.loads(line)["solution"] for line in path.read_text().splitlines()]
 
 
-def test_honest_solutions_of_gsm8k_keep_full_marks(gsm8k_path: Path) -> None:
+def test_honest_solutions_of_gsm8k_keep_full_score(gsm8k_path: Path) -> None:
     rules = load_rules("r1_format+anti_hack+overlong")
     prompts = Prompts(template=compose(["model=qwen0.5b", "prompt=r1"]).prompt)
     splits = GSM8K(path=str(gsm8k_path)).load()
@@ -48,7 +48,7 @@ def test_honest_solutions_of_gsm8k_keep_full_marks(gsm8k_path: Path) -> None:
         assert verifier(prompts.solution(problems[0]), problems[0]).score == 1.0
 
 
-def test_honest_solutions_of_the_default_data_set_keep_full_marks() -> None:
+def test_honest_solutions_of_the_default_data_set_keep_full_score() -> None:
     rules = load_rules("r1_format+answer+anti_hack+overlong+english_only", ["rules.reasoning_length.verifier.min_chars=7"])
     prompts = Prompts(template=compose([]).prompt)
     for problem in Arithmetic(train_problems=500).load().train:
@@ -56,12 +56,12 @@ def test_honest_solutions_of_the_default_data_set_keep_full_marks() -> None:
 
 
 @pytest.mark.parametrize(("name", "count"), [("math500", 500), ("aime24", 30)])
-def test_honest_solutions_of_competitions_keep_full_marks(name: str, count: int) -> None:
+def test_honest_solutions_of_competitions_keep_full_score(name: str, count: int) -> None:
     texts = solutions(name)
     assert len(texts) == count
     for text in texts:
         assert Repetition()(text, PROBLEM).score == 1.0
-        assert ReasoningLength(scope="turn")(text, PROBLEM).score == 1.0
+        assert ReasoningLength(scope="response")(text, PROBLEM).score == 1.0
         assert ReasoningLength()(think(text), PROBLEM).score == 1.0
 
 
@@ -104,8 +104,8 @@ def test_where_reasoning_is_looked_for() -> None:
     assert ReasoningLength(scope="before_answer")(late, PROBLEM).score == 0.0
     assert ReasoningLength(scope="before_answer")(HONEST, PROBLEM).score == 1.0
     assert ReasoningLength(scope="before_answer")(think(""), PROBLEM).score == 0.0
-    assert ReasoningLength(scope="turn")(late, PROBLEM).score == 1.0
-    assert ReasoningLength(scope="turn")("<think></think>" * 99, PROBLEM).score == 0.0
+    assert ReasoningLength(scope="response")(late, PROBLEM).score == 1.0
+    assert ReasoningLength(scope="response")("<think></think>" * 99, PROBLEM).score == 0.0
 
 
 def test_reasoning_may_be_too_long() -> None:
@@ -121,11 +121,11 @@ LETTERS = st.text(alphabet=st.characters(exclude_characters="<"), max_size=60)
 
 @given(LETTERS, LETTERS)
 def test_more_reasoning_never_scores_less(text: str, more: str) -> None:
-    for scope in ("think", "before_answer", "turn"):
+    for scope in ("think", "before_answer", "response"):
         scores = []
         for reasoning in (text, text + more):
-            turn = f"<think>{reasoning}</think>" if scope == "think" else reasoning
-            scores.append(ReasoningLength(scope=scope)(turn, PROBLEM).score or 0.0)  # type: ignore[arg-type]
+            response = f"<think>{reasoning}</think>" if scope == "think" else reasoning
+            scores.append(ReasoningLength(scope=scope)(response, PROBLEM).score or 0.0)  # type: ignore[arg-type]
         assert scores[0] <= scores[1]
 
 
@@ -330,7 +330,7 @@ def test_options_are_checked(verifier: type[Verifier], options: dict[str, Any], 
 
 
 ALL: list[Verifier] = [
-    *(ReasoningLength(scope=scope, max_chars=90) for scope in ("think", "before_answer", "turn")),  # type: ignore[arg-type]
+    *(ReasoningLength(scope=scope, max_chars=90) for scope in ("think", "before_answer", "response")),  # type: ignore[arg-type]
     Repetition(),
     Repetition(n=2, allowed=0.1, worst=0.5),
     Overlong(max_chars=40, buffer_chars=30),

@@ -27,7 +27,7 @@ class Report:
     references: int
     """Problems that have a reference solution."""
     short: tuple[tuple[Problem, str], ...]
-    """Those whose reference solution does not get full marks, with the reason."""
+    """Those whose reference solution does not get full score, with the reason."""
     attacked: int
     attempts: tuple[Attempt, ...]
 

@@ -1,7 +1,7 @@
 """What a run or a sweep came to, for a human: `rlvr report DIR` writes DIR/report.html.
 
 records.py    what is on disk: configuration, metrics, summary, edits of the rules
-history.py    what the ledger says of every step: verdicts by reason, pass rates, rules in force
+history.py    what the rollout log says of every step: verdicts by reason, pass rates, rules in force
 variants.py   the jobs of a sweep that differ only by seed, and numbers over them
 charts.py     which curves are shown
 svg.py        how they are drawn

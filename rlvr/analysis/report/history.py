@@ -1,4 +1,4 @@
-"""What the ledger of a run says: verdicts by reason, pass rates and rules in force at each step; rollouts worth reading."""
+"""What the rollout log of a run says: verdicts by reason, pass rates and rules in force at each step; rollouts worth reading."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Counts:
     judged: int = 0
     """With a score."""
     full: int = 0
-    """With full marks."""
+    """With full score."""
     reasons: dict[str, int] = field(default_factory=dict)
     """How many by reason; all of them, those without a score under `reason (outcome)`."""
     score_sums: dict[str, float] = field(default_factory=dict)
@@ -47,12 +47,12 @@ class History:
 
 
 def read_history(record: Record) -> History | None:
-    """Of the training rollouts, or of the evaluated ones where there are no others; None without a ledger.
+    """Of the training rollouts, or of the evaluated ones where there are no others; None without a rollout log.
 
-    Errors: `ConfigError` for a ledger that cannot be read.
+    Errors: `ConfigError` for a rollout log that cannot be read.
     """
-    ledger = RolloutLog.of(record.path)
-    files = ledger.files()
+    rollout_log = RolloutLog.of(record.path)
+    files = rollout_log.files()
     if not files:
         return None
     split: Split = "train" if any(file.split == "train" for file in files) else files[-1].split
@@ -64,7 +64,7 @@ def read_history(record: Record) -> History | None:
         table = read_rollout_log(record.path, splits=(split,), steps=some, columns=("step", "verdicts"))
         n_rollouts += table.num_rows
         _count(_flat(table), rules)
-    judged_by = rule_history({file: ledger.conditions(file)[0] for file in ledger.files(splits=(split,))})
+    judged_by = rule_history({file: rollout_log.conditions(file)[0] for file in rollout_log.files(splits=(split,))})
     return History(split=split, rules=rules, rule_history=judged_by, rollouts=n_rollouts)
 
 
@@ -90,7 +90,7 @@ def _count(flat: pa.Table, rules: dict[str, dict[int, Counts]]) -> None:
 
 
 def with_pass_rates(record: Record, history: History | None) -> list[dict[str, Any]]:
-    """The metrics of a run with `rule/<name>/pass` beside them: the share of training rollouts with full marks, of those that
+    """The metrics of a run with `rule/<name>/pass` beside them: the share of training rollouts with full score, of those that
     the rule could judge."""
     if history is None or history.split != "train":
         return [dict(row) for row in record.rows]
@@ -118,10 +118,10 @@ def samples(record: Record, split: Split, number: int) -> list[Sample]:
     """Of the last steps: `number` with the highest reward, as many with the lowest, and up to two that could not be judged.
 
     Of each problem one at most of a kind, later steps first, so that a choice among equals shows many problems.
-    Errors: `ConfigError` for a ledger that cannot be read.
+    Errors: `ConfigError` for a rollout log that cannot be read.
     """
-    ledger = RolloutLog.of(record.path)
-    entries = [entry for file in ledger.files(splits=(split,))[-_LAST_STEPS:] for entry in ledger.read(file)]
+    rollout_log = RolloutLog.of(record.path)
+    entries = [entry for file in rollout_log.files(splits=(split,))[-_LAST_STEPS:] for entry in rollout_log.read(file)]
     entries.sort(key=lambda entry: -entry.step)  # stable: in the order of the step otherwise
     judged = [(entry.reward, entry) for entry in entries if entry.reward is not None]
     judged.sort(key=lambda pair: pair[0])

@@ -44,7 +44,7 @@ class Record:
     """What a failed job of a sweep left in error.txt: a line, or a traceback; empty without one."""
     edits: Sequence[Edit]
     """Of rules.yaml, refused ones too."""
-    has_ledger: bool
+    has_rollout_log: bool
     missing: Sequence[str]
     """What a reader of the page should know is not there, a sentence each."""
 
@@ -107,9 +107,9 @@ def read_record(path: Path, name: str = "") -> Record:
     except (OSError, ValueError, TypeError) as error:
         edits = list[Edit]()
         missing.append(f"the edits of the rules cannot be read: {' '.join(str(error).split())[:200]}")
-    has_ledger = bool(RolloutLog.of(path).files())
-    if not has_ledger:
-        missing.append("there is no ledger (rollouts/*.parquet): verdict reasons, pass rates and rollouts cannot be shown")
+    has_rollout_log = bool(RolloutLog.of(path).files())
+    if not has_rollout_log:
+        missing.append("there is no rollout log (rollouts/*.parquet): verdict reasons, pass rates and rollouts cannot be shown")
     return Record(
         path=path.resolve(),
         name=name or path.resolve().name,
@@ -119,7 +119,7 @@ def read_record(path: Path, name: str = "") -> Record:
         summary=summary,
         error=failure,
         edits=edits,
-        has_ledger=has_ledger,
+        has_rollout_log=has_rollout_log,
         missing=missing,
     )
 
@@ -264,7 +264,7 @@ def commands(found: Found) -> list[tuple[str, str]]:
             lines.append((repeat, f"{which} again, by its own configuration, into a new folder"))
         if not found.sweep and record.config and not record.finished:
             lines.append((f"python train.py resume={run}", "go on from its last checkpoint"))
-        if not found.sweep and record.has_ledger:
+        if not found.sweep and record.has_rollout_log:
             lines.append((f"rlvr rescore run={run}", "are all stored verdicts reproduced?"))
     lines.append((f"rlvr report {shlex.quote(str(found.folder))}", "this page again"))
     return lines

@@ -1,1 +1,1 @@
-"""Judging the rollouts of a ledger again: by the same rules, and by others."""
+"""Judging the rollouts of a rollout log again: by the same rules, and by others."""

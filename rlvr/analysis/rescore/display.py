@@ -30,7 +30,7 @@ def show_rules(name: str, history: Sequence[ActiveRules], console: Console) -> N
 
 
 def show_code(rules: Sequence[tuple[Fingerprint, Fingerprint]], console: Console) -> None:
-    """Whether the verifiers are what they were; then and today, of every part of the ledger."""
+    """Whether the verifiers are what they were; then and today, of every part of the rollout log."""
     changed = sorted({name for then, now in rules for name in changed_code(then, now)})
     _line(console, "code", f"has changed since: {', '.join(changed)}" if changed else "of the verifiers is what it was")
 
@@ -84,11 +84,11 @@ def show_changes(summary: Mapping[str, Any], folder: Path, show: int, console: C
     n_flips = sum(of["flips"]["any"] for of in summary["splits"].values())
     if n_flips > show:
         console.print(Text(f"and {n_flips - show:,} more rollouts flip"))
-    console.print(Text(f"\nthe new ledger and summary.json are in {folder}"), soft_wrap=True)
+    console.print(Text(f"\nthe new rollout log and summary.json are in {folder}"), soft_wrap=True)
 
 
 def _rules_table(summary: Mapping[str, Any], of: Mapping[str, Any]) -> Table:
-    table = _table("rule", "weight", "score", "judged", "full marks")
+    table = _table("rule", "weight", "score", "judged", "full score")
     for name, rule in of["rules"].items():
         weights = [_weights(summary["rules"][when], name) for when in ("then", "now")]
         table.add_row(

@@ -31,7 +31,7 @@ class Change:
     """Over rollouts (`rollouts`, `reward_now`, `flips`), groups (`groups`, `degenerate_now`) and pairs of rollouts of one group
     (`same_order`, `reversed`, `tie_broken`, `tie_made`); `..._then` of the stored, `..._now` of the new."""
     rules: Mapping[str, Sums]
-    """The same by rule of either pack: `judged`, `score`, then and now; `gained` and `lost` full marks."""
+    """The same by rule of either pack: `judged`, `score`, then and now; `gained` and `lost` full score."""
     flips: tuple[tuple[Entry, Entry], ...]
     """Rollouts, then and now, whose reward has another sign, whose answer passes in one, or that are masked in one."""
 
@@ -84,7 +84,7 @@ def _sign(reward: float | None) -> int:
 
 
 def _passes(entry: Entry, rules: Fingerprint) -> bool | None:
-    """Full marks from every rule that judges the answer; None where none could."""
+    """Full score from every rule that judges the answer; None where none could."""
     scores = [entry.verdicts[name].score for name in rules.answers if name in entry.verdicts]
     return None if not scores or None in scores else all(score == 1.0 for score in scores)
 

@@ -1,4 +1,4 @@
-"""Is everything that the ledger says of a rollout what judging it again gives?"""
+"""Is everything that the rollout log says of a rollout what judging it again gives?"""
 
 from __future__ import annotations
 

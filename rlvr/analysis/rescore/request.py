@@ -75,7 +75,7 @@ class Request:
         return {found[1]: getattr(config.algo, found[1]) for each in self.overrides if (found := _OF_ADVANTAGES.match(each))}
 
     def folder(self) -> Path:
-        """Where the new ledger goes. Errors: `ConfigError` where there is one."""
+        """Where the new rollout log goes. Errors: `ConfigError` where there is one."""
         said = ",".join(re.sub(r"rules[.=]", "", change, count=1) for change in self.changes)
         folder = self.run / "rescored" / (self.name or re.sub(r"[^\w.~+=,-]", "_", said)[:100])
         if folder.exists():

@@ -33,7 +33,7 @@ from rlvr.scoring.factory import make_backend
 from rlvr.scoring.scheduler import scoring
 
 _FLIPS_KEPT = 1000
-"""In summary.json; the two ledgers have all."""
+"""In summary.json; the two rollout logs have all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,39 +75,39 @@ def as_configured(
 
 
 def judged_again(
-    ledger: RolloutLog, judges: Mapping[RolloutLogFile, Judges], backend: Backend, retries: int, console: Console
+    rollout_log: RolloutLog, judges: Mapping[RolloutLogFile, Judges], backend: Backend, retries: int, console: Console
 ) -> Iterator[tuple[list[Entry], list[Entry]]]:
     """The stored rollouts and what they would be, a step and split at a time."""
     for file, by in track(judges.items(), "scoring", console=console, transient=True, disable=not console.is_terminal):
-        then = ledger.read(file)
+        then = rollout_log.read(file)
         with scoring(by.pack, backend, retries=retries) as batch:
             judgements = batch.score((entry.completion, entry.problem) for entry in then)
         yield then, rejudged(then, judgements, by.rules, by.advantages)
 
 
-def reproduce(request: Request, config: Config, ledger: RolloutLog, console: Console) -> int:
+def reproduce(request: Request, config: Config, rollout_log: RolloutLog, console: Console) -> int:
     """By the rules that were in force; returns the exit status. Errors: `ConfigError`."""
-    stored = {file: ledger.conditions(file) for file in ledger.files()}
+    stored = {file: rollout_log.conditions(file) for file in rollout_log.files()}
     judges = as_then(config, stored)
     packs = [by.pack for by in judges.values()]
     with closing(make_backend(config, next((pack for pack in packs if pack.isolated), packs[0]))) as where:
         show_rules("rules", rule_history({file: rules for file, (rules, _) in stored.items()}), console)
         show_code([(stored[file][0], by.rules) for file, by in judges.items()], console)
         start = time.perf_counter()
-        found = reproduction(judged_again(ledger, judges, where, config.verify.retries, console), listed=request.show)
+        found = reproduction(judged_again(rollout_log, judges, where, config.verify.retries, console), listed=request.show)
     show_reproduction(found, time.perf_counter() - start, console)
     return 0 if found.complete else 1
 
 
-def rescore(request: Request, config: Config, ledger: RolloutLog, console: Console) -> int:
-    """By other rules, into a new ledger; returns the exit status. Errors: `ConfigError`, `LedgerFailed`."""
+def rescore(request: Request, config: Config, rollout_log: RolloutLog, console: Console) -> int:
+    """By other rules, into a new rollout log; returns the exit status. Errors: `ConfigError`, `RolloutLogFailed`."""
     folder = request.folder()
-    stored = {file: ledger.conditions(file) for file in ledger.files()}
+    stored = {file: rollout_log.conditions(file) for file in rollout_log.files()}
     judges = as_configured(config, stored, request.advantages(config))
     changes: list[Change] = []
     flips: list[dict[str, Any]] = []
     with closing(make_backend(config, next(iter(judges.values())).pack)) as where, appearing(folder) as unfinished:
-        again = judged_again(ledger, judges, where, config.verify.retries, console)
+        again = judged_again(rollout_log, judges, where, config.verify.retries, console)
         for (file, by), (then, now) in zip(judges.items(), again, strict=True):
             RolloutLog(unfinished).write(now, by.rules, by.advantages)
             found = change(then, now, rules_then=stored[file][0], rules_now=by.rules)

@@ -14,7 +14,7 @@ from rlvr.errors import ConfigError
 from rlvr.types import Problem
 
 TASKS = {"prompt": range(1, 11), "test": range(11, 511), "validation": range(511, 601), "train": range(601, 975)}
-"""The paper's splits by `task_id`; `prompt` is what it takes worked examples from."""
+"""The paper's splits by `task_id`; `prompt` is what it takes few-shot examples from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class MBPP(DataSource):
     path: str | None = None
     """Folder with all.jsonl (`task_id`, `text`, `code`, `test_list`, `test_setup_code`), with a file a split, or the hub's."""
     train_splits: tuple[Literal["prompt", "train", "validation"], ...] = ("prompt", "train")
-    """What is trained on, in this order: worked examples (prompt.few_shot) come from the first."""
+    """What is trained on, in this order: few-shot examples (prompt.few_shot) come from the first."""
     test_split: Literal["test", "validation"] = "test"
     """What is evaluated on; `validation` (90 tasks) while settings are being chosen."""
     shown_tests: int = 1

@@ -1,4 +1,4 @@
-"""The tree of a batch (preamble, prompts, completions) and how it is cut into forward passes of bounded size."""
+"""The tree of a batch (shared prefix, prompts, completions) and how it is cut into forward passes of bounded size."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from rlvr.types import Group, Problem, Rollout
 
 
 @dataclass(slots=True)
-class _Preamble:
+class _SharedPrefix:
     """What all prompts of a call begin with, encoded; good as long as the weights are."""
 
     ids: tuple[int, ...]
@@ -44,7 +44,7 @@ class NativeEngine(RolloutEngine):
         for name in ("cache_tokens", "prefill_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
-        self._preamble: _Preamble | None = None
+        self._shared_prefix: _SharedPrefix | None = None
         self._stop: tuple[Policy, tuple[str, ...], StopStrings] | None = None
 
     @torch.inference_mode()
@@ -56,8 +56,8 @@ class NativeEngine(RolloutEngine):
         if not prompts:
             return []
         shared = shared_prefix_length(prompts)
-        preamble = self._encoded(policy, prompts[0][:shared]) if shared else None
-        decoding = _Decoding(policy, problems, prompts, sampling, preamble, engine=self)
+        shared_prefix = self._encoded(policy, prompts[0][:shared]) if shared else None
+        decoding = _Decoding(policy, problems, prompts, sampling, shared_prefix, engine=self)
         rollouts: dict[int, Rollout] = {}
         for i, rollout in decoding.run():
             rollouts[i] = rollout
@@ -76,17 +76,17 @@ class NativeEngine(RolloutEngine):
         return self._stop[2]
 
     def _encoded(self, policy: Policy, ids: tuple[int, ...]) -> DetachedKV:
-        """The preamble's keys and values, as of the last call if neither it nor the weights have changed since.
+        """The shared prefix's keys and values, as of the last call if neither it nor the weights have changed since.
 
-        Nothing but the very same tokens will do: a part of a longer preamble may differ in the last bit, and a run that was
+        Nothing but the very same tokens will do: a part of a longer shared prefix may differ in the last bit, and a run that was
         resumed would not repeat the one that was not.
         """
-        if self._preamble is None or (self._preamble.ids, self._preamble.version) != (ids, policy.version):
+        if self._shared_prefix is None or (self._shared_prefix.ids, self._shared_prefix.version) != (ids, policy.version):
             layout = build_layout((Node(ids=ids, parent=None, start=0),), (0,), device=policy.model.device)
             attention = TreeAttention(layout, {}, keep=(0,))
             policy.hidden(layout.ids_N, layout.positions_N, attention)
-            self._preamble = _Preamble(ids, policy.version, attention.kept[0])
-        return self._preamble.kept
+            self._shared_prefix = _SharedPrefix(ids, policy.version, attention.kept[0])
+        return self._shared_prefix.kept
 
 
 class _Decoding:
@@ -98,19 +98,21 @@ class _Decoding:
         problems: Sequence[Problem],
         prompts: Sequence[tuple[int, ...]],
         sampling: Sampling,
-        preamble: DetachedKV | None,
+        shared_prefix: DetachedKV | None,
         engine: NativeEngine,
     ) -> None:
         self._policy, self._problems, self._prompts, self._sampling = policy, problems, prompts, sampling
-        self._device, self._preamble, self._prefill_tokens = policy.model.device, preamble, engine.prefill_tokens
-        self._shared = shared_prefix_length(prompts) if preamble is not None else 0
+        self._device, self._shared_prefix, self._prefill_tokens = policy.model.device, shared_prefix, engine.prefill_tokens
+        self._shared = shared_prefix_length(prompts) if shared_prefix is not None else 0
         self._stop = engine.stop_strings(policy, sampling.stop)
         G, T, n = sampling.group_size, sampling.max_new_tokens, len(prompts) * sampling.group_size
         longest = max(map(len, prompts)) - self._shared
         rows = min(n, max(1, int(engine.cache_tokens / (T + longest / G))))
         slots = min(len(prompts), rows + 1)  # one more: of a group whose first have ended and whose last still wait
         self._rows = rows
-        self._slots = Slots(rows=rows, tokens=T, prompts=slots, prompt_tokens=longest, preamble=preamble, device=self._device)
+        self._slots = Slots(
+            rows=rows, tokens=T, prompts=slots, prompt_tokens=longest, shared_prefix=shared_prefix, device=self._device
+        )
         self._waiting = deque(range(n))
         self._running_b = np.zeros(0, dtype=np.int64)  # which rollout each row is
         self._slot_of: dict[int, int] = {}  # problem to prompt slot
@@ -153,7 +155,7 @@ class _Decoding:
 
     def _encode(self, problems: Sequence[int]) -> None:
         """Put prompts through the model, as many at once as `prefill_tokens` allows, each into a slot of its own."""
-        above = {0: self._preamble} if self._preamble is not None else {}
+        above = {0: self._shared_prefix} if self._shared_prefix is not None else {}
         roots = (Node(ids=self._prompts[0][: self._shared], parent=None, start=0),) if above else ()
         own = {p: self._prompts[p][self._shared :] for p in problems}
         waiting = deque(problems)

@@ -1,4 +1,4 @@
-"""The keys and values of rollouts that are being sampled: preamble once, prompts once a group, a slot for each completion."""
+"""The keys and values of rollouts that are being sampled: shared prefix once, prompts once a group, a slot for each completion."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Members:
     place_b: Tensor
     """int64, where each row is found in the flattened grid."""
     length_p: Tensor
-    """int64, tokens of each prompt after the preamble."""
+    """int64, tokens of each prompt after the shared prefix."""
 
 
 class Slots:
@@ -37,11 +37,18 @@ class Slots:
     """
 
     def __init__(
-        self, *, rows: int, tokens: int, prompts: int, prompt_tokens: int, preamble: DetachedKV | None, device: torch.device
+        self,
+        *,
+        rows: int,
+        tokens: int,
+        prompts: int,
+        prompt_tokens: int,
+        shared_prefix: DetachedKV | None,
+        device: torch.device,
     ):
         self._shape_own, self._shape_prompt = (rows, tokens), (prompts, prompt_tokens)
-        self._preamble, self._device = preamble, device
-        self._preamble_length = next(iter(preamble.seen.values()))[0].shape[2] if preamble is not None else 0
+        self._shared_prefix, self._device = shared_prefix, device
+        self._shared_prefix_length = next(iter(shared_prefix.seen.values()))[0].shape[2] if shared_prefix is not None else 0
         self._own: dict[int, tuple[Tensor, Tensor]] = {}
         """By layer: keys and values [R, Hkv, T, D]."""
         self._prompts: dict[int, tuple[Tensor, Tensor]] = {}
@@ -75,7 +82,7 @@ class Slots:
                 cache[into, :, :length] = cache[out, :, :length]
 
     def seat(self, prompt_b: np.ndarray, prompt_lengths: Sequence[int]) -> None:
-        """Who is being sampled from now on. prompt_b: prompt slot of each row; prompt_lengths: after the preamble, by slot."""
+        """Who is being sampled from now on. prompt_b: prompt slot of each row; prompt_lengths: after the shared prefix, by slot."""
         b, p = len(prompt_b), len(prompt_lengths)
         order = np.argsort(prompt_b, kind="stable")
         counts = np.bincount(prompt_b, minlength=p)
@@ -91,7 +98,7 @@ class Slots:
 
         self._members = _Members(
             prompt_b=tensor(prompt_b),
-            start_b=tensor(self._preamble_length + lengths[prompt_b]),
+            start_b=tensor(self._shared_prefix_length + lengths[prompt_b]),
             grid_pg=tensor(grid_pg),
             place_b=tensor(prompt_b * g + rank_b),
             length_p=tensor(lengths),
@@ -140,8 +147,8 @@ class Slots:
         out, lse = flash_forward(grid, keys, values, _additive(padding, query), scale)
         out = out.view(p, kv_heads, g, heads, D).transpose(1, 2).flatten(0, 1)[self._members.place_b]
         parts.append((out, lse.view(p, kv_heads, g, heads).transpose(1, 2).flatten(0, 1)[self._members.place_b]))
-        if self._preamble is not None:
-            keys, values = self._preamble.seen[layer]
+        if self._shared_prefix is not None:
+            keys, values = self._shared_prefix.seen[layer]
             out, lse = flash_forward(query.transpose(0, 1).reshape(1, kv_heads, b * heads, D), keys, values, None, scale)
             out, lse = out.view(kv_heads, b, heads, D).transpose(0, 1), lse.view(kv_heads, b, heads).transpose(0, 1)
             parts.append((out, lse))
@@ -152,15 +159,15 @@ class Slots:
         """With the scores written out: on any device, for windows and soft caps."""
         assert self._members is not None
         at, start, b = self._at_b, self._members.start_b, len(query)
-        device, before = query.device, self._preamble_length
+        device, before = query.device, self._shared_prefix_length
         places = [torch.arange(self._longest, device=device)[None] + start[:, None]]
         hidden = [places[0] > (start + at)[:, None]]
         parts = [tuple(cache[:b, :, : self._longest] for cache in self._own[layer])]
         parts.append(tuple(cache[self._members.prompt_b] for cache in self._prompts[layer]))
         places.append((before + torch.arange(parts[1][0].shape[2], device=device))[None].expand(b, -1))
         hidden.append(places[1] >= start[:, None])
-        if self._preamble is not None:
-            parts.append(tuple(each.expand(b, -1, -1, -1) for each in self._preamble.seen[layer]))
+        if self._shared_prefix is not None:
+            parts.append(tuple(each.expand(b, -1, -1, -1) for each in self._shared_prefix.seen[layer]))
             places.append(torch.arange(before, device=device)[None].expand(b, -1))
             hidden.append(torch.zeros_like(places[2], dtype=torch.bool))
         scores = torch.cat([query @ keys.transpose(-1, -2) for keys, _ in parts], dim=-1) * scale

@@ -50,14 +50,14 @@ class Supervisor(Backend):
         self._all: set[Worker] = set()
         self.forget()
 
-    def score(self, verifier: Verifier, turn: str, problem: Problem) -> Verdict:
-        """What `verifier(turn, problem)` says, from a worker process.
+    def score(self, verifier: Verifier, response: str, problem: Problem) -> Verdict:
+        """What `verifier(response, problem)` says, from a worker process.
 
         A score of 0 with `timeout` or `memory` where it needs more than allowed; `error` where our side failed: `crash`
         (it raised, or the worker died), `stalled` (the machine gives no time), `no_worker` (none starts). Never raises.
         """
         try:
-            payload, waits_s = pickle.dumps((verifier, turn, problem)), _waits_s(verifier)
+            payload, waits_s = pickle.dumps((verifier, response, problem)), _waits_s(verifier)
         except Exception as error:  # noqa: BLE001  both call code of verifiers
             return Verdict.error("crash", f"cannot be sent to a worker process: {describe(error)}")
         with self._free:
@@ -157,9 +157,9 @@ def shared(
     return _shared[key]
 
 
-def supervised(verifier: Verifier, turn: str, problem: Problem) -> Verdict:
+def supervised(verifier: Verifier, response: str, problem: Problem) -> Verdict:
     """What a verifier says, from a worker process of the shared supervisor with the default settings."""
-    return shared().score(verifier, turn, problem)
+    return shared().score(verifier, response, problem)
 
 
 def _waits_s(verifier: Verifier) -> float:

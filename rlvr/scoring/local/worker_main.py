@@ -1,6 +1,6 @@
 """The main of a judging worker: tasks in on standard input, verdicts out on standard output, in frames of length and bytes.
 
-A task is a pickle of its number, its limits and the pickled (verifier, turn, problem); it comes from the process that started
+A task is a pickle of its number, its limits and the pickled (verifier, response, problem); it comes from the process that started
 this one. Back go messages in JSON, never a pickle: `{"task", "cpu"}` when the verifier's clock starts, then `{"task", "cpu",
 "retire", "verdict"}`, `cpu` being processor seconds of this process at that moment. `rlvr.scoring.local.worker` is the other end.
 """
@@ -52,7 +52,7 @@ def main() -> None:
 def _judge(payload: bytes, number: int, replies: int, deadline_s: float, memory_mb: int) -> tuple[Verdict, bool]:
     """The verdict, and whether the task left something behind that could disturb the next one."""
     try:
-        verifier, turn, problem = pickle.loads(payload)
+        verifier, response, problem = pickle.loads(payload)
         verifier.prepare()
     except BaseException as error:  # noqa: BLE001  whatever an import raises, SystemExit too, is a failure of ours
         return Verdict.error("crash", f"cannot be loaded in a worker process: {describe(error)}"), False
@@ -67,7 +67,7 @@ def _judge(payload: bytes, number: int, replies: int, deadline_s: float, memory_
         _send(replies, _encoded({"task": number, "cpu": time.process_time()}))
         _limit(resource.RLIMIT_AS, _memory()[0] + (memory_mb << 20))
         try:
-            verdict = verifier(turn, problem)
+            verdict = verifier(response, problem)
             if not isinstance(verdict, Verdict):
                 raise TypeError(f"{type(verifier).__name__} returned {type(verdict).__name__}, not a Verdict")
         except MemoryError:  # nothing is made here: there may be no memory even for that, until the limit is lifted

@@ -82,8 +82,8 @@ class RedisBackend(Backend):
         for thread in self._threads:
             thread.start()
 
-    def score(self, verifier: Verifier, turn: str, problem: Problem) -> Verdict:
-        """What `verifier(turn, problem)` says, from a worker; never raises.
+    def score(self, verifier: Verifier, response: str, problem: Problem) -> Verdict:
+        """What `verifier(response, problem)` says, from a worker; never raises.
 
         Besides the errors of a worker process: `no_worker` (nobody answers), `refused` (a worker may not make this verifier),
         `bad_result` (what came back is no verdict), `crash` (it cannot be sent, or workers die of it).
@@ -92,11 +92,11 @@ class RedisBackend(Backend):
             return Verdict.error("no_worker", "this process was forked from the one that is connected to the workers")
         try:
             verifier_text, problem_text = protocol.verifier_text(verifier, self._prefixes), protocol.problem_text(problem)
-            if not isinstance(turn, str):
-                raise TypeError(f"the turn is a {type(turn).__name__}")
+            if not isinstance(response, str):
+                raise TypeError(f"the response is a {type(response).__name__}")
         except (ValueError, TypeError, RecursionError) as error:
             return Verdict.error("crash", f"cannot be sent to a worker: {describe(error)}")
-        return self._batcher.ask(verifier=verifier_text, problem=problem_text, turn=turn)
+        return self._batcher.ask(verifier=verifier_text, problem=problem_text, response=response)
 
     def require_isolation(self) -> None:
         """Each worker refuses to run programs where its machine cannot isolate them."""

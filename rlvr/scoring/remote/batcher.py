@@ -50,13 +50,15 @@ class Batcher:
         self._size = 8.0
         self._refusal: Verdict | None = None
 
-    def ask(self, *, verifier: str, problem: str, turn: str) -> Verdict:
+    def ask(self, *, verifier: str, problem: str, response: str) -> Verdict:
         """Wait for the verdict. The texts are those of `rlvr.scoring.remote.protocol`."""
         future: Future[Verdict] = Future()
         with self._changed:
             if self._refusal is not None:
                 return self._refusal
-            self._waiting.append((protocol.Task(id=uuid.uuid4().hex, verifier=verifier, problem=problem, turn=turn), future))
+            self._waiting.append(
+                (protocol.Task(id=uuid.uuid4().hex, verifier=verifier, problem=problem, response=response), future)
+            )
             self._changed.notify_all()
         return future.result()
 

@@ -35,7 +35,7 @@ class Task:
     """`verifier_text`."""
     problem: str
     """`problem_text`."""
-    turn: str
+    response: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ def pack(batch: Batch) -> str:
             task.id,
             verifiers.setdefault(task.verifier, len(verifiers)),
             problems.setdefault(task.problem, len(problems)),
-            task.turn,
+            task.response,
         ]
         for task in batch.tasks
     ]
@@ -133,8 +133,13 @@ def unpack(payload: str) -> Batch:
             raise ValueError(f"a batch of more than {MAX_BATCH} bytes")
         plain = _decoded(data)
         tasks = [
-            Task(id=_text(each), verifier=_text(plain["verifiers"][v]), problem=_text(plain["problems"][p]), turn=_text(turn))
-            for each, v, p, turn in plain["tasks"]
+            Task(
+                id=_text(each),
+                verifier=_text(plain["verifiers"][v]),
+                problem=_text(plain["problems"][p]),
+                response=_text(response),
+            )
+            for each, v, p, response in plain["tasks"]
         ]
         return Batch(deadline_s=float(plain["deadline_s"]), memory_mb=int(plain["memory_mb"]), tasks=tuple(tasks))
     except (ValueError, TypeError, LookupError, RecursionError, OverflowError, zlib.error) as error:

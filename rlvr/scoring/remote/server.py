@@ -97,7 +97,7 @@ class Bench:
             verifier, problem = protocol.read_verifier(task.verifier, self._prefixes), protocol.read_problem(task.problem)
         except (ValueError, RecursionError) as error:
             return Verdict.error("refused", f"by a worker: {error}"[:2000])
-        return supervisor.score(verifier, task.turn, problem)
+        return supervisor.score(verifier, task.response, problem)
 
     @contextlib.contextmanager
     def _supervisor(self, deadline_s: float, memory_mb: int) -> Iterator[Supervisor]:

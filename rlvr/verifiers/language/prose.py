@@ -1,4 +1,4 @@
-"""What of a turn is prose, and what is code or mathematics."""
+"""What of a response is prose, and what is code or mathematics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verifier of the language of a turn: the scripts of Unicode, and py3langid (offline) to tell languages of one script apart."""
+"""Verifier of the language of a response: the scripts of Unicode, and py3langid (offline) to tell languages of one script apart."""
 
 from __future__ import annotations
 
@@ -97,10 +97,10 @@ class _Passage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Language(Verifier):
-    """Is the turn written in the wanted languages?
+    """Is the response written in the wanted languages?
 
     The share of its prose, in letters, that stands in sentences of these languages (in letters, so that a hundred "OK." do
-    not outvote a page). Full marks from `min_share` on, below in proportion. A sentence counts when hardly any of its letters
+    not outvote a page). Full score from `min_share` on, below in proportion. A sentence counts when hardly any of its letters
     are of a script the languages do not use, no word mixes Latin with Cyrillic or Greek letters that look alike, and
     py3langid does not rule the languages out; where there are too few letters for that, the scripts alone decide. All of
     the text is judged, none sampled. Latin letters are symbols everywhere, and so are one or two Greek letters. Reasons:
@@ -108,14 +108,14 @@ class Language(Verifier):
 
     Code, maths, tags, numbers and URLs are in no language and are passed over, but not as a hiding place: a span of code or
     maths that is mostly in a foreign script counts as foreign, and so does maths that is really a sentence. (A language of
-    Latin letters can still hide from another in a code fence.) A turn that has nothing but these has full marks (`no_text`),
+    Latin letters can still hide from another in a code fence.) A response that has nothing but these has full score (`no_text`),
     as an honest calculation without a word must; one with nothing visible has none (`empty`).
     """
 
     languages: tuple[str, ...] = ("en",)
     """Codes of the wanted languages (ISO 639)."""
     min_share: float = 0.8
-    """Share of the prose in these languages that gets full marks."""
+    """Share of the prose in these languages that gets full score."""
 
     def __post_init__(self) -> None:
         if isinstance(self.languages, str) or not self.languages:

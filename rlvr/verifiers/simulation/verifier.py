@@ -127,8 +127,8 @@ class Simulation(Verifier):
             float(score) if counts else 0.0, reason, text[:200], f"{detail}; the last state scores {score:.3g}"
         )
 
-    def _passage(self, turn: str) -> str | None:
-        return passage(turn, declared_places(self.extract), tag=self.tag, language=self.language)
+    def _passage(self, response: str) -> str | None:
+        return passage(response, declared_places(self.extract), tag=self.tag, language=self.language)
 
     def _actions(self, text: str) -> list[str]:
         """Errors: `_Unreadable`."""

@@ -103,8 +103,8 @@ class SqlResult(Verifier):
                 return Verdict.scored(0.0, difference[0], sql[:200], where + difference[1])
         return Verdict.scored(1.0, "correct", sql[:200], f"right on {len(truth)} database{'s'[: len(truth) - 1]}")
 
-    def _query(self, turn: str) -> str:
-        found = passage(turn, declared_places(self.extract, _PLACES), tag=self.tag, language="sql")
+    def _query(self, response: str) -> str:
+        found = passage(response, declared_places(self.extract, _PLACES), tag=self.tag, language="sql")
         return (found or "").rstrip("; \t\r\n")
 
     def same(self, completion: str, problem: Problem) -> object:

@@ -16,7 +16,7 @@ from rlvr.verifiers.structured.json_schema import MAX_SCHEMA_CHARS, MAX_STEPS, B
 from rlvr.verifiers.structured.strict_json import MAX_CHARS, NotJson, canonical, parse, read, text_of
 
 MAX_CALLS = 64
-"""Most calls of one turn that are read."""
+"""Most calls of one response that are read."""
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _SPACE = re.compile(r"\s*")
 _ATTEMPT = re.compile(r'"(?:tool_calls|arguments)"\s*:')
@@ -24,7 +24,7 @@ _NO_PARAMETERS = {"type": "object", "additionalProperties": False}  # what OpenA
 
 
 class _Malformed(ValueError):
-    """The turn tries to call, but not in a form that can be executed; `reason` is the verdict's."""
+    """The response tries to call, but not in a form that can be executed; `reason` is the verdict's."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -43,9 +43,9 @@ class Call:
     """Whether the arguments follow the schema of the tool of that name."""
 
 
-def read_calls(turn: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
-    """The style and the calls (name, arguments) of a turn; ("none", []) where it makes none. Errors: `_Malformed`."""
-    text = answer_part(turn)
+def read_calls(response: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
+    """The style and the calls (name, arguments) of a response; ("none", []) where it makes none. Errors: `_Malformed`."""
+    text = answer_part(response)
     if len(text) > MAX_CHARS:
         raise _Malformed("too_large", f"{len(text)} characters, at most {MAX_CHARS} are read")
     try:
@@ -169,7 +169,7 @@ def _expected(truth: _Truth, calls: Any) -> tuple[Call, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionCall(Verifier):
-    """Does the turn make the calls in `truth["calls"]`, with the tools in `truth["tools"]`?
+    """Does the response make the calls in `truth["calls"]`, with the tools in `truth["tools"]`?
 
     Both are lists as in the API of OpenAI (or JSON texts of them): tools `{"type": "function", "function": {"name",
     "parameters"}}` or the inner object alone, calls `{"name", "arguments"}`. An expected call that is matched by one of the

@@ -164,7 +164,7 @@ class XmlMode(Verifier):
 
     The document is what the last block "```xml" holds, or without one the answer from its first `<`; text behind it makes it
     `unparsable`. A DOCTYPE is refused (`entities`), so there are no entities to expand and nothing to fetch. An `<answer>`
-    around the answer is a tag of the turn and not of the document, unless fenced.
+    around the answer is a tag of the response and not of the document, unless fenced.
 
     Reasons: `no_xml`, `too_large`, `entities`, `unparsable`, `invalid` (well-formed, against the XSD), `too_complex`,
     `correct`.

@@ -103,7 +103,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["audit", "rules=r1_format+answer+anti_hack", *arguments]) == 0
     shown = capsys.readouterr().out
     assert "all 6 can be scored" in shown
-    assert "6 of 6 get full marks" in shown
+    assert "6 of 6 get full score" in shown
     assert main(["audit", "rules=r1_format+answer", *arguments]) == 0, "declared"
     assert "allowed: counts visible characters" in " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert main(["audit", "rules=r1_format+answer", "~rules.format.allows.filler_think", *arguments]) == 1

@@ -38,7 +38,7 @@ WRONG = "<think>7 plus 5 is 13</think><answer>\\boxed{13}</answer>"
 def make_run(
     path: Path, *, rules: Mapping[str, Any] | None = None, seed: int = 0, accuracy: Sequence[float] = (0.25, 0.75)
 ) -> Path:
-    """A finished run of two steps, without a ledger."""
+    """A finished run of two steps, without a rollout log."""
     path.mkdir(parents=True)
     rules = rules or {"format": {"weight": 0.1}, "answer": {"weight": 1.0}}
     config = {"seed": seed, "steps": 2, "name": "made", "rules": rules, "algo": {"group_size": 4}}
@@ -53,7 +53,7 @@ def make_run(
     return path
 
 
-def with_ledger(path: Path, policy: Policy, texts: Sequence[str] = (RIGHT, WRONG, HOSTILE, RIGHT)) -> Path:
+def with_rollout_log(path: Path, policy: Policy, texts: Sequence[str] = (RIGHT, WRONG, HOSTILE, RIGHT)) -> Path:
     pack = load_rules("r1_format+answer")
     for step in (1, 2):
         problems = [Problem(id=f"<b>p{n}</b>", prompt=f"7 + 5? {n} {HOSTILE[:40]}", truth={"answer": "12"}) for n in range(2)]
@@ -89,7 +89,7 @@ def table(page: html.HtmlElement, section: str, n: int = 0) -> list[list[str]]:
 
 
 def test_hostile_text_stays_text(tmp_path: Path, tiny64: Policy) -> None:
-    page = page_of(with_ledger(make_run(tmp_path / "run"), tiny64))
+    page = page_of(with_rollout_log(make_run(tmp_path / "run"), tiny64))
     shown = [each.text for each in page.xpath("//section[@id='rollouts']//pre")]
     assert visible(HOSTILE) in shown
     assert visible(HOSTILE).startswith("</pre></details><script>alert(1)</script>")
@@ -99,7 +99,7 @@ def test_hostile_text_stays_text(tmp_path: Path, tiny64: Policy) -> None:
 
 
 def test_rollouts_show_every_rules_verdict(tmp_path: Path, tiny64: Policy) -> None:
-    page = page_of(with_ledger(make_run(tmp_path / "run"), tiny64))
+    page = page_of(with_rollout_log(make_run(tmp_path / "run"), tiny64))
     summaries = [" ".join(each.text_content().split()) for each in page.xpath("//section[@id='rollouts']//summary")]
     assert [text.split(":")[0] for text in summaries] == ["best"] * 2 + ["worst"] * 2, "one of a problem"
     assert all("step 2" in text for text in summaries)
@@ -111,8 +111,8 @@ def test_rollouts_show_every_rules_verdict(tmp_path: Path, tiny64: Policy) -> No
     ]
 
 
-def test_reasons_and_pass_rates_are_those_of_the_ledger(tmp_path: Path, tiny64: Policy) -> None:
-    record = read_record(with_ledger(make_run(tmp_path / "run"), tiny64))
+def test_reasons_and_pass_rates_are_those_of_the_rollout_log(tmp_path: Path, tiny64: Policy) -> None:
+    record = read_record(with_rollout_log(make_run(tmp_path / "run"), tiny64))
     history = read_history(record)
     assert history is not None
     entries = [entry for file in RolloutLog.of(record.path).files() for entry in RolloutLog.of(record.path).read(file)]
@@ -230,7 +230,7 @@ def test_variants_differ_in_more_than_the_seed(tmp_path: Path) -> None:
     "broken", ["config.yaml", "metrics.jsonl", "summary.json", "rule_edits.jsonl", "rollouts/00000001-train.parquet"]
 )
 def test_a_run_in_any_state_gives_a_page_that_says_what_is_missing(broken: str, tmp_path: Path, tiny64: Policy) -> None:
-    run = with_ledger(make_run(tmp_path / "run"), tiny64)
+    run = with_rollout_log(make_run(tmp_path / "run"), tiny64)
     (run / broken).write_bytes(b'{"half": \xff')
     assert re.search("cannot be read", page_of(run).text_content())
     (run / broken).unlink()
@@ -244,7 +244,7 @@ def test_a_run_that_goes_on(tmp_path: Path) -> None:
         lines.write('{"step": 3, "reward/mean": NaN, "reward/std": Infinity}\n{"step": 4, "rew')
     page = page_of(run)
     assert "step 3 of 2 is the last one written" in page.text_content()
-    assert "there is no ledger" in page.text_content()
+    assert "there is no rollout log" in page.text_content()
     assert f"python train.py resume={run}" in words(page, "repeat")
     assert table(page, "results")[1:] == [["before", "25.0%", "-", "0.25"], ["after step 2", "75.0%", "-", "0.75"]]
 
@@ -253,7 +253,7 @@ def test_the_page_stays_small(tmp_path: Path, tiny64: Policy) -> None:
     run = make_run(tmp_path / "run")
     rows = [{"step": n, "reward/mean": n % 7, "rule/answer/score": 0.1, "time/train": 1.0} for n in range(1, 20_000)]
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with_ledger(run, tiny64, texts=["&" * 50_000, "<" * 50_000])
+    with_rollout_log(run, tiny64, texts=["&" * 50_000, "<" * 50_000])
     page_of(run)
     assert (run / "report.html").stat().st_size < 2_000_000
 

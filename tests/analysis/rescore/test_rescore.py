@@ -59,11 +59,11 @@ def record(policy: Policy, run: Path, step: int, config: Config, texts: Sequence
     cut = [replace(rollout, finish_reason="length") for rollout in groups[-1].rollouts[:2]]
     groups[-1] = replace(groups[-1], rollouts=(*cut, *groups[-1].rollouts[2:]))
     groups = with_advantages(groups, scaling=algo.scaling, deviation=algo.deviation)
-    rules, ledger = fingerprint(pack, config.rules_from), RolloutLog.of(run)
+    rules, rollout_log = fingerprint(pack, config.rules_from), RolloutLog.of(run)
     how = {"scaling": algo.scaling, "deviation": algo.deviation, "mask_truncated": algo.mask_truncated}
-    ledger.record(groups, step=step, split="train", rules=rules, **how)
+    rollout_log.record(groups, step=step, split="train", rules=rules, **how)
     asked = [group_of(policy, problem(f"e{at}"), [said], pack) for at, said in enumerate(SAID)]
-    ledger.record(asked, step=step, split="eval", rules=rules, **how)
+    rollout_log.record(asked, step=step, split="eval", rules=rules, **how)
 
 
 def make_run(policy: Policy, folder: Path, *overrides: str, steps: int = 3) -> Path:
@@ -137,10 +137,10 @@ def test_rules_that_changed_while_the_run_went_on_are_those_of_each_step(
 
 def tampered(run: Path, change: Callable[[Entry], Entry]) -> None:
     """The second rollout of step 2 says something else."""
-    ledger = RolloutLog.of(run)
-    file = next(file for file in ledger.files(splits=["train"]) if file.step == 2)
-    entries = ledger.read(file)
-    ledger.write([entries[0], change(entries[1]), *entries[2:]], *ledger.conditions(file))
+    rollout_log = RolloutLog.of(run)
+    file = next(file for file in rollout_log.files(splits=["train"]) if file.step == 2)
+    entries = rollout_log.read(file)
+    rollout_log.write([entries[0], change(entries[1]), *entries[2:]], *rollout_log.conditions(file))
 
 
 def answer(entry: Entry, **fields: Any) -> Entry:
@@ -185,9 +185,9 @@ def test_what_is_not_reproduced_is_counted_and_listed(run: Path, capsys: Capsys,
 
 
 def test_as_many_differences_are_listed_as_asked(run: Path, capsys: Capsys) -> None:
-    ledger = RolloutLog.of(run)
-    for file in ledger.files(splits=["eval"]):
-        ledger.write([replace(entry, reward=7.0) for entry in ledger.read(file)], *ledger.conditions(file))
+    rollout_log = RolloutLog.of(run)
+    for file in rollout_log.files(splits=["eval"]):
+        rollout_log.write([replace(entry, reward=7.0) for entry in rollout_log.read(file)], *rollout_log.conditions(file))
     status, said = rescore(capsys, run, "show=5")
     assert (status, said.count("reward: 7.0 -> ")) == (1, 5)
     assert "and 7 more (show=N lists N)" in said
@@ -207,7 +207,7 @@ OTHER = {
 
 
 @pytest.mark.parametrize("what", OTHER)
-def test_other_rules_give_the_ledger_of_a_run_that_began_with_them(
+def test_other_rules_give_the_rollout_log_of_a_run_that_began_with_them(
     tiny64: Policy, run: Path, tmp_path: Path, capsys: Capsys, what: str
 ) -> None:
     other = make_run(tiny64, tmp_path / "other", *OTHER[what])
@@ -321,7 +321,7 @@ def test_an_old_run_is_rescored_under_the_configuration_of_today(run: Path, caps
 WRONG = {
     "no run": ([], "run=FOLDER is needed; usage: rlvr rescore run=RUN"),
     "no run folder": (["run=nowhere"], "run=nowhere: is no run folder: it has no config.yaml"),
-    "no ledger": (["run={empty}"], "holds no rollouts ("),
+    "no rollout log": (["run={empty}"], "holds no rollouts ("),
     "no configuration": (["run={broken}"], "config.yaml: must be a mapping"),
     "an unknown pack": (["run={run}", "rules=anser"], "rules=anser: there is no such choice; did you mean answer?"),
     "an unknown rule": (["run={run}", "rules.fromat.weight=1"], "rules.fromat.weight=1: the pack has no such rule"),
@@ -361,7 +361,7 @@ def test_wrong_input_is_one_line(folders: dict[str, Path], capsys: Capsys, what:
     assert [path.name for path in (folders["run"] / "rescored").iterdir()] == ["taken"], "nothing half-made is left"
 
 
-def test_a_new_ledger_that_cannot_be_written_leaves_nothing(run: Path) -> None:
+def test_a_new_rollout_log_that_cannot_be_written_leaves_nothing(run: Path) -> None:
     script = "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)); "
     script += "runpy.run_module('rlvr', run_name='__main__', alter_sys=True)"
     command = [sys.executable, "-c", script, "rescore", f"run={run}", "rules=math"]

@@ -1,4 +1,4 @@
-"""AIME 2024: all thirty score full marks under the maths pack; both layouts of the hub are read."""
+"""AIME 2024: all thirty score full score under the maths pack; both layouts of the hub are read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def aime24_path() -> Path:
 
 
 @pytest.mark.parametrize(("pack", "prompt"), [("math", "boxed"), ("r1_format+math", "r1")])
-def test_every_reference_solution_gets_full_marks(aime24_path: Path, pack: str, prompt: str) -> None:
+def test_every_reference_solution_gets_full_score(aime24_path: Path, pack: str, prompt: str) -> None:
     splits = AIME24(path=str(aime24_path)).load()
     assert (len(splits.train), len(splits.test)) == (0, 30)
     rules, prompts = load_rules(pack), Prompts(template=compose(["model=qwen0.5b", f"prompt={prompt}"]).prompt)

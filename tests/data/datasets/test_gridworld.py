@@ -24,7 +24,7 @@ def problems() -> list[Problem]:
 
 
 @pytest.mark.parametrize("prompt", ["actions", "r1", "plain"])
-def test_every_reference_gets_full_marks(problems: list[Problem], prompt: str) -> None:
+def test_every_reference_gets_full_score(problems: list[Problem], prompt: str) -> None:
     """The whole set, as each of the prompts asks for it, with the form rewarded too."""
     pack = load_rules("r1_format+simulation+anti_hack", ["rules.unique_answer.weight=0"])
     prompts = Prompts(template=compose(["model=qwen0.5b", f"prompt={prompt}"]).prompt)
@@ -126,4 +126,4 @@ def test_the_audit_passes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rules=simulation", "dataset=gridworld"]) == 0
     shown = capsys.readouterr().out
     assert "all 2,200 can be scored" in shown
-    assert "2,200 of 2,200 get full marks" in shown
+    assert "2,200 of 2,200 get full score" in shown

@@ -1,4 +1,4 @@
-"""GSM8K: the whole real data set scores full marks under the packs it is used with; odd files are one clear line."""
+"""GSM8K: the whole real data set scores full score under the packs it is used with; odd files are one clear line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROWS = [{"question": "2 and 3?", "answer": "2+3=<<2+3=5>>5\n#### 5"}, {"question
 
 
 @pytest.mark.parametrize(("pack", "prompt"), [("gsm8k", "gsm8k"), ("r1_format+answer", "r1"), ("answer", "boxed")])
-def test_every_reference_solution_gets_full_marks(gsm8k_path: Path, pack: str, prompt: str) -> None:
+def test_every_reference_solution_gets_full_score(gsm8k_path: Path, pack: str, prompt: str) -> None:
     """8,792 truths: none unscorable, and every solution, written as the prompt asks, is worth all that the pack gives."""
     splits = GSM8K(path=str(gsm8k_path)).load()
     assert (len(splits.train), len(splits.test)) == (7473, 1319)

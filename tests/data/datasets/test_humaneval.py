@@ -49,7 +49,7 @@ def test_the_real_set(humaneval_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pack", ["code", "code_strict"])
-def test_every_reference_gets_full_marks(humaneval_path: Path, pack: str) -> None:
+def test_every_reference_gets_full_score(humaneval_path: Path, pack: str) -> None:
     rules, prompts = load_rules(pack), Prompts(template=compose(["model=qwen0.5b", "prompt=code"]).prompt)
     problems = HumanEval(path=str(humaneval_path)).load().test
     bad = {problem.id: rules.check_truth(problem) or score_gap(prompts, problem, rules) for problem in problems}

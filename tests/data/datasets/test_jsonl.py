@@ -39,7 +39,7 @@ def test_own_columns_and_an_own_file_for_evaluation(tmp_path: Path) -> None:
 
 
 def test_a_whole_reference_completion(tmp_path: Path) -> None:
-    """For answers that no template can write: it stands as it is, and gets full marks under the rules that it is for."""
+    """For answers that no template can write: it stands as it is, and gets full score under the rules that it is for."""
     truth = {"choices": ["4", "5"], "answer": "B"}
     row = {
         "prompt": "2+3?",

@@ -1,4 +1,4 @@
-"""MATH-500: the whole real data set scores full marks under the maths pack, and what may be trained on is declared."""
+"""MATH-500: the whole real data set scores full score under the maths pack, and what may be trained on is declared."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def math500_path() -> Path:
 
 
 @pytest.mark.parametrize(("pack", "prompt"), [("math", "boxed"), ("r1_format+math", "r1")])
-def test_every_reference_solution_gets_full_marks(math500_path: Path, pack: str, prompt: str) -> None:
+def test_every_reference_solution_gets_full_score(math500_path: Path, pack: str, prompt: str) -> None:
     splits = MATH500(path=str(math500_path)).load()
     assert (len(splits.train), len(splits.test)) == (0, 500)
     assert len({problem.id for problem in splits.test}) == 500

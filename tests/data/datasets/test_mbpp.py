@@ -76,7 +76,7 @@ def test_tasks_that_need_more_than_a_call(tasks: dict[int, Problem]) -> None:
     assert {task for task, problem in tasks.items() if problem.truth["setup"]} == {367, 596, 927}
 
 
-def test_every_reference_gets_full_marks(tasks: dict[int, Problem]) -> None:
+def test_every_reference_gets_full_score(tasks: dict[int, Problem]) -> None:
     """All 974, with time enough: task 123 takes 2.6 s of processor time, and the pack gives a test 2 s."""
     limits = [f"rules.code.verifier.{key}" for key in ("wall_s=20", "cpu_s=20", "budget_s=40")]
     rules, prompts = load_rules("code", limits), Prompts(template=compose(["model=qwen0.5b", "prompt=code"]).prompt)

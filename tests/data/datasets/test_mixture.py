@@ -60,9 +60,9 @@ def test_each_problem_is_judged_by_the_rules_that_apply_to_it(tmp_path: Path) ->
     checked = plan(compose(["dataset=[jsonl,arithmetic]", *files, "rules=r1_format+answer+mcq"]))
     splits = checked.source.load()
     sums, choice = (next(p for p in splits.train if ("choices" in p.truth) == has) for has in (False, True))
-    turn = "<think>clearly it is so</think><answer>\\boxed{@}</answer>"
-    assert set(checked.pack.judge(turn.replace("@", "4"), sums).verdicts) == {"format", "answer"}
-    judgement = checked.pack.judge(turn.replace("@", "A"), choice)
+    response = "<think>clearly it is so</think><answer>\\boxed{@}</answer>"
+    assert set(checked.pack.judge(response.replace("@", "4"), sums).verdicts) == {"format", "answer"}
+    judgement = checked.pack.judge(response.replace("@", "A"), choice)
     assert (set(judgement.verdicts), judgement.reward) == ({"format", "choice"}, 1.1)
     assert all(checked.pack.check_truth(problem) is None for problem in splits.train)
 

@@ -1,4 +1,4 @@
-"""MMLU: every right choice of the real STEM subjects scores full marks, and every other choice nothing."""
+"""MMLU: every right choice of the real STEM subjects scores full score, and every other choice nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def mmlu_path() -> Path:
 
 
 @pytest.mark.parametrize(("pack", "prompt"), [("mcq", "boxed"), ("r1_format+mcq", "r1")])
-def test_every_reference_solution_gets_full_marks(mmlu_path: Path, pack: str, prompt: str) -> None:
+def test_every_reference_solution_gets_full_score(mmlu_path: Path, pack: str, prompt: str) -> None:
     splits = MMLU(path=str(mmlu_path)).load()
     assert (len(splits.train), len(splits.test)) == (0, 3018)
     rules, prompts = load_rules(pack), Prompts(template=compose(["model=qwen0.5b", f"prompt={prompt}"]).prompt)

@@ -87,7 +87,7 @@ def test_no_scorer_evaluates_a_models_answer(tmp_path: Path) -> None:
 
 
 @needs_package
-def test_every_reference_solution_gets_full_marks() -> None:
+def test_every_reference_solution_gets_full_score() -> None:
     """One problem of every task that has an answer of its own."""
     rules = load_rules("r1_format+reasoning_gym")
     prompts = Prompts(template=compose(["model=qwen0.5b", "prompt=r1"]).prompt)
@@ -154,10 +154,10 @@ def test_options_reach_the_task_and_its_scorer() -> None:
 )
 def test_verdicts(text: str, score: float, reason: str) -> None:
     problem = first("chain_sum")
-    turn = text.replace("{}", problem.metadata["answer"]).replace("{{", "{").replace("}}", "}")
-    verdict = ReasoningGym()(turn, problem)
+    response = text.replace("{}", problem.metadata["answer"]).replace("{{", "{").replace("}}", "}")
+    verdict = ReasoningGym()(response, problem)
     assert (verdict.score, verdict.reason) == (score, reason)
-    assert (ReasoningGym().quick(turn, problem) is None) == (reason != "no_answer"), "the rest is for a worker"
+    assert (ReasoningGym().quick(response, problem) is None) == (reason != "no_answer"), "the rest is for a worker"
 
 
 @needs_package
@@ -204,7 +204,7 @@ ENTRY = {"question": "1 + 1?", "answer": "2", "metadata": {}}
         ),
         ({"reasoning_gym": {"task": "mini_sudoku", "entry": ENTRY}}, "its scorer cannot use this entry"),
         ({"reasoning_gym": {"task": "chain_sum", "options": {"no": 1}, "entry": ENTRY}}, "its scorer cannot use this entry"),
-        ({"reasoning_gym": {"task": "game_of_life_halting", "entry": ENTRY}}, "gives full marks to 'no answer'"),
+        ({"reasoning_gym": {"task": "game_of_life_halting", "entry": ENTRY}}, "gives full score to 'no answer'"),
         ({"reasoning_gym": {"task": "chain_sum", "entry": {**ENTRY, "metadata": {1, 2}}}}, "is no plain data"),
     ],
 )
@@ -280,15 +280,15 @@ def test_any_text_gets_a_score_and_the_same_one_twice(text: str) -> None:
 @needs_package
 @pytest.mark.parametrize("text", ["nan", "NaN", "nan + nanj", "n a n", "-nan", "nani"])
 def test_nan_is_no_answer(text: str) -> None:
-    """The distance of NaN is NaN, and `min(1, NaN)` is 1: the scorer of complex_arithmetic gives it full marks."""
+    """The distance of NaN is NaN, and `min(1, NaN)` is 1: the scorer of complex_arithmetic gives it full score."""
     verdict = ReasoningGym()(f"<answer>{text}</answer>", first("complex_arithmetic"))
     assert (verdict.score, verdict.reason) == (0.0, "wrong")
 
 
 @needs_package
 def test_a_scorer_that_takes_the_beginning_of_the_answer_is_refused() -> None:
-    """That of coin_flip gives 0 full marks where 0.2344 is right."""
+    """That of coin_flip gives 0 full score where 0.2344 is right."""
     data = factory().create_dataset("coin_flip", seed=3, size=8)
     entry = next(entry for entry in map(dict, data) if 0 < float(entry["answer"]) < 1)
     truth = {"reasoning_gym": {"task": "coin_flip", "entry": json.loads(json.dumps(entry))}}
-    assert ReasoningGym().check_truth(truth) == "task=coin_flip: its scorer gives full marks to '0'"
+    assert ReasoningGym().check_truth(truth) == "task=coin_flip: its scorer gives full score to '0'"

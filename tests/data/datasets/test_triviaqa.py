@@ -1,4 +1,4 @@
-"""TriviaQA in the layouts of the hub and of a folder: all spellings are in the truth, and each gets full marks."""
+"""TriviaQA in the layouts of the hub and of a folder: all spellings are in the truth, and each gets full score."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def splits_of(path: Path) -> Any:
 
 
 @pytest.mark.parametrize(("pack", "prompt"), [("qa", "boxed"), ("r1_format+qa", "r1")])
-def test_every_reference_solution_gets_full_marks(tmp_path: Path, pack: str, prompt: str) -> None:
+def test_every_reference_solution_gets_full_score(tmp_path: Path, pack: str, prompt: str) -> None:
     splits = splits_of(tmp_path)
     rules, prompts = load_rules(pack), Prompts(template=compose(["model=qwen0.5b", f"prompt={prompt}"]).prompt)
     for problem in (*splits.train, *splits.test):

@@ -48,7 +48,7 @@ def size(tree: Tree, nodes: tuple[int, ...]) -> int:
         ([(1, 2, 3), (1, 2, 4), (2, 2, 3)], 0),
     ],
 )
-def test_a_preamble_leaves_every_prompt_a_token_of_its_own(prompts: list[tuple[int, ...]], length: int) -> None:
+def test_a_shared_prefix_leaves_every_prompt_a_token_of_its_own(prompts: list[tuple[int, ...]], length: int) -> None:
     assert shared_prefix_length(prompts) == length
 
 

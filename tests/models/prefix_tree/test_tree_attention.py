@@ -25,7 +25,7 @@ TREE: Tree = build_tree(
 WHOLE = tuple(range(len(TREE)))
 PASSES = {
     "whole": WHOLE,
-    "below a preamble": WHOLE[1:],
+    "below a shared prefix": WHOLE[1:],
     "leaves of a prompt": (2, 3, 4, 5, 6, 7),
     "one leaf": (6,),
     "two prompts": (8, 9, 10),
@@ -157,7 +157,7 @@ def flex(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tensor]:
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile", "ignore:The .grad attribute of a Tensor")
 @pytest.mark.parametrize(("window", "softcap"), [(None, None), (6, None), (25, 1.0)])
-@pytest.mark.parametrize("nodes", ["whole", "below a preamble", "two prompts"])
+@pytest.mark.parametrize("nodes", ["whole", "below a shared prefix", "two prompts"])
 def test_flex(nodes: str, window: int | None, softcap: float | None, flex: Callable[..., Tensor]) -> None:
     given = Inputs(PASSES[nodes], heads=(4, 2), dtype=torch.float64)
     out = flex(given, window=window, softcap=softcap)

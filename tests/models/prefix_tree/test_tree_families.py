@@ -36,8 +36,8 @@ WITH_PREAMBLE = [
 WITHOUT = [random_group(random_ids(6, seed=4), [5, 8, 1]), random_group(random_ids(9, seed=5), [4, 10])]
 TWICE = [random_group(random_ids(6, seed=6), [5, 4], seed=n) for n in range(2)]
 SHAPES = {
-    "preamble": WITH_PREAMBLE,
-    "no preamble": WITHOUT,
+    "shared prefix": WITH_PREAMBLE,
+    "no shared prefix": WITHOUT,
     "a prompt twice": TWICE,
     "one problem": WITH_PREAMBLE[:1],
     "one rollout": [random_group(PREAMBLE, [7])],
@@ -112,11 +112,13 @@ def policy_of(tiny64: Policy) -> Callable[[str], Policy]:
 @pytest.mark.parametrize("budget", BUDGETS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_gradients_of_every_family(family: str, budget: str, policy_of: Callable[[str], Policy]) -> None:
-    assert_same(family, through_a_tree(policy_of(family), WITH_PREAMBLE, budget=BUDGETS[budget]), plain(family, "preamble"))
+    assert_same(
+        family, through_a_tree(policy_of(family), WITH_PREAMBLE, budget=BUDGETS[budget]), plain(family, "shared prefix")
+    )
 
 
 @pytest.mark.parametrize("budget", BUDGETS)
-@pytest.mark.parametrize("shape", [each for each in SHAPES if each != "preamble"])
+@pytest.mark.parametrize("shape", [each for each in SHAPES if each != "shared prefix"])
 @pytest.mark.parametrize("family", ["qwen2.5", "gemma2", "starcoder2"])
 def test_gradients_of_trees_of_every_shape(family: str, shape: str, budget: str, policy_of: Callable[[str], Policy]) -> None:
     assert_same(family, through_a_tree(policy_of(family), SHAPES[shape], budget=BUDGETS[budget]), plain(family, shape))
@@ -133,7 +135,7 @@ def test_gradient_checkpointing_changes_nothing(family: str, budget: str, policy
     ours = through_a_tree(policy, WITH_PREAMBLE, budget=BUDGETS[budget])
     training = training_tree([(group, rollout) for group in WITH_PREAMBLE for rollout in group.rollouts])
     assert len(calls) == 2 * len(schedule_passes(training.tree, budget=BUDGETS[budget])), "every layer is computed again"
-    assert_same(family, ours, plain(family, "preamble"))
+    assert_same(family, ours, plain(family, "shared prefix"))
 
 
 def test_only_what_requires_a_gradient_gets_one(policy_of: Callable[[str], Policy]) -> None:
@@ -142,7 +144,7 @@ def test_only_what_requires_a_gradient_gets_one(policy_of: Callable[[str], Polic
     chosen = ("layers.0.self_attn.v_proj.weight", "layers.1.mlp.up_proj.weight")
     for name, parameter in policy.model.named_parameters():
         parameter.requires_grad_(name.endswith(chosen))
-    logprobs, wanted = plain("qwen2", "preamble")
+    logprobs, wanted = plain("qwen2", "shared prefix")
     wanted = {name: gradient for name, gradient in wanted.items() if name.endswith(chosen)}
     for budget in BUDGETS.values():
         policy.model.zero_grad()

@@ -26,7 +26,7 @@ def policy(tiny64: Policy) -> Policy:
 
 
 def problems(n: int, *, rollouts: int) -> list[Group]:
-    """Prompts of 40 tokens, 30 of them a preamble, with completions of 8."""
+    """Prompts of 40 tokens, 30 of them a shared prefix, with completions of 8."""
     return [random_group((*PREAMBLE, *random_ids(10, seed=1 + k)), [8] * rollouts) for k in range(n)]
 
 

@@ -71,12 +71,12 @@ def test_each_rollout_is_told_of_as_soon_as_it_has_ended(tiny64: Policy) -> None
 
 
 def test_what_prompts_share_goes_through_the_model_once(tiny64: Policy) -> None:
-    """The preamble once for as long as the weights stay, each prompt once a call, each sampled token but the last once."""
-    preamble = "What is 2 + 2?\n2 + 2 = 4\n\n" * 5
-    problems = [replace(p, prompt=preamble + p.prompt) for p in PROBLEMS]
+    """The shared prefix once for as long as the weights stay, each prompt once a call, each sampled token but the last once."""
+    shared_prefix = "What is 2 + 2?\n2 + 2 = 4\n\n" * 5
+    problems = [replace(p, prompt=shared_prefix + p.prompt) for p in PROBLEMS]
     prompts = [tiny64.encode(p.prompt) for p in problems]
     shared = shared_prefix_length(prompts)
-    assert shared >= len(tiny64.encode(preamble)) - 1
+    assert shared >= len(tiny64.encode(shared_prefix)) - 1
     sizes: list[int] = []
     hook = tiny64.model.base_model.register_forward_pre_hook(
         lambda _, args, kwargs: sizes.append(kwargs["input_ids"].shape[1]), with_kwargs=True
@@ -89,7 +89,7 @@ def test_what_prompts_share_goes_through_the_model_once(tiny64: Policy) -> None:
         assert sum(sizes[2:]) == fed
         sizes.clear()
         assert engine.sample(tiny64, problems, SAMPLING) == groups
-        assert sizes[0] != shared, "the weights are the same, so the preamble is kept"
+        assert sizes[0] != shared, "the weights are the same, so the shared prefix is kept"
         sizes.clear()
         tiny64.version += 1
         engine.sample(tiny64, problems, SAMPLING)

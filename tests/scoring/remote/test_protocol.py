@@ -56,7 +56,7 @@ def test_problems_travel(truth: dict[str, Any], prompt: str, prefill: str, datas
     batch = protocol.Batch(
         deadline_s=0.5,
         memory_mb=3,
-        tasks=(protocol.Task(id="t", verifier="v", problem=protocol.problem_text(problem), turn=prompt + PAIR),),
+        tasks=(protocol.Task(id="t", verifier="v", problem=protocol.problem_text(problem), response=prompt + PAIR),),
     )
     again = protocol.unpack(protocol.pack(batch))
     assert again == batch
@@ -65,7 +65,7 @@ def test_problems_travel(truth: dict[str, Any], prompt: str, prefill: str, datas
 
 def test_a_problem_travels_once_for_all_who_are_judged_by_it() -> None:
     text = protocol.problem_text(Problem(id="p", prompt="q", truth={"x": [str(i) for i in range(100_000)]}))
-    tasks = tuple(protocol.Task(id=str(i), verifier="v", problem=text, turn="") for i in range(16))
+    tasks = tuple(protocol.Task(id=str(i), verifier="v", problem=text, response="") for i in range(16))
     one = protocol.pack(protocol.Batch(deadline_s=1, memory_mb=1, tasks=tasks[:1]))
     many = protocol.pack(protocol.Batch(deadline_s=1, memory_mb=1, tasks=tasks))
     assert len(many) < 1.01 * len(one)

@@ -94,7 +94,9 @@ SPREAD: list[tuple[Verifier, str]] = [
 def test_the_verdicts_are_those_of_this_machine(backend: RedisBackend) -> None:
     problems = [PROBLEM, Problem(id="r", prompt="q", truth={"answer": "(x+1)^2"}), Problem(id="n", prompt="q", truth={})]
     asked = [
-        (verifier, turn, problem) for verifier, turn in SPREAD for problem in problems[: 1 if type(verifier) is Does else 3]
+        (verifier, response, problem)
+        for verifier, response in SPREAD
+        for problem in problems[: 1 if type(verifier) is Does else 3]
     ]
     with ThreadPoolExecutor(8) as threads, Supervisor(workers=2, **LIMITS) as local:
         there = list(threads.map(lambda each: backend.score(*each), asked))
@@ -159,7 +161,7 @@ def test_a_forged_batch_makes_nothing_and_harms_nobody(server: RedisServer, back
     batches = [
         protocol.pack(
             protocol.Batch(
-                deadline_s=1, memory_mb=100, tasks=(protocol.Task(id="t", verifier=verifier, problem=text, turn=""),)
+                deadline_s=1, memory_mb=100, tasks=(protocol.Task(id="t", verifier=verifier, problem=text, response=""),)
             )
         )
         for text in (protocol.problem_text(PROBLEM), "{}", "[" * 10_000)
@@ -212,7 +214,7 @@ def test_a_batch_that_comes_again_is_not_judged_again(server: RedisServer, backe
         app = application(server.url, redeliver_s=60)
         verifier = Traced(path=str(path), seconds=1.0)
         task = protocol.Task(
-            id="t", verifier=protocol.verifier_text(verifier, OWN), problem=protocol.problem_text(PROBLEM), turn="raw"
+            id="t", verifier=protocol.verifier_text(verifier, OWN), problem=protocol.problem_text(PROBLEM), response="raw"
         )
         payload = protocol.pack(protocol.Batch(deadline_s=5, memory_mb=100, tasks=(task,)))
         client.set(client_key("me"), "1", ex=60)
@@ -271,7 +273,7 @@ def test_the_queue_itself_gives_a_dead_workers_batch_to_another(private: RedisSe
     path = tmp_path / "judged"
     app = application(private.url, redeliver_s=2)
     verifier = protocol.verifier_text(Traced(path=str(path), seconds=1.0), OWN)
-    task = protocol.Task(id="t", verifier=verifier, problem=protocol.problem_text(PROBLEM), turn="raw")
+    task = protocol.Task(id="t", verifier=verifier, problem=protocol.problem_text(PROBLEM), response="raw")
     payload = protocol.pack(protocol.Batch(deadline_s=5, memory_mb=100, tasks=(task,)))
     with private.client() as client:
         client.set(client_key("me"), "1", ex=60)

@@ -1,4 +1,4 @@
-"""Language: honest English keeps full marks, other languages are found, and hiding them does not help."""
+"""Language: honest English keeps full score, other languages are found, and hiding them does not help."""
 
 # ruff: noqa: RUF001  letters that look like Latin ones are the point here
 
@@ -53,14 +53,14 @@ def judge(text: str, **options: Any) -> tuple[float, str]:
     return verdict.score, verdict.reason
 
 
-def test_honest_solutions_of_gsm8k_keep_full_marks(gsm8k_path: Path) -> None:
+def test_honest_solutions_of_gsm8k_keep_full_score(gsm8k_path: Path) -> None:
     rules, prompts = load_rules("english_only"), Prompts(template=compose(["model=qwen0.5b", "prompt=r1"]).prompt)
     splits = GSM8K(path=str(gsm8k_path)).load()
     assert [(p.id, lost) for p in (*splits.train, *splits.test) if (lost := score_gap(prompts, p, rules))] == []
 
 
 @pytest.mark.parametrize(("name", "count"), [("math500", 500), ("aime24", 30)])
-def test_honest_solutions_of_competitions_keep_full_marks(name: str, count: int) -> None:
+def test_honest_solutions_of_competitions_keep_full_score(name: str, count: int) -> None:
     path = DATA / name / "test.jsonl"
     if not path.is_file():
         pytest.skip(f"the real {name} is not at {path}")

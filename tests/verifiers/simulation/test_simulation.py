@@ -90,15 +90,20 @@ def test_not_right(answer: str, why: str) -> None:
 
 def test_actions_in_the_reasoning_are_none() -> None:
     verifier = Simulation(simulator=GRIDWORLD)
-    for turn in (f"<think><answer>{RIGHT}</answer></think>", f"<think><answer>{RIGHT}</answer>", RIGHT, f"\\boxed{{{RIGHT}}}"):
-        assert verifier(turn, problem()).reason == "no_answer"
+    for response in (
+        f"<think><answer>{RIGHT}</answer></think>",
+        f"<think><answer>{RIGHT}</answer>",
+        RIGHT,
+        f"\\boxed{{{RIGHT}}}",
+    ):
+        assert verifier(response, problem()).reason == "no_answer"
     last = f"<answer>{RIGHT}</answer><answer>left</answer>"
     assert verifier(last, problem()).reason == "invalid_action"
 
 
 def test_where_and_how_actions_stand_can_be_declared() -> None:
-    def reason(turn: str, **options: Any) -> str:
-        return Simulation(simulator=GRIDWORLD, **options)(turn, problem()).reason
+    def reason(response: str, **options: Any) -> str:
+        return Simulation(simulator=GRIDWORLD, **options)(response, problem()).reason
 
     assert reason(RIGHT, extract="whole") == "correct"
     assert reason(f"So:\n```actions\n{RIGHT}\n```", extract="fenced", language="actions") == "correct"
@@ -152,8 +157,8 @@ def test_a_truth_without_a_start_is_refused_and_never_scored(truth: dict[str, An
     found = verifier.check_truth(asked.truth)
     assert found is not None
     assert says in found
-    for turn in ("", "<answer>1</answer>"):
-        assert verifier(turn, asked).outcome == "unscorable"
+    for response in ("", "<answer>1</answer>"):
+        assert verifier(response, asked).outcome == "unscorable"
 
 
 @pytest.mark.parametrize(
@@ -209,7 +214,7 @@ def test_a_world_that_may_hang_runs_in_a_worker_process() -> None:
 def test_turns_with_the_same_actions_are_the_same() -> None:
     verifier = Simulation(simulator=GRIDWORLD)
     turns = (f"<think>a</think><answer>{RIGHT}</answer>", f"<think>b</think> So <answer>\n{RIGHT}\n</answer>")
-    assert {str(verifier.same(turn, problem())) for turn in turns} == {RIGHT}
+    assert {str(verifier.same(response, problem())) for response in turns} == {RIGHT}
 
 
 @given(st.lists(st.sampled_from(["1", "2", "-1", "x"]), max_size=30), st.sampled_from(["fail", "stop", "skip"]), st.booleans())

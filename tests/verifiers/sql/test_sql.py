@@ -110,7 +110,7 @@ def test_not_right(sql: str, why: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("turn", "why"),
+    ("response", "why"),
     [
         ("SELECT name FROM romans", "correct"),
         ("<think>SELECT 1</think>SELECT name FROM romans", "correct"),
@@ -128,14 +128,14 @@ def test_not_right(sql: str, why: str) -> None:
         ("SELECT 1 --" + "x" * 20_000, "too_large"),
     ],
 )
-def test_where_the_query_stands(turn: str, why: str) -> None:
-    assert SqlResult()(turn, problem(NAMES)).reason == why
+def test_where_the_query_stands(response: str, why: str) -> None:
+    assert SqlResult()(response, problem(NAMES)).reason == why
 
 
 def test_the_order_of_places_can_be_declared() -> None:
-    turn = "<answer>SELECT name FROM romans</answer>\n```sql\nSELECT 1\n```"
-    assert SqlResult(extract=("tag", "fenced"))(turn, problem(NAMES)).score == 1.0
-    assert SqlResult(extract="fenced")(turn, problem(NAMES)).reason == "wrong"
+    response = "<answer>SELECT name FROM romans</answer>\n```sql\nSELECT 1\n```"
+    assert SqlResult(extract=("tag", "fenced"))(response, problem(NAMES)).score == 1.0
+    assert SqlResult(extract="fenced")(response, problem(NAMES)).reason == "wrong"
     assert SqlResult(extract="fenced")("SELECT name FROM romans", problem(NAMES)).reason == "no_answer"
 
 
@@ -420,8 +420,8 @@ def test_what_only_a_worker_process_stops(workers: Supervisor, sql: str, why: se
 def test_only_what_needs_no_query_is_judged_in_process() -> None:
     verifier = SqlResult()
     assert verifier.quick(READING, problem(NAMES)) is None
-    for turn in ("", "<think>SELECT 1</think>", "SELECT 1 --" + "x" * 20_000):
-        assert verifier.quick(turn, problem(NAMES)) == verifier(turn, problem(NAMES))
+    for response in ("", "<think>SELECT 1</think>", "SELECT 1 --" + "x" * 20_000):
+        assert verifier.quick(response, problem(NAMES)) == verifier(response, problem(NAMES))
     unscorable = verifier.quick("", problem({"schema": "nonsense", "query": "SELECT 1"}))
     assert unscorable is not None
     assert unscorable.outcome == "unscorable"
@@ -429,7 +429,7 @@ def test_only_what_needs_no_query_is_judged_in_process() -> None:
 
 def test_the_same_query_in_other_words_around_it_is_the_same() -> None:
     verifier = SqlResult()
-    same = {str(verifier.same(turn, problem(NAMES))) for turn in (READING, f"Well:\n```sql\n{READING};\n```\nDone.")}
+    same = {str(verifier.same(response, problem(NAMES))) for response in (READING, f"Well:\n```sql\n{READING};\n```\nDone.")}
     assert same == {READING}
 
 
@@ -606,7 +606,7 @@ def test_the_audit_of_a_file_of_truths(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["rules=sql", "dataset=jsonl", f"dataset.path={file}", f"dataset.eval_path={_copy(file)}"]) == 0
     shown = capsys.readouterr().out
     assert "all 10 can be scored" in shown
-    assert "10 of 10 get full marks" in shown
+    assert "10 of 10 get full score" in shown
 
 
 def _copy(file: Path) -> Path:

@@ -356,8 +356,8 @@ def test_long_hostile_text_takes_no_time(piece: str) -> None:
     start = time.process_time()
     for n_chars in (400_000, 99_000):  # more than is read, and all of it read
         text = piece * (n_chars // len(piece))
-        for turn in (text, f"[{text.rstrip(',')}]", f"<tool_call>{text}</tool_call>", f'{{"tool_calls": [{text}]}}'):
-            assert judge(turn, PARIS, order="any").outcome == judge(turn).outcome == "scored"
+        for response in (text, f"[{text.rstrip(',')}]", f"<tool_call>{text}</tool_call>", f'{{"tool_calls": [{text}]}}'):
+            assert judge(response, PARIS, order="any").outcome == judge(response).outcome == "scored"
     assert time.process_time() - start < 10
 
 
@@ -368,5 +368,5 @@ def test_the_pack() -> None:
         0.4,
         0.0,
     ]
-    turn = f"<think>as they asked me</think><answer>{hermes(PARIS)}</answer>"
-    assert load_rules("r1_format+function_call").judge(turn, problem).reward == pytest.approx(1.1)
+    response = f"<think>as they asked me</think><answer>{hermes(PARIS)}</answer>"
+    assert load_rules("r1_format+function_call").judge(response, problem).reward == pytest.approx(1.1)

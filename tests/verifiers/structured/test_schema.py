@@ -317,7 +317,7 @@ SCHEMAS = st.recursive(st.booleans() | TYPES.map(lambda name: {"type": name}), _
 
 @given(SCHEMAS, DOCUMENTS)
 @settings(max_examples=300, deadline=None)
-def test_valid_is_what_jsonschema_itself_calls_valid_and_nothing_else_gets_full_marks(schema: Any, document: Any) -> None:
+def test_valid_is_what_jsonschema_itself_calls_valid_and_nothing_else_gets_full_score(schema: Any, document: Any) -> None:
     checked = compiled(json.dumps(schema))
     assert isinstance(checked, Schema)
     expected = Draft202012Validator(schema).is_valid(document)
@@ -506,8 +506,8 @@ def test_long_hostile_text_takes_no_time(piece: str) -> None:
     start = time.process_time()
     for n_chars in (400_000, 99_000):  # more than is read, and all of it read
         text = piece * (n_chars // len(piece))
-        for turn in (text, f"```json\n{text}\n```", f"```xml\n<a>{text}", f"<answer>[{text}</answer>"):
-            assert judge(turn).outcome == judge_xml(turn, xsd=XSD).outcome == "scored"
+        for response in (text, f"```json\n{text}\n```", f"```xml\n<a>{text}", f"<answer>[{text}</answer>"):
+            assert judge(response).outcome == judge_xml(response, xsd=XSD).outcome == "scored"
     assert time.process_time() - start < 10
 
 
@@ -531,7 +531,7 @@ def test_the_packs(pack: str, truth: dict[str, Any], right: str, wrong: str) -> 
         {"title": "Anything"},
     ],
 )
-def test_a_schema_without_a_keyword_is_a_bad_truth_and_not_full_marks_for_anything(schema: dict[str, Any]) -> None:
+def test_a_schema_without_a_keyword_is_a_bad_truth_and_not_full_score_for_anything(schema: dict[str, Any]) -> None:
     problem = Problem(id="p", prompt="q", truth={"json_schema": schema})
     assert JsonMode()("1", problem).reason == "bad_truth"
     assert "has no keyword of JSON Schema, only " in (JsonMode().check_truth(problem.truth) or "")
