@@ -1,4 +1,4 @@
-"""Whole programs, from standard input to standard output: one world for each case, so that none prepares the next."""
+"""Run whole programs on standard input and output: a fresh sandboxed process per case, so that no case affects the next."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rlvr.sandbox.base import Job, Limits, SandboxError
 from rlvr.sandbox.sandbox import Sandbox
 
 Language = Literal["python", "cpp", "javascript"]
-_COMPILING = Limits(wall_s=20.0, cpu_s=20.0, memory_mb=1024, output_kb=64, disk_mb=64)
-COMPILING_S = _COMPILING.wall_s
+_COMPILE_LIMITS = Limits(wall_s=20.0, cpu_s=20.0, memory_mb=1024, output_kb=64, disk_mb=64)
+COMPILE_S = _COMPILE_LIMITS.wall_s
 
 
 def run_cases(
@@ -28,25 +28,25 @@ def run_cases(
     budget_s: float,
     whitespace: Whitespace,
 ) -> list[TestResult]:
-    """One outcome a case. Errors: `SandboxError`."""
+    """One result per case. Errors: `SandboxError`."""
     job = _job(sandbox, program, language, limits)
     if isinstance(job, TestResult):
         return [job] * len(cases)
-    outcomes: list[TestResult] = []
+    results: list[TestResult] = []
     for case in cases:
         if budget_s <= 0:
-            outcomes.append(TestResult(reason="not_run", detail="the time for all tests together is used up"))
+            results.append(TestResult(reason="not_run", detail="the time for all tests together is used up"))
             continue
         result = sandbox.run(replace(job, stdin=case.get("stdin", "").encode("utf-8", "surrogatepass")))
         budget_s -= result.wall_s
         written = result.stdout.decode("utf-8", "replace")
         if result.ending != "ok":
-            outcomes.append(_ended(result.ending, result.detail))
+            results.append(_ended(result.ending, result.detail))
         elif same_text(written, case["stdout"], whitespace):
-            outcomes.append(PASS)
+            results.append(PASS)
         else:
-            outcomes.append(TestResult(reason="wrong", detail=f"wrote {written[:60]!r}"))
-    return outcomes
+            results.append(TestResult(reason="wrong", detail=f"wrote {written[:60]!r}"))
+    return results
 
 
 def _ended(ending: str, detail: str) -> TestResult:
@@ -57,17 +57,17 @@ def _ended(ending: str, detail: str) -> TestResult:
 
 
 def _job(sandbox: Sandbox, program: str, language: Language, limits: Limits) -> Job | TestResult:
-    """How to run it; an outcome where it does not compile."""
+    """How to run the program; a result where it does not compile."""
     text = program.encode("utf-8", "surrogatepass")
     if language == "python":
         return Job(source=program, limits=limits)
     if language == "javascript":
-        # Its configuration of OpenSSL lies where programs cannot read, which would end it.
+        # Node exits when it cannot read its OpenSSL configuration, and here programs cannot.
         options = (f"--max-old-space-size={limits.memory_mb}", "--openssl-config=/dev/null")
         argv = (tool("node"), *options, "program.js")
         return Job(argv=argv, files={"program.js": text}, limits=limits, limit_address_space=False)
     argv = (tool("g++"), "-O2", "-std=c++17", "-o", "program", "program.cpp")
-    compiling = Job(argv=argv, files={"program.cpp": text}, limits=_COMPILING, collect=("program",))
+    compiling = Job(argv=argv, files={"program.cpp": text}, limits=_COMPILE_LIMITS, collect=("program",))
     result = sandbox.run(compiling)
     if result.ending != "ok":
         said = result.stderr.decode(errors="replace")
@@ -76,7 +76,7 @@ def _job(sandbox: Sandbox, program: str, language: Language, limits: Limits) -> 
 
 
 def tool(name: str) -> str:
-    """The path of an installed program. Errors: `SandboxError` where the machine that judges lacks it."""
+    """The path of an installed program. Errors: `SandboxError` where this machine lacks it."""
     found = shutil.which(name)
     if found is None:
         raise SandboxError(f"{name} is not installed on the machine that judges")

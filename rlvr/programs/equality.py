@@ -1,4 +1,4 @@
-"""When two values, or two texts, are the same."""
+"""Whether two values, or two texts, are equal."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Whitespace = Literal["lines", "exact", "tokens"]
 
 
 def same_value(value: Any, expected: Any, *, tolerance: float = 0.0) -> bool:
-    """Strictly by type, since JSON says which is meant: a truth value is no number, a text no list.
+    """Strictly by type, since JSON says which is meant: a boolean is no number, a string no list.
 
-    A whole number may stand for a real one (3 for 3.0) but not the other way round; a tuple is a list; NaN is itself, and -0.0
-    is 0.0. `tolerance`: relative, between real numbers where a real one is expected.
+    An integer may stand for a float (3 for 3.0) but not the other way round; a tuple equals a list; NaN equals NaN, and -0.0
+    equals 0.0. `tolerance`: relative, where a float is expected.
     """
     if isinstance(expected, list | tuple):
         if type(value) not in (list, tuple) or len(value) != len(expected):
@@ -33,13 +33,13 @@ def same_value(value: Any, expected: Any, *, tolerance: float = 0.0) -> bool:
 def _close(value: float, expected: float, tolerance: float) -> bool:
     try:
         return math.isclose(value, expected, rel_tol=tolerance)
-    except OverflowError:  # a whole number beyond all real ones
+    except OverflowError:  # an integer beyond all floats
         return False
 
 
 def same_text(written: str, expected: str, whitespace: Whitespace) -> bool:
-    """`exact`: to the character. `lines`: but for blanks at the ends of lines and empty lines at the end of the text, so that
-    the number of lines counts. `tokens`: but for the amount and kind of white space."""
+    """`exact`: every character counts. `lines`: except trailing blanks of lines, and empty lines at the end of the text.
+    `tokens`: except the amount and kind of white space."""
     if whitespace == "exact":
         return written == expected
     if whitespace == "tokens":

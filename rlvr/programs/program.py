@@ -1,4 +1,4 @@
-"""The program in a response."""
+"""Find the program in a response."""
 
 from __future__ import annotations
 
@@ -18,19 +18,17 @@ _NAMES = {
     "cpp": ("cpp", "c++", "cc", "cxx", ""),
     "javascript": ("javascript", "js", "node", ""),
 }
-_DEFINITIONS = (
-    *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom),
-    *(ast.Assign, ast.AnnAssign, ast.AugAssign),
-)
+_FUNCTIONS_AND_CLASSES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_DEFINITIONS = (*_FUNCTIONS_AND_CLASSES, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.AugAssign)
 _MAX_CUTS = 50
-"""How often a text that does not parse is cut and parsed again."""
+"""How often a text that does not parse is shortened and parsed again."""
 
 
 def blocks(text: str, language: str) -> list[str]:
-    """Contents of the fenced blocks of a language, or of none named.
+    """Contents of the fenced blocks of a language, or with no language named.
 
     A fence is a line of three or more backticks or tildes, indented or not; its block ends at the next line of at least as
-    many, indented by at most three more, or with the text. What the fence is indented by is taken off the lines.
+    many, indented by at most three more, or with the text. The indentation of the fence is removed from the lines.
     """
     return [content for name, content in _blocks(text) if name.lower() in _NAMES[language]]
 
@@ -52,7 +50,7 @@ def _blocks(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _fence(line: str) -> tuple[int, str, int, str]:
-    """Indentation, mark, how many of it, and what stands behind."""
+    """Indentation, mark, how many of it, and the rest of the line."""
     rest = line.lstrip(" \t")
     mark = rest[:1] if rest[:1] in ("`", "~") else ""
     behind = rest.lstrip(mark) if mark else rest
@@ -60,10 +58,10 @@ def _fence(line: str) -> tuple[int, str, int, str]:
 
 
 def program_of(response: str, order: Sequence[Place], *, language: str, preamble: str) -> tuple[Place, str] | None:
-    """The program in the first place of `order` that holds one, behind the reasoning, and which place that is.
+    """The program in the first place of `order` that holds one, after the reasoning, and that place.
 
-    `fenced`: the last block of the language, behind the preamble, which it may also go on with. `continuation`: the response goes
-    on where the preamble stops. `whole`: the response is the program.
+    `fenced`: the last block of the language, after the preamble, which it may also continue. `continuation`: the response
+    continues the preamble. `whole`: the response is the program.
     """
     text = after_think(response)
     for place in order:
@@ -85,17 +83,17 @@ def _joined(preamble: str, block: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _complete(preamble: str) -> str:
-    """Without a function that it only begins: a program that does not go on with it defines it itself."""
+    """The preamble without a function that it only begins: a program that does not continue it defines it itself."""
     lines = preamble.split("\n")
     ends = [len(lines), *(at for at in reversed(range(len(lines))) if _at_margin(lines[at]))]
     return next((text for end in ends if isinstance(_parse(text := "\n".join(lines[:end])), ast.Module)), preamble)
 
 
 def trimmed(program: str, preamble: str) -> str:
-    """A continuation up to where it stops continuing: models that were not taught to stop write on.
+    """A continuation without what follows the solution: models that were not taught to stop keep writing.
 
-    It ends at the left margin, before the first statement that defines nothing (a test, a print), that defines again what this
-    turn has defined, or that does not parse. A continuation that parses nowhere is left as it is.
+    It is cut at the left margin, before the first statement that defines nothing (a test, a print), redefines what this
+    response has defined, or does not parse. A continuation of which no part parses is left as it is.
     """
     lines, begins = program.replace("\r\n", "\n").replace("\r", "\n").split("\n"), preamble.count("\n")
     for _ in range(_MAX_CUTS):
@@ -127,7 +125,7 @@ def _at_margin(line: str) -> bool:
 
 
 def _parse(text: str) -> ast.Module | int:
-    """The syntax tree, or the line (counted from 1) at which there is none; 0 where that is not known."""
+    """The syntax tree, or the line (counted from 1) of the syntax error; 0 where that is not known."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

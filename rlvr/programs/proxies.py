@@ -1,4 +1,4 @@
-"""What stands in the tests' namespace for what the candidate defines: calls go to its world, plain data comes back."""
+"""Proxies in the tests' namespace for what the candidate defines: calls go to the sandbox, plain data comes back."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from rlvr.sandbox.inside.wire import Reference
 from rlvr.sandbox.session import CandidateSession, Raised
 
 Ask = Callable[..., Any]
-"""`ask(what, target, name, arguments, keywords)`: `CandidateSession.ask`, with references made usable."""
-_ENDS = ("StopIteration", "StopAsyncIteration")
+"""`ask(what, target, name, arguments, keywords)`: `CandidateSession.ask`, with references replaced by proxies."""
+_STOPS = ("StopIteration", "StopAsyncIteration")
 
 
 class CandidateExit(BaseException):
-    """The candidate raised something that is no `Exception`, `SystemExit` for instance, or gave what cannot be gone on with: no
-    `Exception` here either, so that no test takes it for the one that it expects."""
+    """The candidate raised something that is no `Exception` (`SystemExit`), or returned a value that cannot be used. Not an
+    `Exception` here either: no test must catch it as one that it expects."""
 
 
 def raised_here(error: Raised, classes: Mapping[str, type[Exception]], *, iterating: bool = False) -> BaseException:
-    """The candidate's exception as the nearest that is known here, so that a test may expect it. `classes`: those of its own.
+    """The candidate's exception as the nearest built-in one, so that a test may expect it. `classes`: stand-ins for its own.
 
-    `iterating`: what it raised may mean the end of an iteration; otherwise `all(map(f, ...))` would end there, and be true.
+    `iterating`: it may mean the end of an iteration. Otherwise it must not: `all(map(f, ...))` would end there, and be true.
     """
     if error.kind in classes:
         found = classes[error.kind](error.text)
@@ -30,7 +30,7 @@ def raised_here(error: Raised, classes: Mapping[str, type[Exception]], *, iterat
         return found
     for name in error.names:
         kind = getattr(builtins, name, None)
-        if isinstance(kind, type) and issubclass(kind, Exception) and (iterating or name not in _ENDS):
+        if isinstance(kind, type) and issubclass(kind, Exception) and (iterating or name not in _STOPS):
             try:
                 found = kind(error.text)
             except TypeError:  # UnicodeDecodeError and its like take more than a text
@@ -61,18 +61,18 @@ class RemoteName:
 
 
 class RemoteObject:
-    """An object that stays in the candidate's world. Equal to no plain data and neither less nor more; to another
-    such object as the candidate says."""
+    """An object that stays in the candidate's process. It is never equal to plain data, nor less or more; between two
+    such objects the candidate's methods decide."""
 
-    __slots__ = ("_rlvr_ask", "_rlvr_reference", "_rlvr_world")
+    __slots__ = ("_rlvr_ask", "_rlvr_reference", "_rlvr_session")
     _rlvr_ask: Ask
     _rlvr_reference: Reference
-    _rlvr_world: CandidateSession
+    _rlvr_session: CandidateSession
 
-    def __init__(self, ask: Ask, reference: Reference, world: CandidateSession) -> None:
+    def __init__(self, ask: Ask, reference: Reference, session: CandidateSession) -> None:
         object.__setattr__(self, "_rlvr_ask", ask)
         object.__setattr__(self, "_rlvr_reference", reference)
-        object.__setattr__(self, "_rlvr_world", world)
+        object.__setattr__(self, "_rlvr_session", session)
 
     def __getattr__(self, name: str) -> Any:
         return self._rlvr_ask("get", self._rlvr_reference.number, name)
@@ -103,7 +103,7 @@ def _method(name: str) -> Callable[..., Any]:
 
 
 def _between_objects(name: str) -> Callable[..., Any]:
-    """With plain data it is refused: `abs(x - 3.14) < 1e-6` would let the candidate say how far x is from what is expected."""
+    """Refused with plain data: `abs(x - 3.14) < 1e-6` would let the candidate say how far x is from the expected value."""
 
     def method(self: RemoteObject, other: Any) -> Any:
         return _method(name)(self, other) if type(other) is RemoteObject else NotImplemented
@@ -111,11 +111,11 @@ def _between_objects(name: str) -> Callable[..., Any]:
     return method
 
 
-for _name in (
-    *("__neg__", "__pos__", "__invert__", "__abs__", "__floordiv__", "__mod__", "__pow__", "__matmul__", "__and__", "__or__"),
-    *("__len__", "__iter__", "__next__", "__getitem__", "__setitem__", "__delitem__", "__contains__", "__str__", "__repr__"),
-    *("__xor__", "__add__", "__mul__", "__truediv__", "__enter__", "__exit__"),
-):
+_UNARY = "__neg__ __pos__ __invert__ __abs__"
+_BINARY = "__add__ __mul__ __truediv__ __floordiv__ __mod__ __pow__ __matmul__ __and__ __or__ __xor__"
+_CONTAINER = "__len__ __iter__ __next__ __getitem__ __setitem__ __delitem__ __contains__"
+_OTHER = "__str__ __repr__ __enter__ __exit__"
+for _name in " ".join((_UNARY, _BINARY, _CONTAINER, _OTHER)).split():
     setattr(RemoteObject, _name, _method(_name))
 for _name in ("__lt__", "__le__", "__gt__", "__ge__", "__sub__"):
     setattr(RemoteObject, _name, _between_objects(_name))

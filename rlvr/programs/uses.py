@@ -1,4 +1,4 @@
-"""What tests use of a candidate: read from their text, so that how they are run never depends on how the candidate behaves."""
+"""What tests use of a candidate, read from their text: how they are run never depends on how the candidate behaves."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import TypeGuard
 
 _BUILT_IN = (str, bytes, int, float, complex, list, tuple, dict, set, frozenset, range, collections.deque, collections.Counter)
 _ATTRIBUTES = {name for kind in _BUILT_IN for name in dir(kind)}
-"""Of plain data: a test that asks for one of these need not mean an object."""
+"""Attributes of plain data: a test that uses one of these need not mean an object."""
 
 
 def imports_and_names(trees: Sequence[ast.Module], given: Sequence[str]) -> tuple[list[ast.stmt], list[str]]:
-    """Imports of standard modules that the tests use and nobody imports; what else they use and nobody defines."""
+    """Imports of standard modules that the tests use but do not import; other names that they use but do not define."""
     used = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
     defined = {name for tree in trees for name in _defined(tree)}
     called = {
@@ -45,19 +45,19 @@ def _defined(tree: ast.Module) -> set[str]:
 
 
 def tests_something(tree: ast.Module, names: Sequence[str]) -> bool:
-    """Names that come through the setup count too: `root` where `root = Node(1)` stands there."""
+    """Whether the tests use anything that a candidate could define, also by way of the setup: `root` after `root = Node(1)`."""
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     return bool(used & set(names)) or not used <= set(dir(builtins))
 
 
 def exceptions(trees: Sequence[ast.Module], names: Sequence[str]) -> tuple[str, ...]:
-    """Classes of the candidate's that the tests expect to be raised."""
+    """Classes of the candidate that the tests expect to be raised."""
     handlers = [node.type for node in _walk(trees) if isinstance(node, ast.ExceptHandler) and node.type]
     return tuple(sorted({each for kind in handlers for each in _names_in(kind)} & set(names)))
 
 
 def functions_passed(trees: Sequence[ast.Module], names: Sequence[str]) -> str | None:
-    """An argument that is code of the tests: it cannot be sent to the candidate."""
+    """An argument that is a function of the tests, which cannot be sent to the candidate; None where there is none."""
     ours = {node.name for node in _walk(trees) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     for call in _calls(trees, names):
         for given in _arguments(call):
@@ -67,9 +67,9 @@ def functions_passed(trees: Sequence[ast.Module], names: Sequence[str]) -> str |
 
 
 def objects(trees: Sequence[ast.Module], names: Sequence[str]) -> bool:
-    """Whether the tests make or look into objects of the candidate's classes: they ask for an attribute that plain data does
-    not have (any, where a name of the candidate's is written like a class), do more with what such a name gives than compare it
-    with plain data, call what a call gave, ask for its class, or pass what one of the candidate's functions gave to another."""
+    """Whether the tests make or look into objects of the candidate's classes: they use an attribute that plain data does not
+    have (any attribute, where one of `names` is capitalized like a class), do more with what such a class returns than compare
+    it with plain data, call what a call returned, ask for its class, or pass what one function returned to another."""
     made = set(_made(trees, names))
     classes = {name for name in names if name[:1].isupper()}
     if classes and "candidate" in names:
@@ -97,8 +97,8 @@ def objects(trees: Sequence[ast.Module], names: Sequence[str]) -> bool:
 
 
 def in_place(trees: Sequence[ast.Module], names: Sequence[str]) -> bool:
-    """Whether the tests call for the effect on an argument: a call whose value nobody takes, or only to see that it is None; or
-    a variable that was given to the candidate and is compared with a constant later."""
+    """Whether the tests call for the effect on an argument: a call whose value is not used, or only compared with None; or a
+    variable that is passed to the candidate and compared with plain data later."""
     given = {each.id for call in _calls(trees, names) for each in _arguments(call) if isinstance(each, ast.Name)}
     for node in _walk(trees):
         if isinstance(node, ast.Expr) and _is_call(node.value, names):
@@ -153,7 +153,7 @@ def _is_made(node: ast.AST, made: set[str], names: Sequence[str]) -> bool:
 
 
 def _made(trees: Sequence[ast.Module], names: Sequence[str]) -> Iterator[str]:
-    """Variables that hold what the candidate gave, or parts of it."""
+    """Variables that hold what the candidate returned, or parts of it."""
     for node in _walk(trees):
         if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and node.value and _is_call(_root(node.value), names):
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:

@@ -1,5 +1,5 @@
 """The contract of the sandbox: a program with files, standard input and limits goes in; how it ended, what it wrote and what it
-used come out. Errors of our own side are `SandboxError`, never a result: they must not be taken for the program's.
+used come out. Our own failures are `SandboxError`, never a result: they must not be taken for the program's.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ Ending = (
 
 
 class SandboxError(RuntimeError):
-    """Our side failed: no isolation to be had, no process, the fork server died. To be tried again, then masked."""
+    """Our side failed: no isolation, no process, the fork server died. Retried, then masked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one program may use; each has an ending of its own."""
+    """What one program may use. Each limit has a separate ending."""
 
     wall_s: float = 2.0
     """Seconds from its start, without the time it spent waiting for a processor."""
@@ -43,7 +43,7 @@ class Limits:
     memory_mb: int = 256
     """Megabytes of address space of each process on top of what an empty one has, and of memory of all of them together."""
     output_kb: int = 256
-    """Kilobytes written to standard output, and to standard error."""
+    """Kilobytes of standard output, and of standard error."""
     open_files: int = 64
     processes: int = 32
     """Processes and threads at a time."""
@@ -61,18 +61,18 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A program to run to its end, in a private world, in an empty writable directory that is its working directory."""
+    """A program to run to its end. Its working directory is an empty writable one."""
 
     argv: tuple[str, ...] = ()
-    """A command; first an absolute path, or a name in the directory written as `./name`. Empty: `source` is run."""
+    """A command. The first word is an absolute path, or `./name` for a file in the directory. Empty: `source` is run."""
     source: str | None = None
     """A Python program, run as `__main__` by the warm interpreter."""
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """By plain name; executable."""
+    """Content by plain file name; all are executable."""
     stdin: bytes = b""
     limits: Limits = field(default_factory=Limits)
     collect: tuple[str, ...] = ()
-    """Names of files to bring back from the directory, when the program ended `ok`."""
+    """Names of files to return from the directory when the program ended `ok`."""
     limit_address_space: bool = True
     """False for programs that reserve far more address space than they use (node, Lean): their data is limited instead."""
 
@@ -86,9 +86,9 @@ class Result:
     """For a human: exit status, signal, exception, or which limit."""
     stdout: bytes
     stderr: bytes
-    """Both cut at the limit."""
+    """Both truncated at the limit."""
     wall_s: float
     cpu_s: float
     peak_mb: float
-    """Resident memory of the largest process."""
+    """Resident megabytes of the largest process."""
     files: Mapping[str, bytes] = field(default_factory=dict)

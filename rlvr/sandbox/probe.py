@@ -1,4 +1,4 @@
-"""Which isolation this machine offers: found by running a program in each kind."""
+"""Which isolation this machine offers, found by running a program in each kind."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from rlvr.sandbox.jail import Tier
 from rlvr.sandbox.sandbox import Sandbox
 
 ALLOW_WEAK = "RLVR_ALLOW_WEAK_ISOLATION"
-"""Environment variable of judging processes: verify.allow_weak_isolation."""
+"""Environment variable that passes verify.allow_weak_isolation to judging processes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Isolation:
-    """What was found."""
+    """What a machine offers."""
 
     tier: Tier
     reasons: tuple[str, ...]
-    """Why no stronger one can be had, strongest first."""
+    """Why each stronger tier is not available, strongest first."""
     no_filter: bool
-    """No seccomp filter is known for this kind of processor."""
+    """There is no seccomp filter for this processor architecture."""
 
     def __str__(self) -> str:
         texts = {
@@ -37,12 +37,12 @@ class Isolation:
 
 
 _ATTEMPTS = 4
-"""At each way to isolate: a server that was killed, or a fork that failed, must not leave this process with a weaker one."""
+"""Per tier: a server that was killed, or a fork that failed, must not leave this process with a weaker tier."""
 
 
 @functools.cache
 def probe() -> Isolation:
-    """The strongest isolation with which a program really runs here."""
+    """The strongest isolation with which a program really runs here. Cached: once per process."""
     reasons: list[str] = []
     tiers: tuple[Tier, ...] = ("namespaces", "landlock")
     for tier in tiers:
@@ -54,7 +54,7 @@ def probe() -> Isolation:
                 if result.stdout == b"42\n":
                     unfiltered = platform.machine() not in ("x86_64", "aarch64")
                     return Isolation(tier=tier, reasons=tuple(reasons), no_filter=unfiltered)
-                failure = f"a program came to {result.ending}: {result.detail}"
+                failure = f"a program ended with {result.ending}: {result.detail}"
             except SandboxError as error:
                 failure = str(error)
         reasons.append(f"no {tier}: {failure}")
@@ -62,7 +62,7 @@ def probe() -> Isolation:
 
 
 def require(allow_weak: bool) -> None:
-    """Errors: `ConfigError` where this machine cannot isolate programs and the user has not allowed to go on without."""
+    """Errors: `ConfigError` where this machine cannot isolate programs and the user has not allowed weak isolation."""
     found = probe()
     if found.tier == "none" and not allow_weak:
         raise ConfigError(
@@ -72,7 +72,7 @@ def require(allow_weak: bool) -> None:
 
 
 def tier_to_use() -> Tier:
-    """Of a judging process. Errors: `SandboxError`."""
+    """The tier for this judging process. Errors: `SandboxError` where it is `none` and that is not allowed."""
     found = probe()
     if found.tier == "none" and os.environ.get(ALLOW_WEAK) != "1":
         raise SandboxError(str(found))

@@ -1,7 +1,4 @@
-"""The judge's side of the sandbox.
-
-A `Sandbox` is used by one thread at a time and holds one world at a time; whoever wants more makes more.
-"""
+"""`Sandbox`: runs programs of the model. For one thread and one program at a time; make several to run several at once."""
 
 from __future__ import annotations
 
@@ -19,10 +16,11 @@ from rlvr.sandbox.transport import send
 
 
 class Sandbox:
-    """Runs programs, each in a private world. Every method may raise `SandboxError`; the next call starts a new fork server."""
+    """Runs each program in a fresh isolated process. Every method may raise `SandboxError`; the next call starts a new fork
+    server."""
 
     def __init__(self, *, tier: Tier, tools: Sequence[str] = ()) -> None:
-        """tier: how to isolate (`rlvr.sandbox.probe.tier_to_use`). tools: folders that programs may read as well."""
+        """tier: how to isolate (`rlvr.sandbox.probe.tier_to_use`). tools: further folders that programs may read."""
         self._server = ForkServer(tier=tier, tools=tools)
 
     @property
@@ -34,10 +32,10 @@ class Sandbox:
         return run_job(self._server, job)
 
     def load(self, source: str, *, limits: Limits, objects: bool = False) -> CandidateSession:
-        """A world in which the candidate's module is loaded and waits for calls; see `CandidateSession`.
+        """Load the candidate's module in a process that then waits for calls.
 
-        `limits.cpu_s` is for all calls, `limits.wall_s` for each. `objects`: values that are no plain data stay there, and
-        references to them come back.
+        `limits.cpu_s` bounds all calls together, `limits.wall_s` each one. `objects`: values that are no plain data stay there,
+        and references to them are returned.
         """
         whole = dataclasses.replace(limits, wall_s=10 * limits.cpu_s)
         channel = self._server.open("serve", whole, {})

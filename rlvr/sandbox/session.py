@@ -1,4 +1,4 @@
-"""A candidate's module in its world, called from outside one call at a time."""
+"""A candidate's module in a sandboxed process, called one call at a time."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any, NoReturn
 from rlvr.sandbox.base import LIMIT_ENDINGS, Ending, Limits
 from rlvr.sandbox.fork_server import ForkServer
 from rlvr.sandbox.inside import wire
-from rlvr.sandbox.run import ending_of
+from rlvr.sandbox.run import classify_ending
 from rlvr.sandbox.transport import check_begun, readable, send
 
 
 class SessionEnded(BaseException):
-    """The world is gone: a limit, a crash, or the candidate ended itself. No `Exception`: no test may take it for its own."""
+    """The process is gone: a limit, a crash, or the candidate exited. Not an `Exception`: no test must catch it."""
 
     def __init__(self, ending: Ending, detail: str) -> None:
         super().__init__(f"{ending}: {detail}")
@@ -31,24 +31,24 @@ class Raised(Exception):
     def __init__(self, names: Sequence[str], kind: str, text: str, ending: str | None) -> None:
         super().__init__(f"{kind}: {text}")
         self.names = tuple(names)
-        """Its built-in classes, the most special first."""
+        """Names of its built-in classes, the most specific first."""
         self.kind, self.text = kind, text
         self.ending = ending
-        """The limit that it speaks of, if any: `memory`, `process_limit`, ..."""
+        """The limit that the exception reports, if any: `memory`, `process_limit`, ..."""
 
 
 class CandidateSession:
-    """Made by `Sandbox.load`; the first thing to ask is `loaded`. Used by one thread; closed by its user."""
+    """Made by `Sandbox.load`; call `wait_until_loaded` first. For one thread; its user closes it."""
 
     def __init__(self, server: ForkServer, channel: socket.socket, limits: Limits) -> None:
         self._server, self._channel, self._limits = server, channel, limits
         self._buffer = bytearray()
         self._open = True
         self.waited = 0.0
-        """Seconds that its program waited for a processor, as far as that was asked: in calls that took long."""
+        """Seconds that the program waited for a processor, as last asked: in calls that took long."""
         self._begun = False
 
-    def loaded(self) -> None:
+    def wait_until_loaded(self) -> None:
         """Wait for the module's own lines to run. Errors: `Raised`, `SessionEnded`, `SandboxError`."""
         self._checked(self._reply())
 
@@ -62,15 +62,15 @@ class CandidateSession:
         *,
         back: bool = False,
     ) -> tuple[Any, list[Any] | None]:
-        """The value of a call (`what="call"`), or an attribute (`get`, `set`), of the module (`target=None`) or of one of its
-        objects; or whether its first argument is an instance of it (`isinstance`). And with `back` the
-        arguments as they are afterwards. Errors: `Raised`, `SessionEnded`, `SandboxError`; `wire.NotPlain` for arguments that are
-        no plain data."""
+        """Do `what` with `name` of the module (`target=None`) or of one of its objects: `call` it, `get` or `set` it, or ask
+        whether the first argument is an instance of it (`isinstance`). Returns the value, and with `back` the arguments as they
+        are afterwards. Errors: `Raised`, `SessionEnded`, `SandboxError`; `wire.NotPlain` for arguments that are not plain data.
+        """
         if not self._open:
-            raise SessionEnded("exit", "the world it belongs to is gone")
-        number = secrets.randbits(31)  # so that no reply can have been written before the question
+            raise SessionEnded("exit", "the process that it belongs to is gone")
+        number = secrets.randbits(31)  # so that no reply can be written before its question
         order = (number, what, target, name, wire.encode(list(arguments)), wire.encode(dict(keywords or {})), back)
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it is dead, and the reply says so
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it is dead; reading the reply finds that out
             send(self._channel, marshal.dumps(order))
         reply = self._checked(self._reply(), number)
         try:
@@ -83,9 +83,9 @@ class CandidateSession:
         try:
             reply = wire.loads(frame)
         except wire.NotPlain as error:
-            self._end("exit", f"what it wrote cannot be read: {error}")
+            self._kill("exit", f"what it wrote cannot be read: {error}")
         if not isinstance(reply, dict) or reply.get("to") != number:
-            self._end("exit", "what it wrote is no reply")
+            self._kill("exit", "what it wrote is no reply")
         if "raised" in reply:
             names = [str(name)[:100] for name in reply["raised"]] if isinstance(reply["raised"], list) else []
             ending = reply.get("ending")
@@ -94,7 +94,7 @@ class CandidateSession:
         return reply
 
     def _reply(self) -> bytes:
-        """The next frame, within the time that a call may take."""
+        """The next frame, within the time for a call."""
         start, allowed = time.monotonic(), self._limits.wall_s
         if not self._begun:
             check_begun(self._frame(start, allowed, first=True))
@@ -106,7 +106,7 @@ class CandidateSession:
             if len(self._buffer) >= wire.HEADER.size:
                 end = wire.HEADER.size + wire.HEADER.unpack_from(self._buffer)[0]
                 if end > wire.MAX_BYTES + wire.HEADER.size:
-                    self._end("output_limit", "a reply of more than 4 MB")
+                    self._kill("output_limit", "a reply of more than 4 MB")
                 if len(self._buffer) >= end:
                     frame = bytes(self._buffer[wire.HEADER.size : end])
                     del self._buffer[:end]
@@ -120,48 +120,48 @@ class CandidateSession:
                     self._died(first=first)
                 self._buffer += part
             else:
-                allowed += self._waiting()
+                allowed += self._newly_waited()
                 if time.monotonic() - start >= min(allowed, 10 * self._limits.wall_s):
-                    self._end("timeout", f"{self._limits.wall_s:g} s")
+                    self._kill("timeout", f"{self._limits.wall_s:g} s")
 
-    def _waiting(self) -> float:
-        """Seconds that the program has waited for a processor since this was asked last: they are not the program's fault."""
-        self._server.tell({"do": "usage"})
-        answer = self._server.answer()
-        if "waited" not in answer:
-            self._over(answer)
-        waited, self.waited = answer["waited"] - self.waited, answer["waited"]
+    def _newly_waited(self) -> float:
+        """Seconds that the program waited for a processor since the last call; they do not count against its limit."""
+        self._server.send({"do": "usage"})
+        usage = self._server.receive()
+        if "waited" not in usage:
+            self._raise_ended(usage)
+        waited, self.waited = usage["waited"] - self.waited, usage["waited"]
         return max(0.0, waited)
 
     def _died(self, *, first: bool) -> NoReturn:
-        """The world hung up: it has died, or closed its channel and must."""
+        """The process hung up: it has died, or has closed its channel and is killed."""
         if first and not self._buffer:
             self.close()
             check_begun(b"")
-        self._leave()
-        spoken = readable(self._server.control, 0.05)
-        self._over(self._server.answer() if spoken else self._server.kill("hung up"))
+        self._hang_up()
+        reported = readable(self._server.control, 0.05)
+        self._raise_ended(self._server.receive() if reported else self._server.kill("hung up"))
 
-    def _end(self, ending: Ending, detail: str) -> NoReturn:
-        self._leave()
+    def _kill(self, ending: Ending, detail: str) -> NoReturn:
+        self._hang_up()
         self._server.kill(ending)
         raise SessionEnded(ending, detail)
 
-    def _over(self, ended: dict[str, Any]) -> NoReturn:
-        self._leave()
+    def _raise_ended(self, ended: dict[str, Any]) -> NoReturn:
+        self._hang_up()
         if ended["why"] == "hung up":
             raise SessionEnded("exit", "closed its channel")
-        ending, detail = ending_of(ended, self._limits, {}, tier=self._server.tier)
-        raise SessionEnded("exit" if ending == "ok" else ending, detail or "ended itself with status 0")
+        ending, detail = classify_ending(ended, self._limits, {}, tier=self._server.tier)
+        raise SessionEnded("exit" if ending == "ok" else ending, detail or "exited with status 0")
 
-    def _leave(self) -> None:
+    def _hang_up(self) -> None:
         self._open = False
         self._channel.close()
 
     def close(self) -> None:
-        """End it, with all that runs in it. Errors: `SandboxError`."""
+        """Kill the process and all that it started. Errors: `SandboxError`."""
         if self._open:
-            self._leave()
+            self._hang_up()
             self._server.kill("closed")
 
     def __enter__(self) -> CandidateSession:

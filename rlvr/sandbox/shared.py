@@ -1,4 +1,4 @@
-"""The sandbox that a judging process keeps from one rollout to the next."""
+"""Per-process cached sandboxes."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Sequence
 from rlvr.sandbox.probe import tier_to_use
 from rlvr.sandbox.sandbox import Sandbox
 
-_held: dict[tuple[int, tuple[str, ...]], Sandbox] = {}
+_sandboxes: dict[tuple[int, tuple[str, ...]], Sandbox] = {}
 
 
 def shared_sandbox(tools: Sequence[str] = ()) -> Sandbox:
-    """This process's own; a fork of it makes another. Errors: `SandboxError`."""
+    """The cached sandbox of this process with these tools; a fork of the process starts its own. Errors: `SandboxError`."""
     key = (os.getpid(), tuple(tools))
-    if key not in _held:
-        _held[key] = Sandbox(tier=tier_to_use(), tools=tools)
-    return _held[key]
+    if key not in _sandboxes:
+        _sandboxes[key] = Sandbox(tier=tier_to_use(), tools=tools)
+    return _sandboxes[key]
 
 
 @atexit.register
-def _close() -> None:
-    for (owner, _), sandbox in _held.items():
+def _close_all() -> None:
+    for (owner, _), sandbox in _sandboxes.items():
         if owner == os.getpid():
             sandbox.close()

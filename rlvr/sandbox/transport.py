@@ -1,4 +1,4 @@
-"""Frames, pipes and files in memory between the judge and a sandboxed program."""
+"""Frames and memory files between the judging process and a sandboxed process."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ _SEALS, _ADD_SEALS = 0b1111, 1033
 
 
 def check_begun(frame: bytes) -> None:
-    """What a world says before the program's first line. Errors: `SandboxError`: no later word of it can have that effect."""
+    """Check the frame sent before the program's first line. Errors: `SandboxError`; no later frame can raise it."""
     if frame != wire.dumps({"begun": True}):
-        raise SandboxError(f"no world could be made: {frame[:500].decode(errors='replace') or 'it died at once'}")
+        raise SandboxError(
+            f"no sandboxed process could be started: {frame[:500].decode(errors='replace') or 'it died at once'}"
+        )
 
 
 def readable(channel: socket.socket, seconds: float) -> bool:
-    """Whether there is something to read, within so long; `select.select` would know no descriptor above 1023."""
-    poll = select.poll()
+    """Whether there is something to read within so many seconds."""
+    poll = select.poll()  # `select.select` knows no descriptor above 1023
     poll.register(channel, select.POLLIN)
     return bool(poll.poll(seconds * 1000))
 
 
 def send(channel: socket.socket, frame: bytes) -> None:
-    """A frame, whole."""
+    """Send a whole frame."""
     channel.sendall(wire.HEADER.pack(len(frame)) + frame)
 
 
 def memory_file(content: bytes) -> IO[bytes]:
-    """A file in memory that nobody can change any more, at its beginning."""
+    """A sealed file in memory, positioned at its beginning: nobody can change it."""
     descriptor = os.memfd_create("stdin", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     file = open(descriptor, "w+b", buffering=0)  # noqa: SIM115  the caller closes it
     view = memoryview(content)

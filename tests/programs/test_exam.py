@@ -1,4 +1,4 @@
-"""Candidates examined in the real sandbox: which tests pass, which fail, and why."""
+"""Candidates tested in the real sandbox: which tests pass, which fail, and why."""
 
 from __future__ import annotations
 
@@ -149,8 +149,9 @@ def test_right_programs_pass(program: str, tests: list[str]) -> None:
 )
 def test_why_a_test_failed(program: str, test: str, reason: str) -> None:
     start = time.monotonic()
-    assert reasons(program, test, wall_s=1.0, budget_s=3.0) == [reason]
-    assert time.monotonic() - start < 15
+    wall_s = 0.3 if reason == "timeout" else 1.0
+    assert reasons(program, test, wall_s=wall_s, budget_s=3 * wall_s) == [reason]
+    assert time.monotonic() - start < 15 * wall_s
 
 
 def test_each_assert_of_a_check_is_a_test() -> None:
@@ -195,12 +196,12 @@ def test_helpers_and_names() -> None:
     assert reasons("def bisect(x): return x", "assert bisect(1) == 1") == ["pass"]
 
 
-def test_after_a_world_has_ended_the_next_test_has_a_new_one() -> None:
-    program = "import os\nn = 0\ndef f(x):\n    global n\n    n += 1\n    if x == 0: os._exit(0)\n"
-    program += "    while x == 1: pass\n    return n"
+def test_after_a_session_has_ended_the_next_test_has_a_new_one() -> None:
+    program = "import os, time\nn = 0\ndef f(x):\n    global n\n    n += 1\n    if x == 0: os._exit(0)\n"
+    program += "    if x == 1: time.sleep(9)\n    return n"
     tests = ["assert f(2) == 1", "assert f(0) == 1", "assert f(2) == 1", "assert f(1) == 2", "assert f(2) == 1"]
-    assert reasons(program, *tests, wall_s=0.5) == ["pass", "exit", "pass", "timeout", "pass"]
-    assert checked(program, "\n".join(tests).replace("f(", "candidate("), wall_s=0.5) == [
+    assert reasons(program, *tests, wall_s=0.3) == ["pass", "exit", "pass", "timeout", "pass"]
+    assert checked(program, "\n".join(tests).replace("f(", "candidate("), wall_s=0.3) == [
         "pass",
         "exit",
         "pass",
@@ -209,7 +210,7 @@ def test_after_a_world_has_ended_the_next_test_has_a_new_one() -> None:
     ]
 
 
-def test_objects_of_a_world_that_has_ended_are_gone() -> None:
+def test_objects_of_a_session_that_has_ended_are_gone() -> None:
     program = "import os\nclass A:\n    def __init__(self, x): self.x = x\n    def die(self): os._exit(0)"
     body = "a = candidate(1)\nassert a.x == 1\nassert a.die()\nb = candidate(2)\nassert a.x == 2\nassert b.x == 2"
     assert checked(program, body, entry_point="A") == ["pass", "exit", "exit", "pass"]
@@ -217,13 +218,13 @@ def test_objects_of_a_world_that_has_ended_are_gone() -> None:
 
 def test_infinite_loops_cost_the_budget_and_no_more() -> None:
     loops = [f"assert f({n}) == 1" for n in range(10)]
-    outcomes = reasons("def f(x):\n    while True: pass", *loops, wall_s=1.0, budget_s=2.5)
-    assert outcomes in (["timeout"] * 3 + ["not_run"] * 7, ["timeout"] * 2 + ["not_run"] * 8)
+    results = reasons("def f(x):\n    while True: pass", *loops, wall_s=0.3, budget_s=0.75)
+    assert results in (["timeout"] * 3 + ["not_run"] * 7, ["timeout"] * 2 + ["not_run"] * 8)
     sleeps = [f"assert f({n}) == 1" for n in range(30)]
     start = time.monotonic()
-    outcomes = reasons("import time\ndef f(x): time.sleep(0.4)", *sleeps, wall_s=1.0, budget_s=2.0)
-    assert outcomes.count("not_run") >= 24, "a program that only waits uses the time up as well"
-    assert time.monotonic() - start < 12, "30 of them would take that long"
+    results = reasons("import time\ndef f(x): time.sleep(0.2)", *sleeps, wall_s=1.0, budget_s=1.0)
+    assert results.count("not_run") >= 24, "a program that only waits uses the time up as well"
+    assert time.monotonic() - start < 6, "30 of them would take that long"
 
 
 def test_calls() -> None:
@@ -238,9 +239,9 @@ def test_calls() -> None:
         with Exam(shared_sandbox(), program, limits=Limits(), budget_s=5) as exam:
             return run_calls(exam, "f", rows, same_value)
 
-    outcomes = run("def f(a, b, c=0): return a, b, c")
-    assert [each.reason for each in outcomes] == ["pass", "pass", "wrong", "exception"]
-    assert "True" in outcomes[2].detail
-    assert "missing" in outcomes[3].detail
+    results = run("def f(a, b, c=0): return a, b, c")
+    assert [each.reason for each in results] == ["pass", "pass", "wrong", "exception"]
+    assert "True" in results[2].detail
+    assert "missing" in results[3].detail
     assert [each.reason for each in run("x = 1")] == ["exception"] * 4
     assert [each.reason for each in run("def f(*a, **k): return 10 ** 5000")] == ["wrong"] * 4

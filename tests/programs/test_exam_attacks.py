@@ -1,4 +1,4 @@
-"""What no candidate can talk its way out of: equal to everything, exceptions, ends of the world, forged replies, odd values."""
+"""Attacks on the judge that must fail: objects equal to everything, exceptions, early exits, forged replies, odd values."""
 
 from __future__ import annotations
 
@@ -32,25 +32,27 @@ class Always:
     ],
 )
 @pytest.mark.parametrize(
-    "test",
+    "tests",
     [
-        "assert f(1) == 2",
-        "assert f(1) == [3]",
-        "assert f(1) == {1: 7}",
-        "assert not f(1) != (2,)",
-        "assert 2 == f(1)",
-        "assert list(f(1)) == [5]",
-        "assert f(1) in [2, 3]",
-        "assert f(1).value == 2",
-        "assert f(1)[0].value == 'x'",
+        [
+            "assert f(1) == 2",
+            "assert f(1) == [3]",
+            "assert f(1) == {1: 7}",
+            "assert not f(1) != (2,)",
+            "assert 2 == f(1)",
+            "assert list(f(1)) == [5]",
+            "assert f(1) in [2, 3]",
+        ],
+        ["assert f(1).value == 2", "assert f(1)[0].value == 'x'"],
     ],
+    ids=["plain data", "objects"],
 )
-def test_what_equals_everything_passes_nothing(value: str, test: str) -> None:
-    assert reasons(f"{ALWAYS}\ndef f(x): return {value}", test) in (["wrong"], ["exception"])
+def test_what_equals_everything_passes_nothing(value: str, tests: list[str]) -> None:
+    assert set(reasons(f"{ALWAYS}\ndef f(x): return {value}", *tests)) <= {"wrong", "exception"}
 
 
 def test_two_objects_of_the_candidates_are_as_equal_as_it_says() -> None:
-    """The price of tests that can be written in no other way."""
+    """Some tests cannot be written in any other way."""
     program = f"{ALWAYS}\nclass Stack(Always):\n    def push(self, x): return self"
     assert reasons(program, "assert Stack().push(1) == Stack().push(2)") == ["pass"]
     assert reasons(program, "assert Stack().push(1).size == 1", "assert Stack().pop() == 1") == ["wrong", "wrong"]
@@ -96,14 +98,14 @@ def test_exceptions_that_a_test_expects(raises: str, expected: str, passes: bool
 
 
 @pytest.mark.parametrize(
-    "program", ["def f(x): return x", "import os\ndef f(x): os._exit(0)", "def f(x):\n    while True: pass", "x = ("]
+    "program", ["def f(x): return x", "import os\ndef f(x): os._exit(0)", "import time\ndef f(x): time.sleep(9)", "x = ("]
 )
 @pytest.mark.parametrize("handler", ["except ValueError", "except Exception", "except BaseException", "except"])
 def test_what_does_not_raise_as_expected_fails(program: str, handler: str) -> None:
-    """Even where the test swallows everything: an end of the world is no exception of the candidate's."""
+    """Even where the test catches everything: the end of a session is no exception of the candidate."""
     body = f"try:\n    f(1)\n    wrong = True\n{handler}:\n    wrong = False\nassert not wrong"
-    assert reasons(program, body, wall_s=0.5, budget_s=2) != ["pass"]
-    assert checked(program, body.replace("f(1)", "candidate(1)"), wall_s=0.5, budget_s=2) != ["pass"]
+    assert reasons(program, body, wall_s=0.2, budget_s=0.8) != ["pass"]
+    assert checked(program, body.replace("f(1)", "candidate(1)"), wall_s=0.2, budget_s=0.8) != ["pass"]
 
 
 def test_stopping_an_iteration_ends_none_of_the_tests() -> None:
@@ -119,12 +121,11 @@ def test_stopping_an_iteration_ends_none_of_the_tests() -> None:
     "value",
     ["object()", "[object()]", "lambda: 1", "range(10 ** 15)", "functools.reduce(lambda x, _: [x], range(99), 1)", "open"],
 )
-@pytest.mark.parametrize(
-    "test", ["assert f(f(1)) == 1", "assert f([[f(1)]]) == 1", "y = [f(1)]\nassert f(y) == 1", "assert f(x={1: f(1)}) == 1"]
-)
-def test_no_value_makes_the_truth_look_bad(value: str, test: str) -> None:
+def test_no_value_makes_the_ground_truth_look_bad(value: str) -> None:
     """A program that could have itself masked would lose nothing by it."""
-    assert reasons(f"import functools\ndef f(x): return {value}", test) in (["wrong"], ["exception"])
+    tests = ["assert f(f(1)) == 1", "assert f([[f(1)]]) == 1", "y = [f(1)]\nassert f(y) == 1", "assert f(x={1: f(1)}) == 1"]
+    for test in tests:  # alone, so that each is the candidate's first call
+        assert reasons(f"import functools\ndef f(x): return {value}", test) in (["wrong"], ["exception"])
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_no_value_makes_the_truth_look_bad(value: str, test: str) -> None:
         ("try:\n    f(open)\nexcept BaseException:\n    assert True", "", "passes an object"),
     ],
 )
-def test_a_bad_truth_is_no_fault_of_the_program(test: str, setup: str, says: str) -> None:
+def test_a_bad_ground_truth_is_no_fault_of_the_program(test: str, setup: str, says: str) -> None:
     with pytest.raises(BadTruth, match=says):
         reasons("def f(x): return 2", test, setup=setup)
 
@@ -190,9 +191,9 @@ def test_replies_written_ahead_of_the_question_count_for_nothing(replies: list[s
     replies = [reply.replace(" n}", f" {n}}}") for n, reply in enumerate(replies)]
     program = forge(*replies)
     program += "ahead()\ndef f(x): return 1" if when == "at once" else "def f(x):\n    if x == 1: ahead()\n    return 2"
-    outcomes = reasons(program, "assert f(1) == 2", "assert f(2) == 1", "assert f(3) == 1")
+    results = reasons(program, "assert f(1) == 2", "assert f(2) == 1", "assert f(3) == 1")
     earned = [0, 1, 1] if when == "at once" else [1, 0, 0]
-    assert all(outcome != "pass" or due for outcome, due in zip(outcomes, earned, strict=True))
+    assert all(result != "pass" or due for result, due in zip(results, earned, strict=True))
 
 
 def test_a_reply_of_a_wrong_form_is_an_answer_that_equals_nothing() -> None:

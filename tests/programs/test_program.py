@@ -54,7 +54,7 @@ def test_the_last_block_of_the_language(response: str, program: str | None) -> N
     assert found(response) == program
 
 
-def test_a_fence_that_the_prompt_has_opened_is_part_of_the_turn() -> None:
+def test_a_fence_that_the_prompt_has_opened_is_part_of_the_response() -> None:
     assert found("```python\n" + "def f():\n    return 1\n```\nDone.") == "def f():\n    return 1\n"
 
 
@@ -124,7 +124,7 @@ def test_the_places_are_tried_in_order() -> None:
         "\n\nfor i in range(3):\n    print(i)\n    f(\n",
     ],
 )
-def test_a_continuation_ends_where_it_stops_defining(more: str) -> None:
+def test_a_continuation_is_cut_where_it_stops_defining(more: str) -> None:
     program = trimmed(PREAMBLE + BODY + more, PREAMBLE)
     assert result_of(program) == 6
     assert program.startswith(PREAMBLE + BODY.rstrip("\n"))

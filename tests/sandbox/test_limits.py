@@ -1,4 +1,4 @@
-"""Each limit of a program has an ending of its own, and programs that stay within it end well."""
+"""Each limit has a separate ending, and programs that stay within it end well."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ CHILDREN = "import os\nfor _ in range(3):\n    if os.fork() == 0:\n        while
 WRITES = "file = open('file', 'wb', buffering=0)\nfor _ in range({}):\n    file.write(bytes(1 << 20))"
 FILES = "for at in range({}):\n    with open(f'file{{at}}', 'wb', buffering=0) as file:\n        file.write(bytes(1 << 20))"
 CASES = {
-    "wall time": (SLEEP, {"wall_s": 0.5}, "timeout"),
+    "wall time": (SLEEP, {"wall_s": 0.3}, "timeout"),
     "wall time with signals ignored": (
         f"import signal\nsignal.signal(15, signal.SIG_IGN)\n{SLEEP}",
-        {"wall_s": 0.5},
+        {"wall_s": 0.3},
         "timeout",
     ),
-    "processor time": (BUSY, {"cpu_s": 0.5, "wall_s": 20}, "timeout"),
-    "processor time of children": (CHILDREN, {"cpu_s": 0.5, "wall_s": 20}, "timeout"),
-    "stopped": (f"import os, signal\nif os.fork() == 0:\n    os.kill(os.getpid(), 19)\n{SLEEP}", {"wall_s": 0.5}, "timeout"),
+    "processor time": (BUSY, {"cpu_s": 0.3, "wall_s": 20}, "timeout"),
+    "processor time of children": (CHILDREN, {"cpu_s": 0.3, "wall_s": 20}, "timeout"),
+    "stopped": (f"import os, signal\nif os.fork() == 0:\n    os.kill(os.getpid(), 19)\n{SLEEP}", {"wall_s": 0.3}, "timeout"),
     "memory": ("kept = bytearray(300 << 20)", {"memory_mb": 128}, "memory"),
     "memory bit by bit": ("kept = []\nwhile True:\n    kept.append(bytes(10_000))", {"memory_mb": 128}, "memory"),
     "memory of the stack": ("import sys\nsys.setrecursionlimit(10**8)\ndef f():\n    return [f()]\nf()", {}, "memory or crash"),

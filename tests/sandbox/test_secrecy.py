@@ -8,10 +8,14 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from namespaces import NEEDS_NAMESPACES
 
+from conftest import needs
 from rlvr.sandbox.base import Job, Limits, Result
 from rlvr.sandbox.probe import tier_to_use
 from rlvr.sandbox.sandbox import Sandbox
+
+pytestmark = NEEDS_NAMESPACES
 
 WIDE = Limits(wall_s=30, cpu_s=30)
 
@@ -20,8 +24,6 @@ WIDE = Limits(wall_s=30, cpu_s=30)
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     monkeypatch.setenv("RLVR_TEST_SECRET", "secret-of-" + "the-environment")
     with Sandbox(tier=tier_to_use()) as made:
-        if made.tier != "namespaces":
-            pytest.skip(f"this machine offers no namespaces, only {made.tier}")
         yield made
 
 
@@ -30,7 +32,7 @@ import ctypes, os
 libc = ctypes.CDLL(None, use_errno=True)
 libc.sbrk.restype = ctypes.c_void_p
 libc.write.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
-# Looked for is what has been changed in every byte, so that this program does not find what it looks for in itself.
+# The needles are given with every byte changed, so that this program does not find them in itself.
 change = bytes(each ^ 0x55 for each in range(256))
 needles = CHANGED
 own = bytes(each ^ 0x55 for each in needles[0])
@@ -39,7 +41,7 @@ CHUNK = 1 << 16
 found = set()
 seen = 0
 def scan(start, end):
-    '''The kernel copies what is mapped into the pipe, and says so where nothing is.'''
+    '''The kernel copies mapped memory into the pipe, and fails where nothing is mapped.'''
     global seen
     at = start
     while at < end:
@@ -67,9 +69,9 @@ def test_no_trace_of_other_programs_in_memory(sandbox: Sandbox) -> None:
         source = f"# {secrets[0]}\nprint(input(), open('data').read())"
         result = sandbox.run(Job(source=source, stdin=secrets[1].encode(), files={"data": secrets[2].encode()}))
         assert secrets[1].encode() in result.stdout
-        with sandbox.load(f"# {secrets[0]}\ndef solve(x):\n    return x + {secrets[3]!r}", limits=Limits()) as world:
-            world.loaded()
-            assert world.ask("call", None, "solve", [secrets[1]])[0] == secrets[1] + secrets[3]
+        with sandbox.load(f"# {secrets[0]}\ndef solve(x):\n    return x + {secrets[3]!r}", limits=Limits()) as session:
+            session.wait_until_loaded()
+            assert session.ask("call", None, "solve", [secrets[1]])[0] == secrets[1] + secrets[3]
     wanted = ["its own control", *secrets, os.environ["RLVR_TEST_SECRET"], "def test_no_trace_of_" + "other_programs"]
     source = SCAN.replace("CHANGED", repr([bytes(each ^ 0x55 for each in text.encode()) for text in wanted]))
     result = sandbox.run(Job(source=source, limits=WIDE))
@@ -78,10 +80,10 @@ def test_no_trace_of_other_programs_in_memory(sandbox: Sandbox) -> None:
 
 
 def test_two_at_a_time_do_not_meet(sandbox: Sandbox) -> None:
-    waits = "import os, time\nopen('mine', 'w').close()\nprint('begun', flush=True)\ntime.sleep(1.5)\nprint(os.listdir('.'))"
+    waits = "import os, time\nopen('mine', 'w').close()\nprint('begun', flush=True)\ntime.sleep(0.6)\nprint(os.listdir('.'))"
     disturbs = """
 import os, signal, time
-end = time.monotonic() + 1
+end = time.monotonic() + 0.4
 while time.monotonic() < end:
     for pid in (-1, *range(2, 50)):
         try:
@@ -149,16 +151,16 @@ for flag in (0x20000, 0x10000000, 0x20000000, 0x40000000):
 """
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="its system calls are named by their numbers on x86_64")
+@needs(platform.machine() == "x86_64", "an x86-64 processor, whose numbers of system calls it uses", in_ci=False)
 def test_no_gain_of_privilege(sandbox: Sandbox) -> None:
     result = sandbox.run(Job(source=PRIVILEGES, limits=WIDE))
     assert result.ending == "ok", result
     assert result.stdout.decode().splitlines() == ["no new privileges: 1 filter: 2"]
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="about the other calling convention of x86_64")
+@needs(platform.machine() == "x86_64", "an x86-64 processor, which also runs 32-bit code", in_ci=False)
 def test_no_system_calls_of_another_architecture(sandbox: Sandbox) -> None:
-    """32-bit calls have other numbers, which the filter would take for harmless ones."""
+    """32-bit calls have different numbers, which the filter would take for harmless ones."""
     source = """
 import ctypes, mmap
 code = mmap.mmap(-1, 4096, prot=7)
@@ -172,7 +174,7 @@ print('returned', call())
 
 
 def test_programs_of_the_system_gain_nothing_either(sandbox: Sandbox) -> None:
-    """Also those that run as root whoever starts them: nowhere does a file's owner count."""
+    """Set-user-ID programs neither: every file system is mounted nosuid."""
     source = """
 import os, subprocess, sys
 for place in ('/', '/usr', '/usr/bin', '/bin', '/tmp', '/dev', '/opt', sys.prefix):

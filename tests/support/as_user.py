@@ -1,4 +1,4 @@
-"""Root becomes an ordinary user that can still read the interpreter and the project, wherever they lie."""
+"""Become an ordinary user (from root) who can still read the interpreter and the project, wherever they lie."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ _NEW_MOUNT, _BIND, _REC, _PRIVATE = 0x20000, 4096, 16384, 1 << 18
 
 
 def become(user: int, needed: Iterable[Path]) -> None:
-    """For this process and what it starts. Errors: `OSError` where one of `needed` is for root alone, or a folder above it is
-    and nothing can be mounted.
+    """Become `user`, for this process and what it starts. Errors: `OSError` where one of `needed` can be read by root alone, or
+    a folder above it can and nothing can be mounted.
 
-    A folder that only root may enter (`/root`, with a Python of pyenv's in it) is covered by an empty one, in a mount namespace
-    of this process, and what is needed of it appears there again under its own name.
+    A folder that only root may enter (`/root`, with a Python of pyenv's in it) is hidden behind an empty one, in a mount
+    namespace of this process, and the needed parts are mounted there again under the same path.
     """
-    covered: dict[Path, list[Path]] = {}
+    hidden: dict[Path, list[Path]] = {}
     for path in needed:
         closed = next((each for each in [*reversed(path.parents), path] if not each.stat().st_mode & 0o001), None)
         if closed == path:
             raise OSError(f"{path} is for root alone")
         if closed:
-            covered.setdefault(closed, []).append(path)
-    if covered:
-        _uncover(covered)
+            hidden.setdefault(closed, []).append(path)
+    if hidden:
+        _mount_again(hidden)
     os.setgroups([])
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)
 
 
 def interpreter() -> set[Path]:
-    """The folders that this Python needs: that of the environment, that of what it was made from, that of the link's end."""
+    """The folders that this Python needs: of the virtual environment, of its base installation, of the real executable."""
     return {Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.executable)).parent.parent}
 
 
-def _uncover(covered: dict[Path, list[Path]]) -> None:
+def _mount_again(hidden: dict[Path, list[Path]]) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
 
     def check(result: int, what: str) -> None:
@@ -47,8 +47,8 @@ def _uncover(covered: dict[Path, list[Path]]) -> None:
 
     check(libc.unshare(_NEW_MOUNT), "a mount namespace")
     check(libc.mount(b"none", b"/", None, _REC | _PRIVATE, None), "private mounts")
-    held = {path: os.open(path, os.O_PATH) for paths in covered.values() for path in paths}
-    for folder, paths in covered.items():
+    held = {path: os.open(path, os.O_PATH) for paths in hidden.values() for path in paths}
+    for folder, paths in hidden.items():
         check(libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, b"mode=755"), f"tmpfs over {folder}")
         for path in paths:
             path.mkdir(parents=True, exist_ok=True)

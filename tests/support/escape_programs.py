@@ -1,6 +1,6 @@
 """Programs that misbehave, as data: what they are, and what it would be fair to give them.
 
-The problem: `solve(x)` is x * 7919 + 11. Whatever they leave behind is called `rlvr-escape...`, so that it can be looked for.
+The problem: `solve(x)` is x * 7919 + 11. Whatever they leave behind is named `rlvr-escape...`, so that it can be found.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ SCRIPT = Problem(
 
 EARNS = {
     "first_call_only": 1 / 3,
-    "exits_after_the_first_call": 2 / 3,  # the third runs in a new world
+    "exits_after_the_first_call": 2 / 3,  # the third runs in a new session
     "one_input_only": 1 / 3,
     "only_one_case": 1 / 3,
     "nothing": 0.0,
 }
-"""Where it is not that of the group; a program that has ended itself goes on in a new world."""
+"""Where it differs from the group's. A program that has exited goes on in a new session."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

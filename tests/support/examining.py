@@ -1,4 +1,4 @@
-"""Candidates examined in the real sandbox."""
+"""Run the tests of a ground truth on a candidate in the real sandbox."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def examine(program: str, truth: dict[str, Any], *, wall_s: float = 2.0, budget_
 
 def reasons(program: str, *asserts: str, setup: str = "", names: list[str] | None = None, **limits: Any) -> list[str]:
     truth = {"asserts": list(asserts), "setup": setup, **({"names": names} if names else {})}
-    return [outcome.reason for outcome in examine(program, truth, **limits)]
+    return [result.reason for result in examine(program, truth, **limits)]
 
 
 def checked(program: str, body: str, *, preamble: str = "", entry_point: str = "f", **limits: Any) -> list[str]:
     lines = "\n".join(f"    {line}" for line in body.strip("\n").split("\n"))
     truth = {"check": f"def check(candidate):\n{lines}\n", "entry_point": entry_point, "preamble": preamble}
-    return [outcome.reason for outcome in examine(program, truth, **limits)]
+    return [result.reason for result in examine(program, truth, **limits)]

@@ -1,4 +1,4 @@
-"""A verifier that leaves a trace of every time it judges, in a module that workers import."""
+"""A verifier that writes a line for every call, in a module that workers import."""
 
 from __future__ import annotations
 

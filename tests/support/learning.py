@@ -1,10 +1,11 @@
-"""What tests of the learner share: a judged batch, policies that differ, an update's gradient, a count of forward passes."""
+"""Helpers for tests of the learner: a scored batch, policies that differ, an update's gradient, a count of forward passes."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from conftest import group_of
 from rlvr import Problem, load_rules
 from rlvr.config.schema import AlgoConfig
 from rlvr.models.policy import Policy
+from rlvr.rules.pack import RulePack
 from rlvr.training.batch import taking_part, training_tree
 from rlvr.training.learner import Learner
 from rlvr.types import Group
@@ -29,16 +31,21 @@ WORDS = [
 ]
 
 
-def groups(policy: Policy, n: int = 3) -> list[Group]:
-    pack = load_rules("r1_format+answer")
+@cache
+def _pack() -> RulePack:
+    return load_rules("r1_format+answer")
+
+
+def groups(policy: Policy, n: int = 2) -> list[Group]:
+    """Of `n` problems, a rollout for each of WORDS; not degenerate."""
     problems = [
         Problem(id=f"p{i}", prompt=f"What is {i} + {7 - i}?" + " Please." * i + "\n", truth={"answer": "7"}) for i in range(n)
     ]
-    return [group_of(policy, problem, WORDS, pack) for problem in problems]
+    return [group_of(policy, problem, WORDS, _pack()) for problem in problems]
 
 
 def as_sampled(policy: Policy, batch: Sequence[Group], *, off: float = 0.0, temperature: float = 1.0) -> list[Group]:
-    """With the log-probabilities that the policy really gives (plus `off`)."""
+    """With the log-probabilities that the policy gives (plus `off`)."""
     with torch.no_grad():
         return [
             replace(
@@ -57,7 +64,7 @@ def copy_of(policy: Policy) -> Policy:
 
 
 def moved(policy: Policy, by: float = 0.02) -> Policy:
-    """A copy with other weights."""
+    """A copy with different weights."""
     other = copy_of(policy)
     torch.manual_seed(1)
     with torch.no_grad():
@@ -67,7 +74,7 @@ def moved(policy: Policy, by: float = 0.02) -> Policy:
 
 
 def gradient(policy: Policy, batch: Sequence[Group], reference: Policy | None = None, **options: Any) -> Tensor:
-    """The gradient of one update, read off by letting a plain learner clip nothing and step nowhere."""
+    """The gradient of one update, recorded by a learner that clips nothing, with a learning rate near 0."""
     copied = copy_of(policy)
     algo = AlgoConfig(max_grad_norm=1e9, learning_rate=1e-30, beta=0.1 if reference else 0.0, **options)
     learner = Learner(copied, algo, Accelerator(cpu=True), reference)
@@ -85,7 +92,7 @@ def gradient(policy: Policy, batch: Sequence[Group], reference: Policy | None = 
 
 
 def tokens_seen(policy: Policy) -> list[int]:
-    """How many tokens each forward pass of the model takes, filled in as it runs."""
+    """The number of tokens of each forward pass of the model, filled in as it runs."""
     counts: list[int] = []
     policy.model.get_input_embeddings().register_forward_pre_hook(lambda _, given: counts.append(given[0].numel()))
     return counts

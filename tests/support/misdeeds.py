@@ -1,4 +1,4 @@
-"""The sources of programs that misbehave in ways that gain nothing, but that must harm nobody either."""
+"""Sources of programs that misbehave in ways that gain nothing, but must do no harm either."""
 
 # ruff: noqa: E501  most programs are a line each
 
@@ -220,7 +220,7 @@ if descriptor >= 0:
     "exits_after_the_first_call": "import os\ncalls = []\ndef solve(x):\n    if calls:\n        os._exit(0)\n    calls.append(x)\n    return x * 7919 + 11",
     "lazy_exit": _NAMED + "import threading\nthreading.Timer(0.001, os._exit, (0,)).start()" + _SOLVE,
 }
-"""Solve the problem, and leave what they can."""
+"""Solve the problem, and leave behind what they can."""
 
 SCRIPTS: dict[str, str] = {
     "honest": "print(int(input()) * 7919 + 11)",

@@ -1,4 +1,4 @@
-"""A machine that lets nobody isolate anything."""
+"""Make a process unable to isolate anything."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import ctypes
 import struct
 
 _DENIED = {"mount": 165, "landlock_create_ruleset": 444}
-"""System calls of x86-64 without which there is no isolation."""
+"""System calls of x86-64 that isolation needs."""
 
 
 def deny_isolation() -> None:
-    """For this process and its children: what a machine does that lets nobody isolate anything. Linux, x86-64."""
+    """Forbid those system calls to this process and its children, as a machine without isolation does. Linux, x86-64."""
     load, equal, give = (0x20, 0, 0, 0), (0x15, 0, 1), (0x06, 0, 0)
     instructions = [load, *(step for number in _DENIED.values() for step in ((*equal, number), (*give, 0x00050001)))]
     instructions.append((*give, 0x7FFF0000))

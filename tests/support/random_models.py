@@ -1,4 +1,4 @@
-"""Small models of many families with random weights, groups of random tokens, and the plain forward pass to compare with."""
+"""Small models of many families with random weights, groups of random tokens, and the plain forward pass as a reference."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SHAPE: dict[str, Any] = {
     "num_key_value_heads": 2,
     "head_dim": 8,
     "max_position_embeddings": 128,
-    "initializer_range": 0.3,  # so large that attention matters to the logits
+    "initializer_range": 0.3,  # large enough for attention to matter
     "eos_token_id": 1,
     "bos_token_id": 2,
     "pad_token_id": 0,
@@ -72,12 +72,12 @@ FAMILIES: dict[str, tuple[type[PreTrainedConfig], dict[str, Any]]] = {
         },
     ),
     "mistral": (MistralConfig, {"sliding_window": _WINDOW}),
-    "starcoder2": (Starcoder2Config, {"use_bias": True}),  # the one whose norms keep to float64
+    "starcoder2": (Starcoder2Config, {"use_bias": True}),  # its norms alone stay in float64
 }
 
 
 def random_model(family: str, *, dtype: torch.dtype = torch.float64, **changes: Any) -> PreTrainedModel:
-    """The same weights whenever it is called; biases too are random."""
+    """Has the same weights at every call; biases are random too."""
     kind, options = FAMILIES[family]
     return random_model_of(kind(**{**_SHAPE, **options, **changes}), dtype=dtype)
 
@@ -95,7 +95,7 @@ def random_model_of(config: PreTrainedConfig, *, dtype: torch.dtype = torch.floa
 
 
 def random_group(prompt_ids: Sequence[int], lengths: Sequence[int], *, seed: int = 0) -> Group:
-    """A prompt with completions of the given lengths; rewards and advantages are random and none is 0."""
+    """A prompt with completions of the given lengths, random rewards and random advantages other than 0."""
     draw = random.Random(f"{seed} {prompt_ids}")
     rollouts = tuple(
         Rollout(
@@ -117,7 +117,7 @@ def random_ids(n: int, *, seed: int) -> tuple[int, ...]:
 
 
 def plain_logprobs(model: PreTrainedModel, group: Group, rollout: Rollout, *, temperature: float = 1.0) -> Tensor:
-    """Of a rollout's tokens [T], by the model's own forward pass over prompt and completion: nothing shared, nothing padded."""
+    """Log-probabilities of a rollout's tokens [T] by the model's plain forward pass over prompt and completion."""
     ids = torch.tensor([[*group.prompt_ids, *rollout.token_ids]])
     logits_SV = model(input_ids=ids, use_cache=False).logits[0, len(group.prompt_ids) - 1 : -1]
     return (logits_SV / temperature).log_softmax(dim=-1).gather(1, ids[0, len(group.prompt_ids) :, None]).squeeze(1)

@@ -1,4 +1,4 @@
-"""A real Redis server and real workers, to be killed: started as users start them."""
+"""A real Redis server and real workers, for tests that may kill them: started as users start them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import pytest
 import redis
 
 PATH = str(Path(__file__).parent)
-"""Where the tests' own verifiers are: a worker finds them as a user's package."""
+"""The folder of the tests' verifiers, which a worker imports like a user's package."""
 
 
 class RedisServer:
-    """On a port of its own; keeps nothing on disk, so that a restart loses all that it held."""
+    """On a free port; keeps nothing on disk, so that a restart loses its data."""
 
     def __init__(self, folder: Path) -> None:
         if shutil.which("redis-server") is None:
-            pytest.skip("redis-server is not installed")
+            pytest.skip("needs: redis-server (apt install redis-server)")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -54,7 +54,7 @@ class RedisServer:
 
 
 class WorkerProcess:
-    """`rlvr worker` in a session of its own."""
+    """`rlvr worker` in a separate session."""
 
     def __init__(self, url: str, folder: Path, *arguments: str) -> None:
         command = [sys.executable, "-m", "rlvr", "worker", f"verify.redis_url={url}", "verify.workers=2", *arguments]
@@ -67,11 +67,11 @@ class WorkerProcess:
         return self._log.read_text()
 
     def kill(self) -> None:
-        """As when the machine dies; its judging processes see that it is gone."""
+        """As when the machine dies; its worker processes see that it is gone."""
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> int:
-        """As systemd does it; the exit status."""
+        """As systemd stops it; the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=30)

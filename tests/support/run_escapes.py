@@ -1,6 +1,6 @@
-"""`python run_escapes.py [--user NUMBER] [NAME ...]`: judge programs that misbehave, and write a line of JSON for each.
+"""`python run_escapes.py [--user NUMBER] [NAME ...]`: score programs that misbehave, and print a line of JSON for each.
 
-A program of its own, so that the same can be run as root and as an ordinary user.
+A separate program, so that the same can run as root and as an ordinary user.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
         if not child:
             try:
                 _settle(folder, user)
-                _judge_all([ESCAPES[name] for name in names] or list(ESCAPES.values()))
+                _score_all([ESCAPES[name] for name in names] or list(ESCAPES.values()))
                 os._exit(0)
             finally:
                 traceback.print_exc()
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _settle(folder: str, user: int | None) -> None:
-    """In a temporary folder of its own, where nobody else leaves anything; and as that user."""
+    """Move to a fresh temporary folder, where nothing else leaves anything, and become that user."""
     if user is not None:
         os.chown(folder, user, user)
         become(user, {*interpreter(), ROOT})
@@ -56,17 +56,17 @@ def _settle(folder: str, user: int | None) -> None:
     tempfile.tempdir = folder
 
 
-def _judge_all(escapes: list[Escape]) -> None:
+def _score_all(escapes: list[Escape]) -> None:
     with Supervisor(workers=1) as pool:
-        honest = _judge_honest(pool)
+        honest = _score_honest(pool)
         before = (traces.processes(), traces.mounts())
         print(json.dumps({"user": os.getuid(), "honest": honest, "processes": before[0]}), flush=True)
         for escape in escapes:
             print(json.dumps({"name": escape.name, **_try(pool, escape, before)}), flush=True)
 
 
-def _judge_honest(pool: Supervisor) -> list[float | None]:
-    """What right programs get, of both kinds."""
+def _score_honest(pool: Supervisor) -> list[float | None]:
+    """The scores of right programs, of both kinds."""
     programs = ((HONEST, FUNCTION), (HONEST_SCRIPT, SCRIPT))
     return [pool.score(VERIFIER, fenced(program), problem).score for program, problem in programs]
 
@@ -75,7 +75,7 @@ def _try(pool: Supervisor, escape: Escape, before: tuple[int, list[tuple[str, ..
     start = time.perf_counter()
     verdict = pool.score(VERIFIER, escape.completion, escape.problem)
     seconds = time.perf_counter() - start
-    honest = _judge_honest(pool)
+    honest = _score_honest(pool)
     until = time.monotonic() + SETTLED_S
     while True:
         left = {

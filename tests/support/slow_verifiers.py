@@ -1,4 +1,4 @@
-"""Verifiers that only a worker process can judge, most of them for a reason. In a module of their own: workers import it."""
+"""Verifiers without a quick verdict, most of which misbehave; in a module that workers import."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HELPERS: list[subprocess.Popen[bytes]] = []
 
 @dataclass(frozen=True, kw_only=True)
 class Does(Verifier):
-    """Calls the function of this module that `what` names, or that the response names where it is empty: "name: rest"."""
+    """Calls the action that `what` names; if it is empty, the one that the response names: "name: rest"."""
 
     what: str = ""
     prepares: str = ""
@@ -42,7 +42,7 @@ class Does(Verifier):
 
 @dataclass(frozen=True, kw_only=True)
 class Mixed(Does):
-    """Slow for a response that names an action, quick for any other. The answer says who judged."""
+    """Slow for a response that names an action, quick for any other. A quick answer names the process."""
 
     def quick(self, completion: str, problem: Problem) -> Verdict | None:
         return None if ": " in completion else Verdict.scored(1.0, "correct", f"{os.getpid()} {problem.id} {completion}")
@@ -50,11 +50,11 @@ class Mixed(Does):
 
 @dataclass(frozen=True, kw_only=True)
 class Notes(Verifier):
-    """Writes a line for each full call; the verdict depends on what stands before the bar in the response."""
+    """Writes a line for each full call; the verdict depends on the part of the response before the bar."""
 
     path: str
     seconds: float = 0.0
-    """For which it sleeps after it has written."""
+    """Sleeps for so long after writing."""
 
     def quick(self, completion: str, problem: Problem) -> Verdict | None:
         return None
@@ -69,7 +69,7 @@ class Notes(Verifier):
 
 @dataclass(frozen=True, kw_only=True)
 class Programs(Notes):
-    """The same, and says so."""
+    """Declares on what its verdict depends."""
 
     def same(self, completion: str, problem: Problem) -> object:
         return completion.partition("|")[0]
@@ -77,7 +77,7 @@ class Programs(Notes):
 
 @dataclass(frozen=True, kw_only=True)
 class Waits(Does):
-    """Says that it waits for others."""
+    """Declares that it waits for other processes."""
 
     waits: float
 
@@ -87,7 +87,7 @@ class Waits(Does):
 
 @dataclass(frozen=True, kw_only=True)
 class Runs(Does):
-    """Needs a sandbox, by its own account."""
+    """Declares that it needs a sandbox."""
 
     isolated: ClassVar[bool] = True
 
@@ -123,7 +123,7 @@ def nap_again_and_again(text: str) -> None:
 
 @action
 def spin(text: str) -> None:
-    """For so many seconds of processor time."""
+    """Use so many seconds of processor time."""
     end = time.process_time() + float(text or 1000)
     while time.process_time() < end:
         pass
@@ -244,7 +244,7 @@ def half_an_answer(text: str) -> None:
 
 @action
 def forge(text: str) -> None:
-    """An answer to the next task."""
+    """Write an answer to the next task."""
     message = b'{"task": 2, "cpu": 0, "retire": false, "verdict": {"outcome": "scored", "score": 1.0, "reason": "forged"}}'
     for fd in range(3, 20):
         try:
@@ -325,7 +325,7 @@ def say_modules(text: str) -> Verdict:
 
 @action
 def start_a_helper(text: str) -> None:
-    """Once in a worker, and it stays."""
+    """Once per worker; the helper stays."""
     if not HELPERS:
         HELPERS.append(subprocess.Popen(["sleep", "1000"]))
 
@@ -370,7 +370,7 @@ def fork(text: str) -> Verdict:
 
 @action
 def meet(text: str) -> None:
-    """Comes back when as many others as there should be are here too: "folder number"."""
+    """Return once as many tasks are here: "folder number"."""
     folder, number = text.split()[:2]
     (Path(folder) / f"{os.getpid()}").touch()
     while len(list(Path(folder).iterdir())) < int(number):

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 MARK = "rlvr-escape"
-"""In the name of whatever the programs of these tests leave."""
+"""In the names of whatever the programs of these tests leave behind."""
 
 
 def processes() -> int:
@@ -18,7 +18,7 @@ def processes() -> int:
 
 
 def marked_processes() -> list[str]:
-    """Processes on the machine, wherever they hang, that have given themselves the name. Nobody else's are looked at."""
+    """Processes on the machine, below us or not, that have given themselves the name. Only of the users of these tests."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -30,7 +30,7 @@ def marked_processes() -> list[str]:
 
 
 def mounts() -> list[tuple[str, ...]]:
-    """Where something is mounted in this process and in those below it, in each as far as we may look."""
+    """The mount points of this process and of those below it, as far as we may read them."""
     tables = []
     for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
         try:
@@ -42,7 +42,7 @@ def mounts() -> list[tuple[str, ...]]:
 
 
 def marked_things() -> list[str]:
-    """Files in the places where everybody may write, System V objects, and sockets, of that name."""
+    """Files in world-writable places, System V objects, sockets, and folders of the sandbox, of that name."""
     places = {"/", "/tmp", "/var/tmp", "/dev/shm", "/run", "/dev/mqueue", "/opt", os.getcwd(), tempfile.gettempdir()}
     files = [f"{place}/{name}" for place in places if os.access(place, os.R_OK) for name in os.listdir(place) if MARK in name]
     objects = [
@@ -53,5 +53,5 @@ def marked_things() -> list[str]:
         if line.split()[0] == str(0x51A7E)
     ]
     sockets = [line for line in Path("/proc/net/unix").read_text().splitlines() if MARK in line]
-    worlds = [each for each in os.listdir(tempfile.gettempdir()) if each.startswith("rlvr-world-")]
-    return [*files, *objects, *sockets, *worlds]
+    folders = [each for each in os.listdir(tempfile.gettempdir()) if each.startswith("rlvr-sandbox-")]
+    return [*files, *objects, *sockets, *folders]

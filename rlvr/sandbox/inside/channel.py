@@ -1,4 +1,4 @@
-"""Frames over a stream socket, as a world writes and reads them: four bytes of length, then the message."""
+"""The sandboxed process's end of a channel. Frames over a stream socket: four bytes of length, then the message."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rlvr.sandbox.inside import wire
 
 
 class Channel:
-    """The world's end."""
+    """Reads and writes frames."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor

@@ -1,4 +1,4 @@
-"""One world: what a fresh fork gives up before the program's first line, and the three ways to run a program in it."""
+"""Isolate a fresh fork before the program's first line: namespaces, limits, privileges, the filter of system calls."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any, NoReturn
 
 from rlvr.sandbox.inside import kernel
 from rlvr.sandbox.inside.channel import Channel
-from rlvr.sandbox.inside.run_program import PLACE, run_command, run_main
+from rlvr.sandbox.inside.run_program import WORK_DIR, run_command, run_main
 from rlvr.sandbox.inside.serve_calls import serve
 
 _CHANNEL = 3
 _COMMAND_SIZE = 64 << 20
-"""Bytes of address space that an empty command has: its libraries."""
+"""Bytes of address space of a command that does nothing: its libraries."""
 
 
-def enter(server: Any, order: dict[str, Any], descriptors: list[int], folder: str | None) -> NoReturn:
-    """In the fork: never returns, and never runs a program when a wall is missing."""
+def isolate_and_run(server: Any, order: dict[str, Any], descriptors: list[int], folder: str | None) -> NoReturn:
+    """In the fork: never returns, and runs no program when any part of the isolation fails."""
     try:
-        channel = _settle_descriptors(order, descriptors)
+        channel = _arrange_descriptors(order, descriptors)
         try:
-            _isolate(server, order["limits"], folder)
+            _enter_namespaces(server, order["limits"], folder)
             program = marshal.loads(channel.read())
             for name, content in program["files"].items():
                 _write(name, content)
@@ -32,7 +32,7 @@ def enter(server: Any, order: dict[str, Any], descriptors: list[int], folder: st
             channel.descriptor = _CHANNEL
             kernel.drop_privileges()
             if server.tier == "landlock":
-                kernel.restrict_files(server.readable, folder or PLACE)
+                kernel.restrict_files(server.readable, folder or WORK_DIR)
             filtered = server.tier != "none" and kernel.filter_system_calls()
             if server.tier == "landlock" and not filtered:
                 raise OSError("no seccomp filter for this processor, and Landlock alone does not close the network")
@@ -41,7 +41,7 @@ def enter(server: Any, order: dict[str, Any], descriptors: list[int], folder: st
             channel.write({"failed": f"{type(error).__name__}: {error}"[:500]})
             os._exit(1)
         channel.write({"begun": True})
-        random.seed(0)  # a verdict that can be computed again, for programs that do not seed
+        random.seed(0)  # reproducible verdicts for programs that do not seed
         if order["kind"] == "serve":
             serve(channel, program)
         elif order["kind"] == "main":
@@ -52,8 +52,8 @@ def enter(server: Any, order: dict[str, Any], descriptors: list[int], folder: st
         os._exit(1)
 
 
-def _settle_descriptors(order: dict[str, Any], descriptors: list[int]) -> Channel:
-    """0 to 2 as ordered, 3 for the channel, and no other."""
+def _arrange_descriptors(order: dict[str, Any], descriptors: list[int]) -> Channel:
+    """Put standard files on 0 to 2, and the channel on 1000 until all others are closed."""
     high = {name: fcntl.fcntl(fd, fcntl.F_DUPFD, 200) for name, fd in zip(order["fds"], descriptors, strict=True)}
     for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
         if name in high:
@@ -62,14 +62,15 @@ def _settle_descriptors(order: dict[str, Any], descriptors: list[int]) -> Channe
     return Channel(1000)
 
 
-def _isolate(server: Any, limits: dict[str, Any], folder: str | None) -> None:
-    os.setsid()  # or a signal to its own process group, which knows no namespaces, would reach the server
+def _enter_namespaces(server: Any, limits: dict[str, Any], folder: str | None) -> None:
+    """Enter new namespaces and their private directory; without namespaces only `folder`."""
+    os.setsid()  # process groups ignore namespaces: a signal to its own group would reach the server
     if server.tier == "namespaces":
         kernel.hide_memory(False)  # of this fork, so that it may write its maps
         kernel.unshare(kernel.NEW_USER | kernel.NEW_MOUNT | kernel.NEW_IPC)
         kernel.map_user(server.proc, inside=1000, user=0, group=0)
-        kernel.mount_private(PLACE.encode(), b"size=%dm,nr_inodes=4k,mode=700" % limits["disk_mb"])
-        os.chdir(PLACE)
+        kernel.mount_private(WORK_DIR.encode(), b"size=%dm,nr_inodes=4k,mode=700" % limits["disk_mb"])
+        os.chdir(WORK_DIR)
     else:
         kernel.die_with_parent()
         assert folder
@@ -85,14 +86,14 @@ def _write(name: str, content: bytes) -> None:
 
 
 def _limit(server: Any, order: dict[str, Any]) -> None:
-    """Limits that the kernel keeps; every descriptor but the four is closed."""
+    """Set the limits that the kernel enforces, and close every descriptor above 3, the channel."""
     limits, memory = order["limits"], order["limits"]["memory_mb"] << 20
     os.dup2(1000, _CHANNEL, inheritable=False)
-    own_memory = server.base_size if order["kind"] != "command" else _COMMAND_SIZE
+    base_memory = server.base_size if order["kind"] != "command" else _COMMAND_SIZE
     os.closerange(_CHANNEL + 1, 1 << 20)
     which = resource.RLIMIT_AS if order["limit_address_space"] else resource.RLIMIT_DATA
     values = {
-        which: memory + own_memory,
+        which: memory + base_memory,
         resource.RLIMIT_CPU: int(limits["cpu_s"]) + 1,
         resource.RLIMIT_NOFILE: limits["open_files"],
         resource.RLIMIT_NPROC: limits["processes"],

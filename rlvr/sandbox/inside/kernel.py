@@ -1,4 +1,4 @@
-"""What the kernel is asked for: namespaces, mounts, privileges, Landlock. Stdlib only; everything raises `OSError`."""
+"""System calls through ctypes: namespaces, mounts, privileges, Landlock. Standard library only; all raise `OSError`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every 
 _CAPSET = {"x86_64": 126, "aarch64": 91}.get(os.uname().machine)
 _READ_AND_RUN = 0b1101  # execute, read a file, read a folder
 _LANDLOCK_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
-"""Number of rights over files by version of Landlock; from 5 on it stays."""
+"""Number of file access rights by version of Landlock; it stays from 5 on."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
-# Looked up here: each look-up makes an object, which every world would make again.
+# Looked up once, before the fork: each look-up makes an object.
 _unshare, _setns, _mount, _prctl, _syscall = (
     getattr(_libc, name) for name in ("unshare", "setns", "mount", "prctl", "syscall")
 )
@@ -38,12 +38,12 @@ def unshare(flags: int) -> None:
 
 
 def own_pid_namespace_again(descriptor: int) -> None:
-    """After a fork into a new PID namespace: the next `unshare` is refused until children are meant for one's own again."""
+    """Let children start in our own PID namespace again: after `unshare(NEW_PID)` and a fork, the next `unshare` needs it."""
     _check(_setns(descriptor, NEW_PID), "own PID namespace")
 
 
 def map_user(proc: int, *, inside: int, user: int, group: int) -> None:
-    """Give the user namespace just entered one user and one group. `proc`: a descriptor of a mounted /proc."""
+    """Map one user and one group into the user namespace just entered. `proc`: a descriptor of a mounted /proc."""
     for name, text in (("setgroups", "deny"), ("uid_map", f"{inside} {user} 1"), ("gid_map", f"{inside} {group} 1")):
         descriptor = os.open(f"self/{name}", os.O_WRONLY, dir_fd=proc)
         try:
@@ -53,7 +53,7 @@ def map_user(proc: int, *, inside: int, user: int, group: int) -> None:
 
 
 def mount_private(path: bytes, options: bytes, *, read_only: bool = False) -> None:
-    """A fresh tmpfs over `path`."""
+    """Mount a fresh tmpfs over `path`."""
     _check(_mount(b"tmpfs", path, b"tmpfs", _NO_SUID | _NO_DEV | int(read_only), options), "mount tmpfs")
 
 
@@ -62,24 +62,24 @@ def die_with_parent() -> None:
 
 
 def adopt_orphans() -> None:
-    """Processes whose parent dies become our children, not those of the machine's first process."""
+    """Become the parent of descendants whose parent dies (child subreaper)."""
     _check(_prctl(_CHILD_SUBREAPER, 1, 0, 0, 0), "adopt orphans")
 
 
 def hide_memory(hidden: bool = True) -> None:
-    """No process of the same user may trace this one or look at its memory; its files in /proc then belong to root."""
+    """Forbid processes of the same user to trace this one or read its memory; its files in /proc then belong to root."""
     _check(_prctl(_DUMPABLE, int(not hidden), 0, 0, 0), "hide memory")
 
 
 def drop_privileges() -> None:
-    """For good: no capability is left, and no program that is started gets any back."""
+    """Drop all capabilities for good: no program that is started gets any back."""
     _check(_prctl(_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges")
     if _CAPSET is not None:
         _check(_syscall(_CAPSET, struct.pack("II", 0x20080522, 0), bytes(24)), "drop capabilities")
 
 
 def filter_system_calls() -> bool:
-    """Whether there is a filter for this machine; after `drop_privileges`."""
+    """Install the seccomp filter, after `drop_privileges`. False: there is none for this machine."""
     if _filter is None:
         return False
     _check(_prctl(_SECCOMP, _SECCOMP_FILTER, ctypes.byref(_filter), 0, 0), "seccomp")
@@ -87,12 +87,12 @@ def filter_system_calls() -> bool:
 
 
 def landlock_version() -> int:
-    """0 where the kernel has none."""
+    """The ABI version; 0 where the kernel has no Landlock."""
     return max(0, _syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), 1))
 
 
 def restrict_files(readable: list[str], writable: str) -> None:
-    """By Landlock: read and run what lies under `readable`, write under `writable`, no TCP, no signal to others. After
+    """By Landlock: allow reading and running under `readable` and writing under `writable`; no TCP, no signals to others. After
     `drop_privileges`."""
     version = landlock_version()
     rights = (1 << _LANDLOCK_RIGHTS[min(version, 5)]) - 1

@@ -1,4 +1,4 @@
-"""The two ways to run a program to its end: as `__main__` of this interpreter, or as a command."""
+"""Run a program to its end: Python source as `__main__` of this interpreter, or a command. Neither returns."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import IO, Any
 
 from rlvr.sandbox.inside import kernel, wire
 from rlvr.sandbox.inside.channel import Channel
-from rlvr.sandbox.inside.endings import ending_of
+from rlvr.sandbox.inside.endings import limit_reported
 
-PLACE = "/tmp"
-"""Where a program's own directory lies."""
-_OUR_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": PLACE, "TMPDIR": PLACE}
-"""Of commands; the Python that runs `source` has none at all."""
+WORK_DIR = "/tmp"
+"""The program's writable directory."""
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": WORK_DIR, "TMPDIR": WORK_DIR}
+"""Environment of commands; the Python that runs `source` has an empty one."""
 
 
 def run_main(channel: Channel, source: str) -> None:
@@ -38,7 +38,7 @@ def run_main(channel: Channel, source: str) -> None:
             print(exit_.code[:2000], file=sys.stderr)
     except BaseException as error:  # noqa: BLE001  whatever a program raises
         status = 1
-        channel.write({"raised": type(error).__name__[:100], "ending": ending_of(error)})
+        channel.write({"raised": type(error).__name__[:100], "ending": limit_reported(error)})
         with contextlib.suppress(BaseException):
             traceback.print_exception(error, limit=-3)
     with contextlib.suppress(BaseException):
@@ -57,15 +57,16 @@ def _stream(number: int, mode: str) -> IO[str]:
 
 
 def run_command(channel: Channel, program: dict[str, Any], *, collect: list[str]) -> None:
+    """Replace this process by the command, or run it as a child where files are to be collected afterwards."""
     argv = program["argv"]
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     try:
         if not collect:
-            os.execve(argv[0], argv, _OUR_ENVIRONMENT)
+            os.execve(argv[0], argv, _ENVIRONMENT)
         child = os.fork()
         if not child:
-            os.execve(argv[0], argv, _OUR_ENVIRONMENT)
+            os.execve(argv[0], argv, _ENVIRONMENT)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         kernel.hide_memory()
         if status == 0:
@@ -74,12 +75,12 @@ def run_command(channel: Channel, program: dict[str, Any], *, collect: list[str]
                 channel.write(_read(name), encode=bytes)
         os._exit(status if 0 <= status < 126 else 126)
     except OSError as error:
-        channel.write({"raised": f"{argv[0]}: {error.strerror}", "ending": ending_of(error)})
+        channel.write({"raised": f"{argv[0]}: {error.strerror}", "ending": limit_reported(error)})
         os._exit(127)
 
 
 def _read(name: str) -> bytes:
-    """Empty where there is no such file."""
+    """A file's content; empty where there is no such file."""
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:

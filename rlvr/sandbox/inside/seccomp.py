@@ -1,8 +1,7 @@
-"""A seccomp filter: system calls that no program of a rollout needs are refused, which keeps much of the kernel out of reach.
+"""A seccomp filter that refuses system calls which no program of a rollout needs: less of the kernel can be attacked.
 
-Namespaces already make most of these harmless. The rest is why: sockets (AF_VSOCK and AF_ALG know no namespaces), anonymous
-files (memory that no limit counts), new namespaces (in which privileges could be had again), System V objects (they outlive
-processes).
+Namespaces make most of these calls harmless, but not all: sockets (AF_VSOCK and AF_ALG ignore namespaces), anonymous files
+(memory that no limit counts), new namespaces (which give privileges back), System V objects (they outlive processes).
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import errno
 import platform
 import struct
 
-# Numbers by machine, from the kernel's own tables (arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h).
+# Numbers by architecture, from the kernel's tables (arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h).
 _X86 = {
     "socket": 41, "ptrace": 101, "mount": 165, "umount2": 166, "pivot_root": 155, "chroot": 161, "unshare": 272, "setns": 308,
     "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312, "add_key": 248, "request_key": 249, "keyctl": 250,
@@ -40,7 +39,8 @@ _ARM = {
 }  # fmt: skip
 _MACHINES = {"x86_64": (0xC000003E, _X86, 56), "aarch64": (0xC00000B7, _ARM, 220)}
 _ABSENT = (435, 425, 426, 427)
-"""clone3 (its flags lie in memory, where no filter can look) and io_uring: programs fall back where they do not exist."""
+"""clone3 (its flags lie in memory, which a filter cannot read) and io_uring: answered as not implemented, so that programs
+fall back."""
 _NEW_NAMESPACES = 0x7E020080
 _X32 = 0x40000000
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -52,15 +52,15 @@ class _Program(ctypes.Structure):
 
 
 def program() -> _Program | None:
-    """The filter for this machine, to be given to `prctl`; None where its system call numbers are not known."""
+    """The filter for `prctl` on this machine; None where its system call numbers are not known."""
     if platform.machine() not in _MACHINES:
         return None
     architecture, numbers, clone = _MACHINES[platform.machine()]
     refused = sorted(numbers.values())
     steps = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, architecture), (_RETURN, 0, 0, _KILL), (_LOAD, 0, 0, 0)]
-    # Jumps count the steps that are passed over; the four results stand at the end.
+    # Jumps count the steps to skip; the results stand at the end.
     tests = [(_AT_LEAST, "refuse", _X32), *((_EQUAL, "absent", n) for n in _ABSENT), *((_EQUAL, "refuse", n) for n in refused)]
-    results = {"allow": 4, "refuse": 5, "absent": 6}  # counted from the step behind the tests, where clone is looked at
+    results = {"allow": 4, "refuse": 5, "absent": 6}  # counted from the step behind the tests, which examines clone
     for at, (test, result, value) in enumerate(tests):
         steps.append((test, len(tests) - at - 1 + results[result], 0, value))
     steps += [

@@ -1,7 +1,7 @@
-"""Inside a world: the candidate's module, and the judge's calls into it one after the other.
+"""Load the candidate's module and answer calls into it, one after the other.
 
-Whatever this says is the candidate's own word, since the candidate runs in the same process: the judge compares it, and
-believes nothing else.
+The candidate runs in the same process and can forge any reply: the judging process only compares the values with those that it
+expects, and trusts nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from rlvr.sandbox.inside import wire
 from rlvr.sandbox.inside.channel import Channel
-from rlvr.sandbox.inside.endings import ending_of
+from rlvr.sandbox.inside.endings import limit_reported
 
 _OPERATIONS: dict[str, Any] = {
     "__len__": len,
@@ -28,11 +28,11 @@ _OPERATIONS: dict[str, Any] = {
 _OPERATIONS |= {
     name: getattr(operator, name) for name in dir(operator) if name.startswith("__") and callable(getattr(operator, name))
 }
-"""What is asked of an object by an operator, and not by a method's name: it may have none, or leave it to the other."""
+"""Methods that are called through the operator: an object may lack the method, or leave it to the other operand."""
 
 
 def serve(channel: Channel, program: dict[str, Any]) -> None:
-    """Load the program, then answer until the judge hangs up."""
+    """Load the program, then answer until the judging process hangs up."""
     sys.setrecursionlimit(1000)
     objects = _Objects()
     module = types.ModuleType("candidate")
@@ -41,7 +41,7 @@ def serve(channel: Channel, program: dict[str, Any]) -> None:
         exec(compile(program["source"], "candidate.py", "exec"), module.__dict__)
         reply: dict[str, Any] = {"loaded": True}
     except BaseException as error:  # noqa: BLE001  whatever it raises is its own
-        reply = _raised(error, ending_of(error))
+        reply = _raised(error, limit_reported(error))
     channel.write(reply)
     keep = objects.keep if program["objects"] else None
     while True:
@@ -50,18 +50,18 @@ def serve(channel: Channel, program: dict[str, Any]) -> None:
         except EOFError:
             os._exit(0)
         try:
-            reply = _answer(module, objects, keep, order)
+            reply = _perform(module, objects, keep, order)
         except BaseException as error:  # noqa: BLE001
-            reply = _raised(error, ending_of(error))
+            reply = _raised(error, limit_reported(error))
         try:
             data = wire.dumps({**reply, "to": number})
         except BaseException as error:  # noqa: BLE001  what the candidate returned defeats the encoder
-            data = wire.dumps({**_raised(error, ending_of(error)), "to": number})
+            data = wire.dumps({**_raised(error, limit_reported(error)), "to": number})
         channel.write(data, encode=bytes)
 
 
 class _Objects:
-    """What the judge holds references to, each object under one number."""
+    """Objects that the judging process holds references to, by number."""
 
     def __init__(self) -> None:
         self.all: list[Any] = []
@@ -74,13 +74,13 @@ class _Objects:
         return self._numbers[id(value)]
 
 
-def _answer(module: Any, objects: _Objects, keep: Any, order: list[Any]) -> dict[str, Any]:
+def _perform(module: Any, objects: _Objects, keep: Any, order: list[Any]) -> dict[str, Any]:
     what, target, name, arguments, keywords, back = order
     if target is None and name not in vars(module):
         raise NameError(f"the program defines no {name}")
     owner = vars(module)[name] if target is None else objects.all[target]
-    given = [_given(each, objects.all) for each in wire.decode(arguments)]
-    named = {key: _given(each, objects.all) for key, each in wire.decode(keywords).items()}
+    given = [_resolved(each, objects.all) for each in wire.decode(arguments)]
+    named = {key: _resolved(each, objects.all) for key, each in wire.decode(keywords).items()}
     if what == "call" and target is not None and name in _OPERATIONS:
         value = _OPERATIONS[name](owner, *given)
     elif what == "call":
@@ -102,19 +102,19 @@ def _answer(module: Any, objects: _Objects, keep: Any, order: list[Any]) -> dict
     return reply
 
 
-def _given(value: Any, objects: list[Any]) -> Any:
-    """References to the world's own objects, at any depth, as those objects."""
+def _resolved(value: Any, objects: list[Any]) -> Any:
+    """`value` with references replaced by the objects that they stand for, at any depth."""
     if isinstance(value, wire.Reference):
         return objects[value.number]
     if isinstance(value, list | tuple | set | frozenset):
-        return type(value)(_given(each, objects) for each in value)
+        return type(value)(_resolved(each, objects) for each in value)
     if type(value) is dict:
-        return {_given(key, objects): _given(each, objects) for key, each in value.items()}
+        return {_resolved(key, objects): _resolved(each, objects) for key, each in value.items()}
     return value
 
 
 def _raised(error: BaseException, ending: str | None) -> dict[str, Any]:
-    """Names of its classes, the built-in ones among which the judge raises again."""
+    """The reply for an exception, with the names of its built-in classes: the judging process raises the nearest one."""
     try:
         text = str(error)[:500]
     except BaseException:  # noqa: BLE001  __str__ is the candidate's

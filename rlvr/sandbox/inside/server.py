@@ -1,7 +1,7 @@
-"""The fork server: started once inside the jail, it forks a isolate for every program, watches it, and says how it ended.
+"""The fork server: started once inside the jail, it forks a process for every program, watches it, and reports how it ended.
 
-It never sees a program: the channel of a isolate is handed through, so that one program's text is not in the memory that the next
-one is a copy of. One isolate at a time; the next is begun when nothing of the last is left.
+It never sees a program: the channel is passed on to the fork, so that no program's text is in the memory that later forks copy.
+One program at a time; the next one starts when nothing of the last is left.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _PRELOAD = (
     "operator", "os", "random", "re", "statistics", "string", "struct", "sys", "threading", "time", "traceback",
     "types", "typing",
 )  # fmt: skip
-"""What programs usually import: done once here, and not in each of them. More would make every fork dearer."""
+"""What programs usually import, imported once, before the fork. A longer list would make every fork slower."""
 
 
 def main() -> None:
-    """Serve until the other end is gone."""
+    """Serve until the other end hangs up."""
     control = socket.socket(fileno=int(sys.argv[1]))
     tier, readable = sys.argv[2], json.loads(sys.argv[3])
     kernel.die_with_parent()
@@ -48,8 +48,8 @@ def main() -> None:
         kernel.adopt_orphans()
     kernel.hide_memory()
     gc.collect()
-    gc.freeze()  # so that collecting garbage in a isolate does not touch, and copy, what was there before
-    os.dup2(1, 2)  # nobody reads it from here on, and a program that complains must not meet a broken pipe
+    gc.freeze()  # so that garbage collection in a fork does not touch, and copy, the pages from before
+    os.dup2(1, 2)  # nobody reads it any more, and a program that writes there must not get a broken pipe
     control.send(wire.dumps({"ready": tier}))
     server.serve()
 
@@ -62,9 +62,9 @@ class _Server:
         self.base_rss, self.base_size = 0, 0
 
     def enter(self) -> None:
-        """An own user namespace, in which this process has the privileges that making worlds takes, and an own PID namespace.
+        """Enter a user namespace, which gives this process the privileges to isolate its forks, and a PID namespace.
 
-        Before that root becomes nobody: limits on processes do not hold for root, and a way out of a isolate ends there too.
+        Root becomes nobody first: limits on processes do not hold for root, and a program that broke out would still be nobody.
         """
         if os.getuid() == 0:
             os.setgroups([])
@@ -90,27 +90,27 @@ class _Server:
             if message is None:
                 os._exit(0)
             if message.get("do") == "open":
-                self._one(message, descriptors)
+                self._run_one(message, descriptors)
             for descriptor in descriptors:
                 with contextlib.suppress(OSError):
                     os.close(descriptor)
 
-    def _one(self, order: dict[str, Any], descriptors: list[int]) -> None:
-        """A isolate from its beginning to its end; `descriptors`: the program's channel, standard input, output and error."""
+    def _run_one(self, order: dict[str, Any], descriptors: list[int]) -> None:
+        """Fork a process for one program and watch it to its end. `descriptors`: its channel and standard files."""
         folder = None
         try:
             if self.tier == "namespaces":
                 kernel.own_pid_namespace_again(self.own_pid_namespace)
                 kernel.unshare(kernel.NEW_PID)
             else:
-                import tempfile  # here, as shutil below: they bring libraries that every fork would have to copy
+                import tempfile  # here: it loads libraries that every fork would copy
 
-                folder = tempfile.mkdtemp(prefix="rlvr-isolate-")
+                folder = tempfile.mkdtemp(prefix="rlvr-sandbox-")
             child = os.fork()
             if not child:
-                isolate.enter(self, order, descriptors, folder)  # never returns
+                isolate.isolate_and_run(self, order, descriptors, folder)  # never returns
         except OSError as error:
-            self.say({"failed": f"no isolate could be made: {error}"})
+            self.send({"failed": f"no sandboxed process could be started: {error}"})
             if folder:
                 _remove(folder)
             return
@@ -119,26 +119,26 @@ class _Server:
         descriptors.clear()
         watch = Watch(self, child, order)
         try:
-            ended = watch.until_the_end()
+            ended = watch.wait()
         finally:
             if folder:
                 self._kill_orphans()
                 _remove(folder)
-        self.say(ended)
+        self.send(ended)
 
-    def say(self, message: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         try:
             self.control.send(wire.dumps(message))
         except OSError:
             os._exit(0)
 
     def memory(self, process: str) -> tuple[int, int]:
-        """Bytes of address space and of resident memory."""
+        """Bytes of address space and of resident memory of a process."""
         size, resident, *_ = self.read(f"{process}/statm").split()
         return int(size) * _PAGE, int(resident) * _PAGE
 
     def read(self, name: str) -> bytes:
-        """A file of /proc; empty where its process has gone."""
+        """A file of /proc; zeros where its process is gone."""
         try:
             descriptor = os.open(name, os.O_RDONLY, dir_fd=self.proc)
         except OSError:
@@ -151,7 +151,7 @@ class _Server:
             os.close(descriptor)
 
     def _kill_orphans(self) -> None:
-        """Without a PID namespace of its own: whatever has come to be a child of ours, until there is none."""
+        """Without a PID namespace: kill whatever has become a child of ours, until there is none."""
         for _ in range(1000):
             for process in self.children():
                 with contextlib.suppress(ProcessLookupError):
@@ -164,7 +164,7 @@ class _Server:
             time.sleep(0.001)
 
     def children(self) -> list[int]:
-        """Processes of the isolate, in the numbers of /proc."""
+        """The sandboxed process and its descendants, as numbered in /proc."""
         me, found, parents = int(os.readlink("self", dir_fd=self.proc)), [], {}
         for name in os.listdir(self.proc):
             if name.isdigit():
@@ -179,7 +179,7 @@ class _Server:
 
 
 def _remove(folder: str) -> None:
-    """Also what a program has made unreadable, and folders nested deeper than a path can say or Python can recurse."""
+    """Delete a folder, even where a program made it unreadable, or nested it deeper than paths or Python's recursion go."""
     for command in (["/bin/chmod", "-R", "u+rwX"], ["/bin/rm", "-rf"]):
         os.waitpid(os.posix_spawn(command[0], [*command, folder], {}), 0)
 

@@ -1,4 +1,4 @@
-"""A world while its program runs: the limits that the kernel does not keep by itself, and what the judge says meanwhile."""
+"""Watch a sandboxed process: enforce the limits that the kernel does not, and act on messages of the judging process."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import time
 from typing import Any
 
 TICK_S = 0.025
-"""Between looks at a world; what a look finds has been so for no longer."""
+"""Seconds between checks of the limits."""
 _CLOCK = os.sysconf("SC_CLK_TCK")
 
 
 class Watch:
-    """The limits that the kernel does not keep by itself, and what the other end says meanwhile."""
+    """Watches one sandboxed process to its end."""
 
     def __init__(self, server: Any, child: int, order: dict[str, Any]) -> None:
         self.server, self.child, self.limits = server, child, order["limits"]
@@ -26,7 +26,8 @@ class Watch:
         self.why: str | None = None
         self.cpu = 0.0
 
-    def until_the_end(self) -> dict[str, Any]:
+    def wait(self) -> dict[str, Any]:
+        """Wait for the process to end; how it ended, and what it used."""
         process = os.pidfd_open(self.child)
         poll = select.poll()
         poll.register(process, select.POLLIN)
@@ -37,13 +38,13 @@ class Watch:
                 if process in ready:
                     return self._ended()
                 if ready:
-                    self._listen()
+                    self._receive()
                 elif self.why is None:
-                    self._look()
+                    self._check_limits()
         finally:
             os.close(process)
 
-    def _listen(self) -> None:
+    def _receive(self) -> None:
         message, descriptors = receive(self.server.control)
         for descriptor in descriptors:
             os.close(descriptor)
@@ -52,7 +53,7 @@ class Watch:
         if message["do"] == "kill":
             self._kill(message["why"])
         elif message["do"] == "usage":
-            self.server.say({"waited": self._waited()})
+            self.server.send({"waited": self._waited()})
 
     def _kill(self, why: str) -> None:
         if self.why is None:
@@ -62,17 +63,18 @@ class Watch:
 
     def _waited(self) -> float:
         """Seconds that the program's first thread was ready to run and had no processor."""
-        return int(self.server.read(f"{self._number()}/schedstat").split()[1]) / 1e9
+        return int(self.server.read(f"{self._pid()}/schedstat").split()[1]) / 1e9
 
-    def _number(self) -> int:
-        """The child's, in /proc, which may be that of a namespace further out."""
+    def _pid(self) -> int:
+        """The child's number in /proc, which may belong to an outer PID namespace."""
         if self.server.tier != "namespaces":
             return self.child
-        first = [each for each in self.server.children() if stat_of(self.server.read(f"{each}/stat"))[1] == _own(self.server)]
+        own = int(os.readlink("self", dir_fd=self.server.proc))
+        first = [each for each in self.server.children() if stat_of(self.server.read(f"{each}/stat"))[1] == own]
         return first[0] if first else self.child
 
-    def _look(self) -> None:
-        """Time, memory and processes of the whole world."""
+    def _check_limits(self) -> None:
+        """Time, memory and processes of the child and its descendants together."""
         processes = self.server.children()
         stats = [stat_of(self.server.read(f"{each}/stat")) for each in processes]
         self.cpu = max(self.cpu, sum(cpu for cpu, *_ in stats))
@@ -104,12 +106,8 @@ class Watch:
         }
 
 
-def _own(server: Any) -> int:
-    return int(os.readlink("self", dir_fd=server.proc))
-
-
 def stat_of(text: bytes) -> tuple[float, int, int]:
-    """Processor seconds (its waited-for children's too), parent, and number of threads of a process."""
+    """Processor seconds (with those of children waited for), parent, and number of threads of a process."""
     fields = text.rpartition(b")")[2].split()
     if len(fields) < 20:
         return 0.0, 0, 0
@@ -117,7 +115,7 @@ def stat_of(text: bytes) -> tuple[float, int, int]:
 
 
 def receive(control: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
-    """A message and the descriptors that came with it; None when the other end is gone."""
+    """A message and the descriptors that came with it; None when the other end has hung up."""
     try:
         data, extra, *_ = control.recvmsg(65536, socket.CMSG_SPACE(16 * 4))
     except ConnectionError:

@@ -1,8 +1,8 @@
-"""Plain data between the judge and a world, as JSON with tags: a format that can carry values and nothing that runs.
+"""Plain data between the judging and a sandboxed process, as JSON with tags: the format carries values and no code.
 
-Numbers, texts, truth values and None stand for themselves; everything else is a list whose first item is a tag. What is read
-becomes built-in types and nothing else, whatever was written: a list of a class with an `__eq__` of its own arrives as a list.
-Stdlib only: this file is read on both sides of the wall.
+Numbers, strings, booleans and None stand for themselves; everything else is a list whose first item is a tag. Decoding gives
+built-in types only, whatever was encoded: an instance of a list subclass that defines `__eq__` arrives as a list.
+Standard library only: both sides import this file.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import struct
 from typing import Any
 
 MAX_DEPTH = 100
-"""Containers inside one another."""
+"""Nested containers."""
 MAX_BYTES = 4 << 20
-"""Of one message."""
+"""Bytes of one message."""
 MAX_FILE = 16 << 20
-"""Bytes of a file that is brought back."""
+"""Bytes of a file that is returned."""
 MAX_ITEMS = 100_000
-"""That an iterator is read for."""
+"""Items read from an iterator."""
 MAX_RANGE = 1_000_000
-"""Numbers of a range, and digits of a decimal number and its exponent: few bytes must not become many."""
+"""Numbers of a range, and the exponent of a decimal number: few bytes must not become many."""
 MAX_COLLIDING = 100
 """Members of a set, or keys of a mapping, that share a hash: building it takes time with their square."""
 HEADER = struct.Struct(">I")
@@ -42,11 +42,11 @@ _DATES = (datetime.datetime, datetime.date, datetime.time)
 
 
 class NotPlain(ValueError):
-    """A value that is no plain data, or a message that does not hold one."""
+    """A value that is not plain data, or a message that does not hold plain data."""
 
 
 class Opaque:
-    """Stands in the judge for a value that is no plain data: it equals nothing but itself."""
+    """Stands for a value that is not plain data: it equals nothing but itself."""
 
     __slots__ = ("kind",)
 
@@ -58,7 +58,7 @@ class Opaque:
 
 
 class Reference:
-    """An object of the candidate's own classes, which stays in its world; `rlvr.programs.proxies` makes it usable."""
+    """An object of the candidate's classes, which stays in its process; `rlvr.programs.proxies` makes it usable."""
 
     __slots__ = ("kind", "number")
 
@@ -79,9 +79,9 @@ def loads(data: bytes) -> Any:
 
 
 def encode(value: Any, keep: Any = None, depth: int = 0) -> Any:
-    """`value` in JSON's own types. `keep(value)` gives a number for an object that is no plain data; without it: `NotPlain`.
+    """`value` in JSON's types. `keep(value)` gives a number for an object that is not plain data; without it: `NotPlain`.
 
-    Subclasses are written as what they hold: the reader could not tell them apart anyway.
+    Instances of subclasses are encoded as their built-in base class.
     """
     kind = type(value)
     if value is None or kind is str or kind is bool:
@@ -155,7 +155,7 @@ def _scalar(value: Any) -> Any:
 
 
 def decode(value: Any, depth: int = 0) -> Any:
-    """What `encode` was given, in built-in types. Errors: `NotPlain` for anything it would not have written."""
+    """The value that `encode` was given, in built-in types. Errors: `NotPlain` for anything that `encode` does not write."""
     if not isinstance(value, list):
         if isinstance(value, dict):
             raise NotPlain("a JSON object")
@@ -176,8 +176,8 @@ def _all(items: list[Any], depth: int) -> list[Any]:
     return [decode(each, depth) for each in items]
 
 
-def _unlike(items: list[Any], depth: int) -> list[Any]:
-    """What becomes members or keys."""
+def _hashable(items: list[Any], depth: int) -> list[Any]:
+    """Decode members or keys; `NotPlain` where too many share a hash."""
     found = _all(items, depth)
     if len(found) > MAX_COLLIDING:
         hashes = sorted(map(hash, found))
@@ -189,7 +189,7 @@ def _unlike(items: list[Any], depth: int) -> list[Any]:
 def _pairs(items: list[Any], depth: int) -> dict[Any, Any]:
     if len(items) % 2:
         raise NotPlain("a mapping with an odd number of items")
-    return dict(zip(_unlike(items[::2], depth), _all(items[1::2], depth), strict=True))
+    return dict(zip(_hashable(items[::2], depth), _all(items[1::2], depth), strict=True))
 
 
 def _pair(item: Any) -> tuple[Any, Any]:
@@ -252,14 +252,14 @@ _READERS: dict[str, Any] = {
     "x": lambda items, _: _real(items[0]),
     "l": _all,
     "t": lambda items, depth: tuple(_all(items, depth)),
-    "s": lambda items, depth: set(_unlike(items, depth)),
-    "f": lambda items, depth: frozenset(_unlike(items, depth)),
+    "s": lambda items, depth: set(_hashable(items, depth)),
+    "f": lambda items, depth: frozenset(_hashable(items, depth)),
     "d": _pairs,
     "n": _counter,
     "o": lambda items, depth: collections.OrderedDict(_pairs(items, depth)),
     "r": _range,
     "q": lambda items, depth: collections.deque(_all(items[1:], depth), None if items[0] is None else _number(items[0])),
-    "v0": lambda items, depth: dict.fromkeys(_unlike(items, depth)).keys(),
+    "v0": lambda items, depth: dict.fromkeys(_hashable(items, depth)).keys(),
     "v1": lambda items, depth: dict(enumerate(_all(items, depth))).values(),
     "v2": lambda items, depth: dict(_pair(each) for each in _all(items, depth)).items(),
     "g": lambda items, depth: iter(_all(items, depth)),
