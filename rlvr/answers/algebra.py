@@ -1,8 +1,8 @@
 """Exact canonical forms: quotients of polynomials over letters, constants, roots and functions.
 
-Two formulas with the same form are equal. Two with different forms are different where nothing but letters, `pi` and roots of
-primes occurs (`decides`); elsewhere they may still be equal (identities of functions, nested roots): that is for
-`rlvr.answers.numeric` and `rlvr.answers.symbolic` to find out.
+Two formulas with the same form are equal. Two with different forms differ if they contain nothing but letters, `pi` and roots
+of primes (`decides`); otherwise they may still be equal (identities of functions, nested roots): `rlvr.answers.numeric` and
+`rlvr.answers.symbolic` decide.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from rlvr.answers.polynomials import MAX_BITS, ONE, Ratio, TooBig, atom, inverse
 
 MAX_FACTORIAL = 400
 MAX_EXPANSION = 100
-"""Most that the exponents of powers of sums may add up to."""
+"""Largest sum of the exponents of powers of sums."""
 _LARGEST_DIVISOR = 2000
 _PLAIN = re.compile(r"[a-zA-Z]+(?:_\w+)?")
 _SINES = {Fraction(0): (0, 1), Fraction(1, 6): (1, 1), Fraction(1, 4): (1, 2), Fraction(1, 3): (1, 3), Fraction(1, 2): (2, 1)}
-"""Sines of turns of pi as a / 2 times the square root of b."""
+"""Sines of multiples of pi, as pairs (a, b) that stand for a sqrt(b) / 2."""
 
 
 def decides(form: Ratio) -> bool:
-    """Is the form the only one of its value? So it is for polynomials in letters, at most one of pi and e, and roots of primes:
+    """Whether equal values imply equal forms. True for polynomials in letters, at most one of pi and e, and roots of primes:
     such roots are linearly independent over the rationals (Besicovitch 1940), pi and e are transcendental."""
     if form.under != {(): 1}:
         return False
@@ -35,7 +35,7 @@ def decides(form: Ratio) -> bool:
 
 
 def canonical(tree: Tree) -> Ratio:
-    """Errors: `TooBig`; `ZeroDivisionError`, also for infinity within a formula."""
+    """The canonical form of a formula. Errors: `TooBig`; `ZeroDivisionError`, also for infinity inside a formula."""
     if has_infinity(tree) and tree not in (INFINITY, ("mul", ("num", Fraction(-1)), INFINITY)):
         raise ZeroDivisionError("infinity is no number to compute with")
     if _expansion(tree) > MAX_EXPANSION:
@@ -44,7 +44,7 @@ def canonical(tree: Tree) -> Ratio:
 
 
 def _expansion(tree: Tree) -> Fraction | int:
-    """Exponents of powers of sums, added up."""
+    """The sum of the exponents of powers of sums."""
     parts = [part for part in tree[1:] if isinstance(part, tuple)]
     raised_sum = tree[0] == "pow" and tree[2][0] == "num" and tree[1][0] not in ("num", "sym", "const")
     return sum(map(_expansion, parts)) + (max(abs(tree[2][1]) - 1, 0) if raised_sum else 0)
@@ -95,7 +95,7 @@ def _root(degree: Ratio, inside: Ratio) -> Ratio:
     by, value = degree.rational, inside.rational
     if by is None or by.denominator != 1 or by < 2:
         return _power(inside, inverse(degree))
-    if value is not None and value < 0 and by % 2:  # the real root, as \sqrt[3]{-8} is meant
+    if value is not None and value < 0 and by % 2:  # the real root, which is what \sqrt[3]{-8} means
         return times(number(Fraction(-1)), _root_of(number(-value), 1 / by))
     return _root_of(inside, 1 / by)
 
@@ -130,7 +130,7 @@ def _root_of(inside: Ratio, exponent: Fraction) -> Ratio:
 
 @lru_cache(maxsize=1024)
 def _primes(number: int) -> tuple[tuple[int, int], ...]:
-    """Prime factors with their counts; what has no factor below 2,000 is left whole (or as the square that it is)."""
+    """Prime factors with multiplicities; a cofactor without factors below 2,000 is left whole, or split if it is a square."""
     found = []
     for prime in range(2, _LARGEST_DIVISOR):
         if prime * prime > number:
@@ -169,7 +169,7 @@ def _function(name: str, arguments: list[Ratio]) -> Ratio:
 
 
 def _logarithm(of: Ratio) -> Ratio | None:
-    """Of a product of primes and powers of e: a sum, so that log_2 8 is 3 and log_e x the natural one."""
+    """The logarithm of a product of primes and powers of e, as a sum: log_2 8 becomes 3, log_e x the natural logarithm."""
     if of.under != {(): 1} or len(of.over) != 1:
         return None
     ((monomial, factor),) = of.over.items()
@@ -186,7 +186,7 @@ def _logarithm(of: Ratio) -> Ratio | None:
 
 
 def _trigonometric(name: str, of: Ratio) -> Ratio | None:
-    """Of 0, 30, 45, 60, 90 degrees and their like in the other quadrants."""
+    """The value for multiples of 30 and 45 degrees; None for other angles."""
     if name not in ("sin", "cos", "tan", "cot", "sec", "csc"):
         return None
     turns = Fraction(0) if not of.over else of.over.get(_PI) if len(of.over) == 1 and of.under == {(): 1} else None
@@ -201,7 +201,7 @@ def _trigonometric(name: str, of: Ratio) -> Ratio | None:
 
 
 def _rotation(base: Ratio, exponent: Ratio) -> Ratio | None:
-    """e to a known turn of pi times i."""
+    """e to the power of a known multiple of i pi; None for other powers."""
     if base != atom("e") or list(exponent.over) != [_I_PI] or exponent.under != {(): 1}:
         return None
     turns = exponent.over[_I_PI]
@@ -214,7 +214,7 @@ _PI = (("pi", ONE),)
 
 
 def _sine(turns: Fraction) -> Ratio | None:
-    """The sine of `turns` times pi."""
+    """The sine of `turns` times pi, if it is in the table."""
     sign = 1 if turns % 2 < 1 else -1
     known = _SINES.get(min(turns % 1, 1 - turns % 1))
     return known and times(number(Fraction(sign * known[0], 2)), _root_of(number(Fraction(known[1])), Fraction(1, 2)))

@@ -1,4 +1,4 @@
-"""Multiple choice: which of the choices a text names, by its letter, by its text, or by both."""
+"""Multiple choice: which choice a text names, by letter, by text, or by both."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _WORDS = re.compile(r"[^\W_]+")
 
 
 def _folded(text: str) -> str:
-    """Case matters in symbols (Rr, mW), not in words: it is kept where no four letters stand in a row."""
+    """Case matters in symbols (Rr, mW), not in words: it is kept in texts without four letters in a row."""
     text = undress(text)
     return text.casefold() if re.search(r"[^\W\d_]{4}", text) else text
 
 
 @lru_cache(maxsize=4096)
 def _tables(choices: tuple[str, ...]) -> tuple[tuple[Callable[[str], str], Mapping[str, tuple[int, ...]]], ...]:
-    """Choices by their text, in three degrees of tolerance."""
+    """Indices of choices by their text, in three tables of rising tolerance, each with its way to read a text."""
     tables = []
     for reading in (lambda text: " ".join(text.split()), undress, _folded):
         table: dict[str, tuple[int, ...]] = {}
@@ -44,7 +44,7 @@ def _tables(choices: tuple[str, ...]) -> tuple[tuple[Callable[[str], str], Mappi
 
 
 def _parts(text: str) -> tuple[str, str]:
-    """The letter and the text of what names a choice by both, else nothing."""
+    """Letter and text of an answer that names a choice by both; else two empty texts."""
     match = _LABELLED.fullmatch(text)
     if match:
         return match[1] or match[2], match[3]
@@ -57,12 +57,12 @@ class Choices:
     """The choices of a problem."""
 
     texts: tuple[str, ...]
-    """In order, the first is A."""
+    """Their texts in order; the first is A."""
     right: int
-    """Index of the right one."""
+    """Index of the right choice."""
 
     def read(self, text: str, *, lead: bool = True) -> Reading:
-        """A capital letter first: where the text of one choice is the letter of another, the letter counts."""
+        """Which choice a text names. A capital letter counts as a letter, even if it is also the text of a different choice."""
         body = undress(text)
         letter = _LETTER.fullmatch(body)
         index = ord(letter[2].upper()) - ord("A") if letter else -1
@@ -79,7 +79,7 @@ class Choices:
         return self.read(rest, lead=False) if lead and rest != body else self._letters(body)
 
     def _letters(self, body: str) -> Reading:
-        """`C. the text of C`, several letters, or nothing that is understood."""
+        """Reads `C. the text of C`; finds several letters (`ambiguous`); anything else is `unparsable`."""
         for each in (body, body.replace("**", "")):  # **C.** its text; but ** is also an operator
             letter, text = _parts(each)
             hits = self._hits(text)
@@ -104,7 +104,7 @@ class Choices:
         return next((table[key] for reading, table in _tables(self.texts) if (key := reading(text)) in table), ())
 
     def _chosen(self, hits: tuple[int, ...]) -> Reading:
-        """Choices with one text are one choice."""
+        """The reading for a set of choices with the same text, which count as one choice."""
         if self.right in hits:
             return Reading(self.right, "correct", f"choice {letter_of(self.right)}")
         return Reading(hits[0], "wrong", f"choice {letter_of(hits[0])}, not {letter_of(self.right)}")

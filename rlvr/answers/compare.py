@@ -1,4 +1,4 @@
-"""Do two answers mean the same? Cheapest first, exact always, undecided only where sympy must say."""
+"""Whether two answers mean the same: exact comparison, cheapest first; undecided only where sympy must decide."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rlvr.answers.numeric import differ, real_value
 from rlvr.answers.reading import label_of, read
 
 MAX_EXACT_DENOMINATOR = 8
-"""A decimal truth like 0.125 or 2.5 is taken as exact, one like 3.14 or 0.33 as rounded: the difference is whether it is a
-fraction with a denominator up to this."""
+"""A decimal ground truth that is a fraction with a denominator up to this (0.125, 2.5) is exact; others (3.14, 0.33) are
+rounded."""
 
 _NO_SOLUTION = {"no solution", "no solutions", "no real solution", "no real solutions", "empty set", "the empty set"}
 MAX_SPELLINGS = 100
-"""More texts than this are different answers: nobody writes one answer in a hundred ways."""
+"""More different texts than this count as different answers: nobody writes one answer in a hundred ways."""
 Symbolic = Callable[[Tree, Tree], bool]
 
 
@@ -29,17 +29,18 @@ class Matching:
     """How leniently answers are compared."""
 
     units: Literal["drop", "strict"] = "drop"
-    """`drop`: a missing unit is forgiven, a different one is not; `strict`: the units must be the same, or both missing."""
+    """`drop`: a missing unit is accepted, a different one is not; `strict`: the units must be equal, or both missing."""
     tolerance: float = 0.0
-    """Relative difference of real numbers that is forgiven; 0: none."""
+    """Accepted relative difference of real numbers; 0: none."""
     rounded: bool = True
-    """A truth that is a rounded decimal equals what rounds to it."""
+    """A ground truth that is a rounded decimal equals what rounds to it."""
     symbolic: Symbolic | None = None
-    """Decides what exact forms and values leave open; None leaves it open."""
+    """Decides what exact forms and values leave undecided; None: nothing does."""
 
 
 def compare(*, truth: Node, given: Node, how: Matching) -> bool | None:
-    """None: only a symbolic step could say. Not symmetric: units and rounding are the truth's. Errors: `TooBig`."""
+    """Whether they mean the same; None: only a symbolic step could decide. Not symmetric: the ground truth determines units and
+    rounding. Errors: `TooBig`."""
     return _compare(truth, given, how)
 
 
@@ -80,17 +81,17 @@ def _compare(truth: Node, given: Node, how: Matching) -> bool | None:
 
 
 def _words(node: Node) -> str | None:
-    """Also of a lone letter: the choice (C) may be written as \\text{(C)}, (C) or C."""
+    """The text of a word or of a single letter: the choice (C) may be written as \\text{(C)}, (C) or C."""
     return node.text if isinstance(node, Label) else letter_of(node)
 
 
 def _nothing(node: Node) -> bool:
-    """The empty set, in signs or in words."""
+    """Whether it is the empty set, in symbols or in words."""
     return (isinstance(node, Collection) and not node.items) or (isinstance(node, Label) and node.text in _NO_SOLUTION)
 
 
 def _as_tuple(matrix: Matrix) -> Node:
-    """A column or a row of a vector may be written (a, b, c)."""
+    """A matrix of one row or column as the tuple (a, b, c); a different matrix unchanged."""
     if all(len(row) == 1 for row in matrix.rows) or len(matrix.rows) == 1:
         return Bracketed("(", ")", tuple(node for row in matrix.rows for node in row))
     return matrix
@@ -106,13 +107,13 @@ def _all(decisions: Iterable[bool | None]) -> bool | None:
 
 
 def _names(collection: Collection) -> tuple[str, ...] | None:
-    """Of a list like x = 1, y = 2, where each letter is given once."""
+    """The names of a list like x = 1, y = 2 in which each letter occurs once; else None."""
     names = [item.name for item in collection.items if isinstance(item, Equation) and item.name]
     return tuple(names) if len(set(names)) == len(collection.items) > 1 else None
 
 
 def _as_point(node: Node) -> Node:
-    """x = 1, y = 2 as the tuple that it means, in the order of the alphabet."""
+    """x = 1, y = 2 as a tuple of values, in alphabetical order of the names."""
     names = _names(node) if isinstance(node, Collection) and not node.braces else None
     if names is None or not isinstance(node, Collection):
         return node
@@ -127,7 +128,7 @@ def _in_order(truth: Sequence[Node], given: Sequence[Node], how: Matching) -> bo
 
 
 def _in_any_order(truth: Sequence[Node], given: Sequence[Node], how: Matching) -> bool | None:
-    """As sets: every entry of each has an equal one in the other."""
+    """Comparison as sets: every entry of each has an equal one in the other."""
     decisions = [[_compare(a, b, how) for b in given] for a in truth]
     rows = [*decisions, *map(list, zip(*decisions, strict=True))] if decisions and given else []
     if not rows:
@@ -151,7 +152,7 @@ def _equations(truth: Node, given: Node, how: Matching) -> bool | None:
 
 
 def _same_zeros(truth: Equation, given: Equation) -> bool:
-    """Left minus right of the one is a number times that of the other."""
+    """Whether left minus right of one equation is a constant multiple of that of the other."""
     if not isinstance(truth.right, Quantity) or not isinstance(given.right, Quantity):
         return False
     return _factor(*(_minus(each.left, _tree(each.right)) for each in (truth, given))) is not None
@@ -172,7 +173,7 @@ def _minus(left: Tree, right: Tree) -> Ratio:
 
 
 def _factor(a: Ratio, b: Ratio) -> Fraction | None:
-    """The number that b is times a, or None."""
+    """The rational number by which a must be multiplied to give b, or None."""
     if not a.over or not b.over:
         return None if a.over or b.over else Fraction(1)
     first = min(a.over)
@@ -213,7 +214,7 @@ def _quantities(truth: Quantity, given: Quantity, how: Matching) -> bool | None:
 
 
 def _in_base(quantity: Quantity) -> int | None:
-    """The value of 40_9, which was read as the digits 40 with the unit `base 9`; None where it has none."""
+    """The value of 40_9, which was read as the digits 40 with the unit `base 9`; None if it has none."""
     try:
         return int(str(quantity.form.rational), int(str(quantity.unit).removeprefix("base ")))
     except ValueError:
@@ -221,7 +222,7 @@ def _in_base(quantity: Quantity) -> int | None:
 
 
 def _percent(truth: Quantity, given: Quantity) -> bool | None:
-    """50% is 50 where the question says percent, and 1/2 where it does not; but 500% is not 5, whichever was meant."""
+    """50% is 50 if the question asks for percent, and 1/2 if it does not; but 500% is never 5. None: this does not decide."""
     if {truth.unit, given.unit} != {"percent", None}:
         return None
     a, b = truth.form.rational, given.form.rational
@@ -234,7 +235,7 @@ def _percent(truth: Quantity, given: Quantity) -> bool | None:
 def _near(truth: Quantity, a: Fraction, b: Fraction, how: Matching) -> bool:
     if how.tolerance and abs(a - b) <= Fraction(how.tolerance) * abs(a):
         return True
-    # Half a unit of the truth's last decimal.
+    # Half a unit of the last decimal of the ground truth.
     return _is_rounded(truth, how) and abs(a - b) * 2 <= Fraction(1, 10**truth.decimals)
 
 
@@ -244,7 +245,7 @@ def _is_rounded(truth: Quantity, how: Matching) -> bool:
 
 
 def _near_value(truth: Quantity, given: Quantity, how: Matching) -> bool:
-    """A formula against a rounded decimal or under a declared tolerance, where it has a real value."""
+    """Compares a formula with a real value to a rounded decimal, or under a declared tolerance."""
     if not how.tolerance and not _is_rounded(truth, how):
         return False
     a, b = real_value(truth.tree), real_value(given.tree)
@@ -255,7 +256,7 @@ def _near_value(truth: Quantity, given: Quantity, how: Matching) -> bool:
 
 
 def same_answer(a: str, b: str) -> bool:
-    """Do two extracted texts state one answer? As text, or exactly; where only sympy could say: no. Never raises."""
+    """Whether two extracted texts state the same answer, as text or exactly; if only sympy could decide: no. Never raises."""
     if a == b:
         return True
     try:
@@ -265,7 +266,7 @@ def same_answer(a: str, b: str) -> bool:
 
 
 def distinct(texts: Sequence[str]) -> list[str]:
-    """The different answers among the texts, first ones first; stops at 8."""
+    """The different answers among the texts, in order; at most 8."""
     found: list[str] = []
     spellings = list(dict.fromkeys(texts))
     if len(spellings) > MAX_SPELLINGS:

@@ -1,9 +1,9 @@
-"""LaTeX and plain formulas to trees.
+"""Parser of formulas, in LaTeX or plain text, to trees.
 
-A tree is a nested tuple, so that it hashes, pickles and travels to other processes:
+A tree is a nested tuple, so that it can be hashed, pickled and sent to other processes:
     ("num", Fraction) ("sym", name) ("const", "pi" | "e" | "i" | "oo")
     ("add", a, b, ...) ("mul", a, b, ...) ("pow", base, exponent) ("root", degree, a) ("fn", name, a, ...)
-Nothing is ever evaluated by Python: numbers become fractions, everything else becomes nodes.
+No text is ever evaluated as Python: numbers become fractions, everything else becomes nodes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_DEPTH = 40
 
 
 class Unreadable(ValueError):
-    """The text is no formula that this reader knows."""
+    """The text is not a formula that this parser knows."""
 
 
 _TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|\d+(?:\.\d+)?|\.\d+|[a-zA-Z]|\S")
@@ -59,7 +59,7 @@ def has_letters(tree: Tree) -> bool:
 
 
 def parse(text: str) -> Tree:
-    """The tree of a formula, `text` cleaned by `rlvr.answers.reading`. Errors: `Unreadable`."""
+    """The tree of a formula whose text `rlvr.answers.splitting.clean` has cleaned. Errors: `Unreadable`."""
     if len(text) > MAX_CHARS:
         raise Unreadable(f"longer than {MAX_CHARS} characters")
     text = _NAMED.sub(lambda m: "\\infty " if m[1] in ("oo", "infty") else f"\\{m[1]} ", text.replace("**", "^"))
@@ -71,7 +71,7 @@ def parse(text: str) -> Tree:
 
 
 class _Reader:
-    """Recursive descent; `depth` bounds the nesting."""
+    """A recursive-descent parser; `depth` bounds the nesting."""
 
     def __init__(self, tokens: list[str]) -> None:
         self.tokens, self.at = tokens, 0
@@ -153,7 +153,7 @@ class _Reader:
         return ("pow", base, self.exponent(depth))
 
     def exponent(self, depth: int) -> Tree:
-        """What stands behind `^` or `_`: a group, or one signed token. Right-associative."""
+        """What follows `^` or `_`: a group, or one signed token. Right-associative."""
         if self.peek() in ("+", "-"):
             sign = -1 if self.next() == "-" else 1
             return ("mul", num(sign), self.exponent(depth + 1))
@@ -202,7 +202,7 @@ class _Reader:
         raise Unreadable(f"{token!r} is not understood")
 
     def number(self, token: str) -> Tree:
-        """Also a number and a fraction side by side, 2\\frac{3}{4}: a mixed number."""
+        """A number; with a fraction right after it, 2\\frac{3}{4}, a mixed number."""
         whole = num(Fraction(token))
         if self.peek() == "\\frac" and token.isdigit():
             at = self.at
@@ -214,7 +214,7 @@ class _Reader:
         return whole
 
     def argument(self, depth: int) -> Tree:
-        """Of \\frac and its like: a group, or one token; of a number its first digit."""
+        """An argument of \\frac and similar commands: a group, or one token; of a number only its first digit."""
         token = self.peek()
         if token[:1].isdigit() and len(token) > 1:
             self.tokens[self.at : self.at + 1] = [token[0], token[1:]]
@@ -252,7 +252,7 @@ class _Reader:
         return ("pow", tree, power) if power else tree
 
     def tight(self, depth: int) -> Tree:
-        """What a function without brackets applies to: \\sin 2x is sin(2x), \\sin x \\cos x two factors."""
+        """The argument of a function without brackets: \\sin 2x is sin(2x), \\sin x \\cos x is two factors."""
         if self.peek() in ("(", "["):  # \sin(x)^2 is the square of the sine
             return self.atom(depth + 1)
         if self.peek() == "{":

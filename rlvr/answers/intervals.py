@@ -1,4 +1,4 @@
-"""Sets on the real line: unions of intervals with rational ends (or infinite ones) in one form."""
+"""Sets of real numbers: unions of intervals with rational or infinite ends, in a normal form."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MINUS_INFINITY = quantity(("mul", num(-1), INFINITY))
 
 
 def reals_without(points: Node, letter: str | None = None) -> Union | None:
-    """All real numbers but one or a few rational ones."""
+    """All real numbers except one or more rational ones."""
     nodes = points.items if isinstance(points, Collection) else (points,)
     values = [node.form.rational if isinstance(node, Quantity) else None for node in nodes]
     known = sorted({value for value in values if value is not None})
@@ -33,7 +33,7 @@ def reals_without(points: Node, letter: str | None = None) -> Union | None:
 
 
 def conjunction(parts: Sequence[Node]) -> Bracketed | None:
-    """A lower bound and an upper one above it, which leave what lies between: x > 2, x < 5; not x < 2, x > 5."""
+    """The interval between a lower bound and a greater upper bound: x > 2, x < 5. None for anything else (x < 2, x > 5)."""
     known = [(ends, part) for part in parts if (ends := _ends(part)) and isinstance(part, Bracketed)]
     below = [(ends, part) for ends, part in known if ends[0] == -float("inf") and ends[2] != float("inf")]
     above = [(ends, part) for ends, part in known if ends[2] == float("inf") and ends[0] != -float("inf")]
@@ -44,7 +44,7 @@ def conjunction(parts: Sequence[Node]) -> Bracketed | None:
 
 
 def merged(parts: Sequence[Node]) -> Node:
-    """The union of the parts; intervals that overlap or touch as one. [1, 2) and [2, 3] is [1, 3]."""
+    """The union of the parts, with intervals that overlap or touch merged: [1, 2) and [2, 3] give [1, 3]."""
     known = [_ends(part) for part in parts]
     intervals = sorted((each for each in known if each is not None), key=lambda each: (each[0], not each[1]))
     if len(intervals) < len(parts):

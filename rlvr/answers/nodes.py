@@ -1,4 +1,4 @@
-"""What an answer can be: a quantity, a set, a tuple or interval, a matrix, an equation, a word. Plain data."""
+"""The kinds of answers, as plain data: a quantity, a set, a tuple or interval, a matrix, an equation, a word."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from rlvr.answers.expression import Tree
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A number or formula, maybe with a unit."""
+    """A number or formula, possibly with a unit."""
 
     tree: Tree
     form: Ratio
     unit: str | None = None
     decimals: int = 0
-    """How many decimals it was written with."""
+    """Number of decimals as written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bracketed:
-    """A tuple, an interval (which looks the same when open), a ratio `a:b`."""
+    """A tuple, an interval (an open one looks like a tuple), or a ratio `a:b`."""
 
     left: str
     right: str
     items: tuple[Node, ...]
     letter: str | None = None
-    """The variable, where it was written as an inequality or `x \\in`."""
+    """The variable, if it was written as an inequality or with `x \\in`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A set, or a list of answers: in any order, each counted once."""
+    """A set, or a list of answers: order and repetition do not count."""
 
     items: tuple[Node, ...]
     braces: bool = False
@@ -50,18 +50,18 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """`left = right`; `name` where the left is a lone letter (or f(x)), so that the right alone may be meant."""
+    """`left = right`; `name` if the left side is a single letter (or f(x)), so that the right side alone may be meant."""
 
     left: Tree
     right: Node
     name: str | None
     letters: bool = False
-    """The left is a sum or product of letters (m + n = 5): an answer may mean the right alone, a truth does not."""
+    """The left side is a sum or product of letters (m + n = 5): an answer may mean the right side alone, a ground truth not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """An inequality that is no interval of one letter; greater-than is turned round."""
+    """An inequality that is not an interval of one letter; greater-than is turned into less-than."""
 
     sign: str
     left: Node
@@ -70,7 +70,7 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A word or two, or the letter of a choice; compared without case."""
+    """Words, or the letter of a choice; compared without case."""
 
     text: str
 
@@ -79,5 +79,5 @@ Node = Quantity | Bracketed | Collection | Union | Matrix | Equation | Relation 
 
 
 def letter_of(node: Node) -> str | None:
-    """The name of a lone letter."""
+    """The name of a node that is a single letter, or None."""
     return node.tree[1] if isinstance(node, Quantity) and node.tree[0] == "sym" and node.unit is None else None

@@ -1,4 +1,4 @@
-"""One spelling for what looks the same."""
+"""Unicode normalisation: one spelling for what looks the same."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import unicodedata
 _LOOKALIKES = str.maketrans({"\u2212": "-", "\u2010": "-", "\u2011": "-", "\u2012": "-", "\u2013": "-", "\ufe63": "-",
                              "\u2044": "/", "\u2215": "/", "\u2217": "*"})  # fmt: skip
 _SUPERSCRIPTS = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u207b]{2,}")  # 10\u207b\u00b3 is one exponent
-_MAX_PLAIN = 4  # one sign that stands for a whole sentence is no part of an answer
+_MAX_PLAIN = 4  # longest replacement of a character; one that stands for a whole phrase is kept
 
 
 def normalise(text: str) -> str:
-    """NFKC, with look-alike digits, minus signs and fraction bars as ASCII and no white space at the ends.
+    """NFKC, with look-alike digits, minus signs and fraction bars as ASCII, stripped.
 
-    NFKC alone would read 10\u00b2 as 102 and 2\u00bd as 21/2: superscripts, subscripts and fractions are set apart first.
+    NFKC alone would read 10\u00b2 as 102 and 2\u00bd as 21/2: superscripts, subscripts and fractions are separated first.
     """
     if text.isascii():
         return text.strip()
     text = _SUPERSCRIPTS.sub(lambda match: f"^{{{unicodedata.normalize('NFKC', match[0]).translate(_LOOKALIKES)}}}", text)
-    # One by one: over a long run of combining marks NFKC takes quadratic time, and nothing here needs them composed.
+    # One by one: on a long run of combining marks NFKC takes quadratic time, and nothing here needs them composed.
     return text.translate(_PLAIN).strip()
 
 
 class _Plain(dict[int, str]):
-    """What stands for a character; looked up once, because translating a long text must be fast."""
+    """Replacement by code point, for `str.translate`; computed once, because translating a long text must be fast."""
 
     def __missing__(self, code: int) -> str:
         plain = chr(code) if code < 128 else _plain_char(chr(code))

@@ -1,4 +1,4 @@
-"""Numbers as people write them, read exactly."""
+"""Exact parsing of numbers as people write them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from fractions import Fraction
 from rlvr.answers.normalise import normalise
 
 MAX_CHARS = 200
-"""Longest text that is read as a number: no input makes the arithmetic slow."""
+"""Longest text that is read as a number, so that no input makes the arithmetic slow."""
 MAX_EXPONENT = 300
 """Largest power of ten in scientific notation."""
 
 _PLAIN = re.compile(r"-?\d{1,18}")
-THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\!,|\\[,!])\s*(?=\d{3}(?!\d))")  # how LaTeX separates them
+THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\!,|\\[,!])\s*(?=\d{3}(?!\d))")  # separators in LaTeX
 _SPACED = re.compile(r"\d{1,3}(?: \d{3})+(?![\d/])")
 _LATEX_FRACTION = re.compile(r"(-?)\s*(\d*)\s*\\[dtc]?frac\s*(?:\{\s*([^{}]+?)\s*\}|(\d))\s*(?:\{\s*([^{}]+?)\s*\}|(\d))")
 _MIXED = re.compile(r"(-?)\s*(\d+)\s+(\d+)\s*/\s*(\d+)")
@@ -88,6 +88,6 @@ def _decimal(text: str) -> Fraction | None:
 
 
 def decimals_of(text: str) -> int:
-    """How many decimals a plain decimal has; 0 for what is none."""
+    """Number of decimals of a plain decimal; 0 for anything else."""
     match = re.search(r"\.(\d+)[%$\s}.]*$", text)
     return len(match[1]) if match else 0

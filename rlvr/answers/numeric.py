@@ -1,7 +1,7 @@
-"""Can two formulas be told apart by their values?
+"""Numerical refutation of equality.
 
-Every letter gets fixed values, both formulas are computed in floating point with a bound on the error, and where they differ by
-more than the errors allow they are different. Agreement proves nothing: that is left to `rlvr.answers.symbolic`.
+Every letter gets fixed values, and both formulas are computed in floating point with a bound on the error; if they differ by
+more than the bounds, they are different. Agreement proves nothing: that is left to `rlvr.answers.symbolic`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rlvr.answers.expression import Tree
 
 _EPSILON = 2.0**-50
 _SLACK = 1e3
-"""Error bounds are first order: differences below this many of them prove nothing."""
+"""Safety factor: error bounds are first order, so differences below this many of them prove nothing."""
 
 _FUNCTIONS: dict[str, Callable[[complex], complex]] = {
     "sin": cmath.sin, "cos": cmath.cos, "tan": cmath.tan, "log": cmath.log, "sinh": cmath.sinh, "cosh": cmath.cosh,
@@ -29,15 +29,15 @@ _CONSTANTS = {"pi": complex(math.pi), "e": complex(math.e), "i": 1j}
 
 
 class NoValue(ArithmeticError):
-    """The formula has no value here, or none that floating point can hold."""
+    """The formula has no value here, or none that floating point can represent."""
 
 
 def differ(a: Tree, b: Tree) -> bool:
-    """True: they surely have different values somewhere. False: no such place was found."""
+    """True: the two certainly differ at some point. False: no such point was found."""
     for point in (0, 1, 2):
         try:
             (x, x_error), (y, y_error) = _value(a, point), _value(b, point)
-        except (ArithmeticError, ValueError):  # of cmath: out of range, out of domain
+        except (ArithmeticError, ValueError):  # cmath: out of range or domain
             continue
         if abs(x - y) > _SLACK * (x_error + y_error):
             return True
@@ -45,7 +45,7 @@ def differ(a: Tree, b: Tree) -> bool:
 
 
 def _letter(name: str, point: int) -> float:
-    """Fixed by the letter's name; positive at two of the points, so that roots and logarithms have their usual values."""
+    """The value of a letter, fixed by its name; positive at two of the points, where roots and logarithms are real."""
     share = int.from_bytes(hashlib.blake2b(f"{name} {point}".encode(), digest_size=6).digest()) / 2**48
     return (0.4 + 2.2 * share) * (-1 if point == 2 else 1)
 
@@ -113,7 +113,7 @@ def _checked(value: complex, error: float) -> tuple[complex, float]:
 
 
 def rounds_to(tree: Tree, rounded: Fraction, decimals: int) -> bool:
-    """Is `rounded` the formula's value, cut or rounded to so many decimals?"""
+    """Whether `rounded` is the formula's value, truncated or rounded to that many decimals."""
     value = real_value(tree)
     if value is None:
         return False
@@ -122,7 +122,7 @@ def rounds_to(tree: Tree, rounded: Fraction, decimals: int) -> bool:
 
 
 def real_value(tree: Tree) -> float | None:
-    """The value of a formula without letters, where it is real; else None."""
+    """The value of a formula without letters, if it is real; else None."""
     try:
         value, error = _value(tree, 0)
         other, _ = _value(tree, 1)  # the same, if no letter is in it

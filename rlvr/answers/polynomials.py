@@ -1,8 +1,7 @@
 """Quotients of polynomials with exact coefficients: the arithmetic of canonical forms.
 
 A monomial is a sorted tuple of (atom, exponent) pairs, a polynomial a dict from monomial to Fraction. Atoms are strings:
-letters, `pi`, `e`, `i`, primes (`#2`, with an exponent between 0 and 1: what is left of a root), and functions of canonical
-forms.
+letters, `pi`, `e`, `i`, primes (`#2`, with an exponent between 0 and 1, from roots), and functions of canonical forms.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ Polynomial = dict[Monomial, Fraction]
 MAX_BITS = 4096
 """Largest number that is computed, in bits."""
 MAX_TERMS = 100
-"""Most terms that a product is expanded to."""
+"""Most terms of an expanded product."""
 MAX_KEY = 120
-"""Longer names of forms become hashes: in nested functions they would grow with every level."""
+"""Longest key of a form, in characters; longer ones are hashed, because in nested functions they grow with every level."""
 ONE = Fraction(1)
 
 
 class TooBig(ValueError):
-    """The formula asks for a number or an expansion that nobody needs: 9^{9^9}, 1000000!, (a+b)^{999}."""
+    """The formula asks for an absurdly large number or expansion: 9^{9^9}, 1000000!, (a+b)^{999}."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class Ratio:
 
     @property
     def rational(self) -> Fraction | None:
-        """The value, where it is a rational number."""
+        """The value, if it is a rational number; else None."""
         if not self.over:
             return Fraction(0)
         if len(self.over) == 1 and () in self.over and self.under == {(): 1}:
@@ -45,7 +44,7 @@ class Ratio:
         return None
 
     def key(self) -> str:
-        """A text that is the same for the same form."""
+        """A text that is equal for equal forms."""
         shown = f"({_show(self.over)})/({_show(self.under)})"
         return shown if len(shown) <= MAX_KEY else hashlib.blake2b(shown.encode(), digest_size=24).hexdigest()
 
@@ -57,7 +56,7 @@ def _show(polynomial: Polynomial) -> str:
 
 
 def same(a: Ratio, b: Ratio) -> bool:
-    """Are the two equal as quotients of polynomials? Errors: `TooBig`."""
+    """Whether two forms are equal as quotients of polynomials. Errors: `TooBig`."""
     if a.under == b.under:
         return a.over == b.over
     return _multiply(a.over, b.under) == _multiply(b.over, a.under)
@@ -92,7 +91,7 @@ def inverse(a: Ratio) -> Ratio:
 
 
 def reduced(over: Polynomial, under: Polynomial) -> Ratio:
-    """A denominator of one term goes into the numerator; of several, its first coefficient becomes 1."""
+    """The quotient, normalised: a denominator of one term moves to the numerator; else its first coefficient becomes 1."""
     if not over:
         return Ratio({}, {(): ONE})
     if over == under:
@@ -145,7 +144,7 @@ def raised(monomial: Monomial, exponent: Fraction) -> Monomial:
 
 
 def joined(left: Monomial, right: Monomial, value: Fraction) -> tuple[Monomial, Fraction]:
-    """The product of two monomials and a number, with whole powers of primes and of i taken into the number."""
+    """The product of two monomials and a number, with integer powers of primes and of i moved into the number."""
     if not left and not right:
         return (), value
     exponents = dict(left)

@@ -1,7 +1,4 @@
-"""What an answer is: a quantity, a set, a tuple or interval, a matrix, an equation, a word.
-
-`read` turns a text into one of the records of `rlvr.answers.nodes`; a truth is read once and kept.
-"""
+"""Parses an answer: `read` turns a text into one of the records of `rlvr.answers.nodes`, and caches them."""
 
 from __future__ import annotations
 
@@ -62,7 +59,7 @@ _PRODUCTS = set("abcdhkmnpqrstuvwxyz")
 
 @lru_cache(maxsize=8192)
 def read(text: str) -> Node:
-    """Errors: `Unreadable`, with the reason; `TooBig`."""
+    """What a text says. Errors: `Unreadable`, with the reason; `TooBig`."""
     if len(text) > MAX_CHARS:
         raise Unreadable(f"longer than {MAX_CHARS} characters")
     value = parse_number(text)
@@ -73,19 +70,19 @@ def read(text: str) -> Node:
 
 
 def is_choice(node: Node) -> bool:
-    """The letter of a choice."""
+    """Whether it is the letter of a choice."""
     letter = node.text if isinstance(node, Label) else letter_of(node)
     return letter is not None and len(letter) == 1 and letter.isupper()
 
 
 def chosen(text: str, *, letter: bool) -> str:
-    """The letter, or else the answer, where both are written, as in (B) 12; other texts as they are."""
+    """Of a text with both, as (B) 12: the letter if `letter`, else the answer. Other texts are returned unchanged."""
     match = _CHOICE_FIRST.fullmatch(text)
     return text if not match else next(filter(None, match.groups())) if letter else match[5]
 
 
 def label_of(text: str) -> str:
-    """How a text is compared as words: without case, LaTeX text commands, quotation marks, or brackets around one letter."""
+    """A text as it is compared as words: without case, LaTeX text commands, quotation marks, and brackets around one letter."""
     plain = " ".join(_TEXT.sub(r"\1", text).replace("$", "").replace("\\ ", " ").split()).strip(" .*")
     if plain[:1] in _QUOTES and plain[:1] == plain[-1:]:
         plain = plain[1:-1].strip(" .*")
@@ -159,7 +156,7 @@ def _read(text: str, depth: int) -> Node:
 
 
 def _one_row(rows: str) -> str:
-    """Equations below one another as a list; a row that begins with `=` goes on with the one above."""
+    """Equations in rows as a list; a row that begins with `=` continues the one above."""
     joined = re.sub(r"\\\\\s*&?\s*=", "=", rows)
     if re.search(r"(?<!=)&(?!\s*=)", joined):  # x & x > 0
         raise Unreadable("a definition by cases")
@@ -234,7 +231,7 @@ def _bracketed(text: str, depth: int) -> Node | None:
 
 
 def _approximate(exact: Node, rounded: Node) -> Node:
-    """`2\\sqrt{3} \\approx 3.46` says the former, if it rounds to the latter; x \\approx 3.14 is x = 3.14."""
+    """`2\\sqrt{3} \\approx 3.46` means the exact value, if it rounds to the decimal; x \\approx 3.14 is x = 3.14."""
     if isinstance(rounded, Quantity) and letter_of(exact):
         return Equation(exact.tree, rounded, letter_of(exact)) if isinstance(exact, Quantity) else rounded
     value = exact.right if isinstance(exact, Equation) else exact

@@ -1,4 +1,4 @@
-"""Equations, chains of them, and inequalities (which are intervals where they bound one letter)."""
+"""Equations, chains of equations, and inequalities (those that bound one letter become intervals)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rlvr.answers.nodes import Bracketed, Equation, Node, Quantity, Relation, le
 
 _RELATION = re.compile(r"<=|>=|!=|[<>=]")
 _SUBSCRIPT = r"(?:_(?:\w|\{[^{}]{1,20}\}))?"
-# What may stand for the value on the other side: x, x_1, AB, f(2), (x, y), \\angle ABC, |AB|, \\text{Area}
+# Names of a value: x, x_1, AB, f(2), (x, y), \\angle ABC, |AB|, \\text{Area}
 _NAME = re.compile(
     rf"\{{?(?:[a-zA-Z]|[A-Z]{{2,4}}|\\[a-zA-Z]+){_SUBSCRIPT}\}}?'?(?:\s*\(\s*[\w.-]+(?:\s*,\s*[\w.-]+)*\s*\))?"
     r"|\(\s*[a-zA-Z](?:\s*,\s*[a-zA-Z])+\s*\)|m?\\angle\s*\{?[A-Z]{1,3}\}?|\|?[A-Z]{2}\|?|\\overline\s*\{\w+\}"
     r"|\\(?:text|mathrm|mbox)\s*\{[^{}]+\}|[A-Za-z]{3,20}"
 )
-# Sums and products of letters, and what probability and analysis write: m + n, P(X = 2), f(g(2))
+# Sums and products of letters, and notation of probability and analysis: m + n, P(X = 2), f(g(2))
 _LETTERS_ONLY = re.compile(rf"-?\s*[a-zA-Z]{_SUBSCRIPT}(?:\s*(?:[+-]|\*|\\cdot(?![a-zA-Z]))?\s*[a-zA-Z]{_SUBSCRIPT})+")
 _HEADED = re.compile(
     r"(?:\\mathbb\s*\{?\s*[PE]\s*\}?|\\Pr|[PE])\s*(?:\((?:[^()]|\([^()]*\))*\)|\[[^\[\]]*\])\s*(?==)|[a-z]\([a-z]\([\w.-]+\)\)\s*(?==)"
@@ -32,7 +32,7 @@ def has_relation(text: str) -> bool:
 
 
 def relation(text: str, read: Read) -> Node:
-    """What a text with one or more relation signs says; `read` reads its sides. Errors: `Unreadable`."""
+    """The node of a text with one or more relation signs; `read` parses its sides. Errors: `Unreadable`."""
     headed = _HEADED.match(text)
     if headed:
         text = "P" + text[headed.end() :]
@@ -72,7 +72,8 @@ def _inequality(sign: str, left: Node, right: Node) -> Node:
 
 
 def _solved(left: Node, right: Node) -> tuple[Node, Node] | None:
-    """`left < right`, linear in one letter with rational numbers, as letter and bound on the sides where they belong."""
+    """`left < right` solved for its letter: the new left and right side. None unless it is linear in one letter with rational
+    coefficients."""
     if not isinstance(left, Quantity) or not isinstance(right, Quantity):
         return None
     difference = canonical(("add", left.tree, ("mul", num(-1), right.tree)))
@@ -87,7 +88,7 @@ def _solved(left: Node, right: Node) -> tuple[Node, Node] | None:
 
 
 def _between(signs: list[str], sides: list[str], read: Read) -> Node:
-    """a < x <= b."""
+    """The interval a < x <= b."""
     if {sign[0] for sign in signs} == {">"}:
         signs, sides = [sign.replace(">", "<") for sign in signs[::-1]], sides[::-1]
     low, letter, high = (read(side) for side in sides)
@@ -97,7 +98,7 @@ def _between(signs: list[str], sides: list[str], read: Read) -> Node:
 
 
 def _equation(sides: list[str], read: Read) -> Node:
-    """An equation of two sides; a chain is its value, if all of it is one value: x = 2 + 3 = 5."""
+    """An equation of two sides; a chain, if all of its values are equal (x = 2 + 3 = 5), is that value."""
     name = sides[0] if _NAME.fullmatch(sides[0]) and sides[0] not in ("e", "i", "\\pi") else None
     letters = not name and _LETTERS_ONLY.fullmatch(sides[0]) is not None and not _has_letters([read(sides[-1])])
     values = [read(side) for side in (sides[1:] if name or letters else sides)]

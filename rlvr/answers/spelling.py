@@ -1,4 +1,4 @@
-"""Spellings of an answer in words: one normal form for those that differ in dress, case, articles or punctuation only."""
+"""Spellings of an answer in words: one normal form for those that differ only in markup, case, articles or punctuation."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ MAX_CHARS = 2000
 
 
 class Reading(NamedTuple):
-    """What one extracted text says."""
+    """The meaning of an extracted text."""
 
     identity: Hashable
-    """Equal for texts that say the same."""
+    """Equal for texts that mean the same."""
     reason: str
-    """As in a verdict."""
+    """The verdict's."""
     detail: str
     """For a human."""
 
@@ -43,7 +43,7 @@ _PAIRS = (
 
 
 def undress(text: str) -> str:
-    """Without LaTeX text commands, mathematics marks and emphasis around it all, and a final full stop."""
+    """The text without LaTeX text commands, maths delimiters and emphasis around the whole, and a final full stop."""
     text = _SPACE.sub(" ", _SIZE.sub("", text)).strip()
     for _ in range(4):
         before, text = text, _DRESS.sub(r"\1", text).strip()
@@ -71,9 +71,9 @@ _LATIN = str.maketrans({"\u00f8": "o", "\u0142": "l", "\u0111": "d", "\u0131": "
 
 
 def normal_form(text: str, *, fold_accents: bool) -> str:
-    """Two spellings of one answer have one form: no case, articles, punctuation; numbers and symbols stay whole.
+    """The text without case, articles and punctuation; numbers and symbols are kept.
 
-    As in TriviaQA's evaluation script (Joshi et al. 2017), which however reads 3.5 as `3 5`, -5 as 5 and C++ as C.
+    After TriviaQA's evaluation script (Joshi et al. 2017), which however reads 3.5 as `3 5`, -5 as 5 and C++ as C.
     """
     text = unicodedata.normalize("NFC", undress(normalise(text)).casefold())
     if fold_accents:
@@ -101,7 +101,7 @@ def _without_accent(char: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _shown(char: str) -> str:
-    """What stands for a character between words and numbers: itself, a word of its own, or a space."""
+    """The replacement of a character outside of numbers: itself, a separate word, or a space."""
     kind = unicodedata.category(char)
     if char == "&":
         return " and "
@@ -112,14 +112,14 @@ def _shown(char: str) -> str:
 
 @lru_cache(maxsize=4096)
 def normal_forms(answers: tuple[str, ...], fold_accents: bool) -> Mapping[str, str]:
-    """Normal form to answer, without those that are nothing but punctuation: they would match one another."""
+    """Answers by normal form, without those of punctuation only, which would all match each other."""
     short = [each for each in reversed(answers) if len(each) <= MAX_CHARS]
     forms = {normal_form(each, fold_accents=fold_accents): each for each in short}
     return {form: answer for form, answer in forms.items() if form}
 
 
 def read_spelling(text: str, *, forms: Mapping[str, str], fold_accents: bool) -> Reading:
-    """Is the text one of the spellings?"""
+    """Whether a text is one of the spellings, as a reading."""
     form = normal_form(text, fold_accents=fold_accents)
     if form in forms:
         return Reading(True, "correct", f"the same as {forms[form][:80]!r}")

@@ -1,4 +1,4 @@
-"""LaTeX decoration off, and splitting where no bracket is open."""
+"""Cleaning of LaTeX, and splitting outside of brackets."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _SPELLINGS = (
     (re.compile(r"^(?:\\(?:approx|equiv|sim)(?![a-zA-Z])|\u2248|=)\s*"), ""),
 )
 _LISTED = re.compile(r",\s*(\\or|\\and)\b")  # 3, 5, and 7
-_SPECIAL = re.compile(r"[=U+rd~]|\{:")  # what only the spellings below have, besides commands
+_SPECIAL = re.compile(r"[=U+rd~]|\{:")  # an ASCII text without commands and without these needs no cleaning
 _WRAPPERS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"))
 _PIECE = re.compile(r"\\[a-zA-Z]+|\\.|.", re.DOTALL)
 _OPENING = {"(", "[", "{", "\\{", "\\langle", "\\lfloor", "\\lceil"}
@@ -62,7 +62,7 @@ _CLOSING = {")", "]", "}", "\\}", "\\rangle", "\\rfloor", "\\rceil"}
 
 
 def clean(text: str) -> str:
-    """Without mathematics marks, spacing commands, sizes and a final full stop; one spelling of what has several."""
+    """The text without maths delimiters, spacing and size commands, and a final full stop; one spelling for synonyms."""
     text = text.strip()
     for _ in range(3):
         for opening, closing in _WRAPPERS:
@@ -80,7 +80,7 @@ def clean(text: str) -> str:
 
 
 def split_top(text: str, separators: Sequence[str]) -> list[str]:
-    """Split where no bracket is open; brackets of different kinds may close one another, as in (1, 2]."""
+    """Splits outside of brackets; brackets of different kinds may close each other, as in (1, 2]."""
     if not any(separator in text for separator in separators):
         return [text]
     parts, depth, start = [], 0, 0
@@ -97,7 +97,7 @@ def split_top(text: str, separators: Sequence[str]) -> list[str]:
 
 
 def closing_at(text: str) -> int:
-    """The end of the bracket that opens at the beginning of the text (-1: it never closes, or none does)."""
+    """The end of the bracket that opens at the beginning of the text; -1 if there is none or it never closes."""
     depth = 0
     for match in _PIECE.finditer(text):
         piece = match[0]

@@ -1,4 +1,4 @@
-"""The last resort: sympy. Slow, and it may hang, so it only ever runs in a supervised process."""
+"""Symbolic equality by sympy, the last tier. It is slow and may hang, so it runs only in a supervised process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from rlvr.answers.expression import Tree
 
 MAX_NODES = 150
-"""Largest formulas that are handed to sympy, both together."""
+"""Largest total size of two formulas that are given to sympy, in nodes."""
 _DIGITS = 40
 
 
@@ -18,9 +18,9 @@ def size(tree: Tree) -> int:
 
 
 def equal(a: Tree, b: Tree) -> bool:
-    """Does sympy prove the two equal, for real letters?
+    """Whether sympy proves two formulas equal, for real letters.
 
-    Formulas that come here agree in floating point (`rlvr.answers.numeric`), so not proven mostly means: equal to many digits.
+    Formulas that get here agree in floating point (`rlvr.answers.numeric`), so those not proven mostly agree to many digits.
     """
     if size(a) + size(b) > MAX_NODES:
         return False
@@ -35,13 +35,13 @@ def equal(a: Tree, b: Tree) -> bool:
         steps = (sympy.expand, sympy.radsimp, sympy.trigsimp, sympy.logcombine, sympy.gammasimp, sympy.simplify)
         return any(step(difference) == 0 for step in steps)
     except (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError):
-        return False  # sympy raises all of these on formulas that it cannot handle
+        return False  # sympy raises these on formulas that it cannot handle
     except sympy.polys.polyerrors.BasePolynomialError:
         return False
 
 
 def _apart(difference: Any, sympy: Any) -> bool:
-    """Is it more than nothing at some point, computed with more digits than floating point has?"""
+    """Whether a difference is not 0 at some point, computed with more digits than floating point has."""
     for shift in (0, 1):
         values = {letter: sympy.Rational(7 + 4 * at + 10 * shift, 9 + at) for at, letter in enumerate(_letters(difference))}
         value = sympy.N(difference.subs(values), _DIGITS, maxn=3 * _DIGITS)
@@ -55,7 +55,7 @@ def _letters(difference: Any) -> list[Any]:
 
 
 def _expression(tree: Tree, sympy: Any) -> Any:
-    """Built node by node: no text is ever given to sympy, whose parser evaluates it."""
+    """A sympy expression, built node by node: sympy's parser, which evaluates text, is never used."""
     kind = tree[0]
     if kind == "num":
         return sympy.Rational(tree[1].numerator, tree[1].denominator)

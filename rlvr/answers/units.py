@@ -1,4 +1,4 @@
-"""Units behind a quantity, and when two are the same."""
+"""Units of quantities: splitting them off, and one name for synonyms."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ _LETTERS, _VOWELS = set("abcdhkmnpqrstuvwxyz"), set("aeiou")
 
 
 def split_unit(text: str) -> tuple[str, str | None]:
-    """The quantity without its unit, and the unit's one name, or None where there is none."""
+    """The quantity without its unit, and the canonical name of the unit, or None."""
     before = _BEFORE.fullmatch(text)
     if before:
         currency = _CANONICAL[before[2].removeprefix("\\")]
-        amount, unit = split_unit(before[3])  # of $2.5 million the million
+        amount, unit = split_unit(before[3])  # the million of $2.5 million
         return before[1] + (amount if unit in (None, currency) else before[3]), currency
     sign = _BEHIND_SIGN.fullmatch(text)
     if sign and sign[5]:
@@ -104,7 +104,7 @@ def _scaled(body: str, words: str, power: str) -> tuple[str, str | None]:
 
 
 def _may_be_unit(words: str, *, behind: str | None) -> bool:
-    """`behind`: the character behind the number, None where the words are marked as text."""
+    """`behind`: the character after the number; None if the words are marked as text."""
     parts = re.split(r"[\s/-]+", words.strip().lower())
     if all(part in _CANONICAL for part in parts):
         return True
@@ -118,7 +118,7 @@ def _may_be_unit(words: str, *, behind: str | None) -> bool:
 
 
 def unit_name(words: str, power: str | None = None) -> str:
-    """One name for one unit: `square inches`, `in^2` and `sq. in.` are the same."""
+    """The canonical name of a unit: `square inches`, `in^2` and `sq. in.` are the same."""
     parts = [part.strip(".") for part in words.strip().lower().replace("/", " per ").split()]
     for square, exponent in (("square", "2"), ("sq", "2"), ("cubic", "3"), ("cu", "3")):
         if square in parts:

@@ -1,4 +1,4 @@
-"""What a verifier is."""
+"""The interface of all verifiers."""
 
 from __future__ import annotations
 
@@ -10,52 +10,52 @@ from rlvr.types import Problem, Verdict
 
 
 class Verifier(ABC):
-    """Code that judges a completion: no learnable parameters, no randomness, no network, no state that a verdict depends on.
+    """Code that scores a response: no learnable parameters, no randomness, no network, no state that a verdict depends on.
 
-    Bad model output scores 0; it never raises. A truth that cannot be checked is `Verdict.unscorable`. Subclasses are
+    Bad model output scores 0; it never raises. A ground truth that cannot be checked is `Verdict.unscorable`. Subclasses are
     frozen keyword-only dataclasses whose fields are the keys that a rule pack may set.
     """
 
     judges: ClassVar[Literal["answer", "format", "other"]] = "other"
-    """What full score mean to an evaluation: the answer is right (counts as accuracy), or the form is (counts as format)."""
+    """What a full score means in an evaluation: the answer is right (accuracy), the form is right (format), or neither."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """Keys of a truth that it cannot do without."""
+    """Keys that the ground truth must have."""
     isolated: ClassVar[bool] = False
-    """Whether the full call runs programs that the model wrote, and so needs a machine that can isolate them."""
+    """Whether `__call__` runs programs that the model wrote, so that the machine must be able to isolate them."""
 
     @abstractmethod
     def __call__(self, completion: str, problem: Problem) -> Verdict:
-        """Judge the assistant's whole response, `Problem.response(completion)` (the rule pack has already joined the two)."""
+        """Score the whole response, prefill included: `Problem.response(completion)`, which the rule pack has computed."""
 
     def quick(self, completion: str, problem: Problem) -> Verdict | None:
-        """The verdict of the full call, where it is certain to come at once; this is called in the judging process itself.
+        """The same verdict as `__call__`, computed inline.
 
-        None: only the full call can say, and it may be slow or hang, so it runs in a worker process under a deadline
-        (`rlvr.scoring.local.supervisor`). Which of the two it is depends on the response and the problem alone.
+        If scoring may hang or crash, return None; `__call__` then runs in a supervised worker process, under a deadline
+        (`rlvr.scoring.local.supervisor`). Which of the two it is must depend on the response and the problem alone.
         """
         return self(completion, problem)
 
     def prepare(self) -> None:  # noqa: B027  most have nothing to import
-        """Import or start what the full call will need; called in a worker process before the clock of a task starts.
+        """Import or start what `__call__` needs; runs in a worker process before the deadline of a task begins.
 
-        A process that is started here may stay; one that a full call leaves behind ends the worker with it.
+        Child processes started here may stay; a worker whose `__call__` leaves one behind is ended with it.
         """
 
     def waits_s(self) -> float:
-        """Seconds that a full call may spend waiting for processes of its own, on top of what the deadline allows."""
+        """Seconds that `__call__` may wait for its child processes, in addition to the deadline."""
         return 0.0
 
     def same(self, completion: str, problem: Problem) -> object:
-        """What the full call's verdict depends on, besides the verifier and the truth; where it is the same again within a
-        batch, the full call is made once. Plain values, compared as they are pickled. The default is right for any verifier:
-        the whole response and the whole problem. Less (the program in the response) finds more that is the same.
+        """Key for scoring identical inputs once: what the verdict of `__call__` depends on, given the verifier and the ground
+        truth. Within a batch, equal keys (plain values, compared as pickled) get one call. The default, the whole response and
+        problem, is right for any verifier; a smaller key (the program in the response) finds more duplicates.
         """
         return completion, problem
 
     def applies(self, truth: Mapping[str, Any]) -> bool:
-        """Whether it is meant for problems with such a truth; in a mixture of data sets a rule judges those it applies to."""
+        """Whether it is meant for such a ground truth; in a mixture of data sets a rule scores the problems it applies to."""
         return all(key in truth for key in self.needs)
 
     def check_truth(self, truth: Mapping[str, Any]) -> str | None:
-        """None if `truth` can be scored, else why not; asked of every problem when a data set is loaded."""
+        """None if `truth` can be scored, else why not; called for every problem when a data set is loaded."""
         return None

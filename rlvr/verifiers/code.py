@@ -1,4 +1,4 @@
-"""Verifiers of programs: whether they do what the tests ask, and whether they are written as asked."""
+"""Verifiers of programs: whether they pass the tests, and whether they are laid out as asked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from rlvr.answers.extract import after_think
 from rlvr.programs import forms
-from rlvr.programs.cases import COMPILING_S, Language, run_cases
+from rlvr.programs.cases import COMPILE_S, Language, run_cases
 from rlvr.programs.equality import Whitespace, same_value
 from rlvr.programs.exam import Exam, TestResult
 from rlvr.programs.program import PLACES, Place, blocks, program_of, trimmed
@@ -25,28 +25,28 @@ from rlvr.verifiers.base import Verifier
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code(Verifier):
-    """Does the program pass the problem's tests (`rlvr.programs.forms`)? It runs in the sandbox, the tests outside."""
+    """Does the program pass the problem's tests (`rlvr.programs.forms`)? It runs in the sandbox, the tests run outside."""
 
     judges: ClassVar = "answer"
     isolated: ClassVar = True
 
     extract: Place | tuple[Place, ...] = ("fenced", "continuation")
-    """Where the program stands: `fenced`, the last block of the language; `continuation`, behind the problem's preamble, up to
-    the first statement at the left margin that defines nothing; `whole`, all of the response. Or several, in order."""
+    """Where the program is: `fenced`, the last block of the language; `continuation`, what continues the problem's preamble, up
+    to the first top-level statement that defines nothing; `whole`, all of the response. Or several, tried in order."""
     language: Language = "python"
-    """Of programs for `cases`; tests of the other forms take Python."""
+    """Language of programs for `cases`; the other forms of tests need Python."""
     score: Literal["share", "all", "weighted"] = "share"
-    """Share of the tests that pass; 1 for all of them and else 0; share by the truth's `weights`."""
+    """`share` of the tests that pass; `all`: 1 if all pass, else 0; `weighted`: the share, by the ground truth's `weights`."""
     whitespace: Whitespace = "lines"
-    """When standard output is right; see `rlvr.programs.equality.same_text`."""
+    """How standard output is compared; see `rlvr.programs.equality.same_text`."""
     tolerance: float = 0.0
-    """Relative, for real numbers that `calls` expect."""
+    """Relative tolerance for real numbers that `calls` expect."""
     wall_s: float = 2.0
-    """Seconds for a test."""
+    """Wall-clock seconds for a test."""
     cpu_s: float = 2.0
-    """Seconds of processor time for a case; for the other forms `budget_s` bounds it."""
+    """Seconds of CPU time for a case; the other forms are bounded by `budget_s`."""
     budget_s: float = 6.0
-    """Seconds for all tests of a rollout; those that it does not last for have failed."""
+    """Seconds for all tests of a rollout; tests that have not run by then have failed."""
     memory_mb: int = 256
     """Megabytes for the program."""
 
@@ -70,10 +70,10 @@ class Code(Verifier):
         try:
             shared_sandbox()
         except SandboxError:
-            return  # the call says so, as a verdict
+            return  # __call__ reports it as a verdict
 
     def waits_s(self) -> float:
-        return 10 * (self.budget_s + self.wall_s) + COMPILING_S  # on a busy machine; the sandbox ends everything at ten times
+        return 10 * (self.budget_s + self.wall_s) + COMPILE_S  # a busy machine: the sandbox ends everything at ten times this
 
     def same(self, completion: str, problem: Problem) -> object:
         return str(self._program(completion, problem))
@@ -145,7 +145,7 @@ class Code(Verifier):
             return run_calls(exam, str(truth["entry_point"]), forms.rows_of(truth, "calls"), same)
 
     def _verdict(self, program: str, outcomes: Sequence[TestResult], truth: Mapping[str, Any]) -> Verdict:
-        """One word for each test, by its number, in the detail."""
+        """The detail lists one word for each test, by its number."""
         passed = [each.passed for each in outcomes]
         weights = truth["weights"] if self.score == "weighted" else [1] * len(passed)
         score = sum(w for w, each in zip(weights, passed, strict=True) if each) / sum(weights)
@@ -165,21 +165,21 @@ def _preamble(truth: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeFormat(Verifier):
-    """Is there one fenced block of the language behind the reasoning, and does it parse (Python only)?"""
+    """Is there exactly one fenced block of the language after the reasoning, and does it parse (Python only)?"""
 
     judges: ClassVar = "format"
 
     language: Language = "python"
-    """What the block must say that it holds."""
+    """The label that the block must have."""
     max_chars: int = 50_000
-    """Characters of a block; a longer one is not parsed, and has no full score."""
+    """Longest block that is parsed, in characters; a longer one scores 0."""
 
     def __post_init__(self) -> None:
         if self.max_chars < 1:
             raise ValueError(f"max_chars={self.max_chars}: must be at least 1")
 
     def quick(self, completion: str, problem: Problem) -> Verdict | None:
-        """Parsing is left to a worker: a parser of hostile text may run out of stack."""
+        """Parsing is left to a worker: on hostile text the parser may run out of stack."""
         return self._before_parsing(completion) if self.language == "python" else self(completion, problem)
 
     def _before_parsing(self, completion: str) -> Verdict | None:

@@ -17,7 +17,7 @@ from rlvr.verifiers.base import Verifier
 MAX_CHARS = 1000
 """Longest expression that is read."""
 MAX_DEPTH = 50
-"""Most brackets inside one another."""
+"""Deepest nesting of brackets that is read."""
 
 _TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d+)?)|(\\[dt]?frac(?![A-Za-z]))|([-+*/(){}]))")
 _SPELLINGS = (
@@ -31,17 +31,17 @@ _SPELLINGS = (
 
 
 class _Unparsable(ValueError):
-    """What is written is no expression of this game."""
+    """The text is not an expression of this game."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Countdown(Verifier):
     """Is the answer an expression of the given numbers whose value is the target?
 
-    The truth is `{"numbers": [3, 5, 7], "target": 22}`. The answer is a sum, difference, product or quotient with brackets,
-    as `3 * 5 + 7`, `(3 \\times 5) + 7` or `\\frac{3}{5}`, and may end in `= 22`, which must then be its value. Parsed by
-    ourselves and computed in exact fractions, never evaluated. Numbers are tokens: 3 and 5 do not make 35. A minus is a
-    subtraction only, and two numbers side by side are no product. Reasons: `no_answer`, `unparsable`, `wrong_numbers`,
+    The ground truth is `{"numbers": [3, 5, 7], "target": 22}`. The answer is a sum, difference, product or quotient with
+    brackets, as `3 * 5 + 7`, `(3 \\times 5) + 7` or `\\frac{3}{5}`, and may end in `= 22`, which must then be its value. It is
+    parsed here and computed in exact fractions, never evaluated by Python. Numbers are tokens: 3 and 5 do not make 35. A minus
+    is only a subtraction, and two adjacent numbers are not a product. Reasons: `no_answer`, `unparsable`, `wrong_numbers`,
     `division_by_zero`, `wrong`, `correct`. Source: the Countdown task of TinyZero (Pan et al. 2025).
     """
 
@@ -49,8 +49,8 @@ class Countdown(Verifier):
     needs: ClassVar = ("numbers", "target")
 
     extract: str | tuple[str, ...] = ("tag", "boxed")
-    """Where the expression stands, behind the reasoning: extractors of `rlvr.answers.extract`, of which the first that finds
-    any counts, and of what it finds the last."""
+    """Where the expression is, after the reasoning: extractors of `rlvr.answers.extract`, tried in order; the last text found
+    counts."""
     tag: str = "answer"
     """Name of the tag for the extractor `tag`; a box in it is opened."""
     use_all: bool = True
@@ -73,10 +73,11 @@ class Countdown(Verifier):
         text = found.texts[-1]
         boxed = [each for each in boxes(text) if each.strip()]
         text = boxed[-1].strip() if boxed else text
-        reason, detail = self._judge(text, given, target)
+        reason, detail = self._check(text, given, target)
         return Verdict.scored(float(reason == "correct"), reason, text[:200], detail)
 
-    def _judge(self, text: str, given: Sequence[Fraction], target: Fraction) -> tuple[str, str]:
+    def _check(self, text: str, given: Sequence[Fraction], target: Fraction) -> tuple[str, str]:
+        """Reason and detail."""
         try:
             expression, stated = _split(text)
             steps = _Parser(expression).steps
@@ -108,7 +109,7 @@ def _read_truth(truth: Mapping[str, Any]) -> tuple[list[Fraction], Fraction] | s
     given = []
     for number in numbers:
         value = _number(number)
-        if value is None or value < 0:  # no expression of this game can hold a negative number
+        if value is None or value < 0:  # an expression of this game cannot contain a negative number
             return f"the truth's numbers hold {str(number)[:60]!r}, which is no number from 0"
         given.append(value)
     target = _number(truth["target"])
@@ -130,7 +131,7 @@ def _listed(numbers: Counter[Fraction]) -> str:
 
 
 def _split(text: str) -> tuple[str, Fraction | None]:
-    """The expression, and the value that an `= 22` at its end states. Errors: `_Unparsable`."""
+    """The expression, and the value stated by an `= 22` at its end. Errors: `_Unparsable`."""
     if len(text) > MAX_CHARS:
         raise _Unparsable(f"longer than {MAX_CHARS} characters")
     for spelling, plain in _SPELLINGS:
@@ -150,7 +151,7 @@ class _Parser:
         self.tokens = self._read(text)
         self.at = 0
         self.steps: list[Fraction | str] = []
-        """Numbers and signs in postfix order."""
+        """Numbers and operators in postfix order."""
         self._sum(0)
         if self.at < len(self.tokens):
             raise _Unparsable(f"{self.tokens[self.at]!r} is out of place")
@@ -213,7 +214,7 @@ class _Parser:
 
 
 def _value(steps: Sequence[Fraction | str]) -> Fraction | None:
-    """None: a division by zero."""
+    """The value of steps in postfix order; None for a division by zero."""
     stack: list[Fraction] = []
     for step in steps:
         if isinstance(step, Fraction):

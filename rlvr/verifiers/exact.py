@@ -1,4 +1,4 @@
-"""Exact answers: one of several spellings, one of several choices, one number."""
+"""Verifier of exact answers: one of several spellings, one of several choices, one number."""
 
 from __future__ import annotations
 
@@ -58,23 +58,24 @@ def _choices(truth: Mapping[str, Any]) -> Choices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExactAnswer(Verifier):
-    """Is the answer one of the spellings, the right choice, or the number that the truth names, and nothing else?
+    """Is the answer one of the accepted spellings, the right choice, or the right number, and nothing else?
 
-    Never a part of it: an answer that lists candidates matches none of them. Reasons: `no_answer`, `unparsable`, `wrong`,
-    `ambiguous` (several letters, a letter with the text of another choice, different answers where one is asked for),
+    The whole answer must match: one that lists candidates matches none of them. Reasons: `no_answer`, `unparsable`, `wrong`,
+    `ambiguous` (several letters, a letter with the text of a different choice, different answers with `which: unique`),
     `no_such_choice`, `correct`.
     """
 
     judges: ClassVar = "answer"
 
     kind: Literal["aliases", "choice", "number"]
-    """`aliases`: `truth["answers"]`; `choice`: `truth["choices"]`, `answer` the right letter; `number`: `truth["answer"]`."""
+    """`aliases`: spellings in `truth["answers"]`; `choice`: texts in `truth["choices"]`, the right letter in `truth["answer"]`;
+    `number`: `truth["answer"]`."""
     extract: str | tuple[str, ...] = ("boxed", "tag")
-    """Where the answer stands, in order: boxed, tag, hashes, phrase, number, whole; the first that finds one counts."""
+    """Where the answer is: boxed, tag, hashes, phrase, number, whole; or several, of which the first that finds any counts."""
     scope: Scope = "after_think"
-    """Where it is looked for: behind the last `</think>` (everywhere, without one), or in the whole `response`."""
+    """The text that is searched: after the last `</think>` (all of it without one), or the whole `response`."""
     which: Literal["last", "unique"] = "last"
-    """Which one counts where there are several; `unique`: several that differ are `ambiguous` and score 0."""
+    """Which of several answers counts; `unique`: several that differ are `ambiguous` and score 0."""
     tag: str = "answer"
     """The tag of the extractor `tag`."""
     fold_accents: bool = True
@@ -107,7 +108,7 @@ class ExactAnswer(Verifier):
         )
 
     def _reader(self, truth: Mapping[str, Any]) -> Callable[[str], Reading]:
-        """Errors: `ValueError` saying what is wrong with the truth."""
+        """Reads an answer against the ground truth. Errors: `ValueError` saying what is wrong with the truth."""
         if self.kind == "choice":
             return _choices(truth).read
         if self.kind == "number":
@@ -121,9 +122,9 @@ class ExactAnswer(Verifier):
         return partial(read_spelling, forms=forms, fold_accents=self.fold_accents)
 
     def applies(self, truth: Mapping[str, Any]) -> bool:
-        """Each kind for truths with the key of its own; an `answer` beside `choices` is their letter.
+        """Each kind applies to its own key; an `answer` beside `choices` is their letter.
 
-        `aliases` can read a single `answer`, but leaves it to the rules for such: they would both pay for it.
+        `aliases` can read a single `answer`, but does not apply to it: a rule for `answer` would pay for it a second time.
         """
         if self.kind == "choice":
             return "choices" in truth

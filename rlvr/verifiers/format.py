@@ -1,4 +1,4 @@
-"""Verifiers of form: is the response laid out as asked?"""
+"""Verifiers of form: whether the response is laid out as asked."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _TAG_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def visible(text: str) -> str:
-    """The characters of `text` that a reader would see: no separators, control or format characters, lone marks, or blanks."""
+    """The visible characters of `text`: no separators, control or format characters, combining marks, or blank letters."""
     return "".join(char for char in text if unicodedata.category(char)[0] not in "ZCM" and char not in _BLANK)
 
 
 def visible_chars(text: str) -> int:
-    """Number of characters a reader would see."""
+    """Number of visible characters."""
     return len(visible(text))
 
 
@@ -42,7 +42,7 @@ class ThinkAnswer(Verifier):
     min_think_chars: int = 8
     """Visible characters of reasoning for full score."""
     length_share: float = 0.2
-    """Part of the score that is lost when the reasoning is shorter."""
+    """What shorter reasoning costs: the score is then `1 - length_share`."""
 
     def __post_init__(self) -> None:
         if self.min_think_chars < 1:
@@ -85,7 +85,7 @@ class Tags(Verifier):
     judges: ClassVar = "format"
 
     tags: tuple[str, ...] = ("think", "answer")
-    """Names of the blocks in their order: letters, digits, `_` and `-`, no name twice."""
+    """Names of the blocks in order: letters, digits, `_` and `-`; no duplicates."""
 
     def __post_init__(self) -> None:
         if isinstance(self.tags, str) or not self.tags:
@@ -116,8 +116,7 @@ class Tags(Verifier):
 class FinalLine(Verifier):
     """The response ends in one line `#### number`, the layout of GSM8K's own solutions.
 
-    Full score when that line is the last and the only one of its kind; `early_share` when there is one, but text follows it
-    or it is repeated.
+    Full score if that line is the last and the only marked one; `early_share` if text follows it or it is repeated.
     """
 
     judges: ClassVar = "format"

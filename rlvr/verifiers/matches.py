@@ -1,4 +1,4 @@
-"""Verifier of form by a pattern of the user's own."""
+"""Verifier of form by a regular expression of the user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
 
 MAX_MEMORY = 2 << 20
-"""Bytes that a compiled pattern may take; this also bounds how long a character of text can take."""
+"""Memory limit of a compiled pattern, in bytes; it also bounds the time per character of text."""
 _SURROGATE = re.compile("[\ud800-\udfff]")  # half a pair cannot be written in UTF-8
 
 
@@ -23,7 +23,7 @@ def _compiled(pattern: str) -> Any:
     """Errors: `re2.error`."""
     options = re2.Options()
     options.log_errors = False
-    options.never_capture = True  # groups are not asked for, and RE2 is much faster without
+    options.never_capture = True  # groups are not needed, and RE2 is much faster without
     options.max_mem = MAX_MEMORY
     return re2.compile(pattern.encode(), options)
 
@@ -43,9 +43,9 @@ class Matches(Verifier):
     mode: Literal["search", "fullmatch"] = "search"
     """`search`: anywhere in the text; `fullmatch`: all of it."""
     scope: Literal["response", "after_think"] = "response"
-    """Text that is looked at: the whole response, or what follows the last `</think>` (all of it without one)."""
+    """The text that is searched: the whole response, or what follows the last `</think>` (all of it without one)."""
     negate: bool = False
-    """Full score when it does not match (an empty response has them too: join it with a rule that asks for something)."""
+    """Full score when it does not match (also for an empty response: join it with a rule that asks for something)."""
 
     def __post_init__(self) -> None:
         for key, allowed in (("mode", ("search", "fullmatch")), ("scope", ("response", "after_think"))):

@@ -1,4 +1,4 @@
-"""Mathematical answers: found in a declared place, read as what they are, compared exactly."""
+"""Verifier of mathematical answers: found in a declared place, parsed, compared exactly."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from rlvr.answers.reading import TooBig, chosen, is_choice, read
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
 
-_SHOWN = 200  # characters of an answer that a verdict repeats
-_LARGEST = 10**1000  # no truth is longer, and Python refuses to write very long numbers
+_SHOWN = 200  # longest answer quoted in a verdict, in characters
+_LARGEST = 10**1000  # no real ground truth is larger, and Python refuses to write very long numbers
 _UNIT_SIGNS = frozenset("%$\u20ac\u00a3\u00a5\u00b0")
 
 
@@ -27,30 +27,30 @@ _UNIT_SIGNS = frozenset("%$\u20ac\u00a3\u00a5\u00b0")
 class MathAnswer(Verifier):
     """Does the answer mean the same as `truth["answer"]`?
 
-    Tiers, cheapest first; `detail` says which one decided: the same text; exact numbers (0.5 is 1/2, 9999 is not 10000); what
-    they are (sets, tuples, intervals, unions, matrices, lists, equations, inequalities, words) with entries compared as exact
-    canonical forms; different values in floating point; and last sympy, in a worker process under a deadline.
-    A completion without an answer (`no_answer`), one whose answer cannot be read (`unparsable`) and one that asks for absurd
-    numbers (`too_big`) score 0 under reasons of their own, so that a mismatch of prompt and extractor shows.
+    Compared in tiers, cheapest first; `detail` says which one decided: the same text; exact numbers (0.5 is 1/2, 9999 is not
+    10000); structures (sets, tuples, intervals, unions, matrices, lists, equations, inequalities, words) whose entries are
+    compared as exact canonical forms; different values in floating point; last sympy, in a worker process under a deadline.
+    A response without an answer (`no_answer`), an answer that cannot be read (`unparsable`) and one that asks for absurdly
+    large numbers (`too_big`) score 0, each with its own reason, so that a mismatch of prompt and extractor shows.
     """
 
     judges: ClassVar = "answer"
 
     extract: str | tuple[str, ...] = "boxed"
-    """Where the answer stands; one of boxed, tag, hashes (GSM8K's `####`), phrase ("the answer is"), number (the last one),
-    whole (all behind the reasoning), or a list of them: the first that finds something counts."""
+    """Where the answer is: boxed, tag, hashes (GSM8K's `####`), phrase ("the answer is"), number, whole (all after the
+    reasoning); or several, of which the first that finds any counts."""
     scope: Scope = "after_think"
-    """Where it is looked for: behind the last `</think>` (everywhere, without one), or in the whole `response`."""
+    """The text that is searched: after the last `</think>` (all of it without one), or the whole `response`."""
     which: Literal["last", "unique"] = "last"
-    """Which one counts where there are several; `unique`: several different ones are `ambiguous` and score 0."""
+    """Which of several answers counts; `unique`: several that differ are `ambiguous` and score 0."""
     tag: str = "answer"
-    """Name of the tag of `extract: tag`."""
+    """Name of the tag for `extract: tag`."""
     units: Literal["drop", "strict"] = "drop"
-    """`drop`: a missing unit is forgiven, a different one never; `strict`: both have the same one, or none."""
+    """`drop`: a missing unit is accepted, a different one is not; `strict`: the units must be equal, or both missing."""
     tolerance: float = 0.0
-    """Relative difference that is forgiven; 0: none, numbers compare exactly."""
+    """Accepted relative difference; 0: numbers compare exactly."""
     rounded: bool = True
-    """A truth like 3.14 (two decimals or more, and no fraction with a small denominator) equals what rounds to it."""
+    """A ground truth like 3.14 (two decimals or more, not a fraction with a small denominator) equals what rounds to it."""
 
     def __post_init__(self) -> None:
         declared_order(self.extract)
@@ -80,14 +80,15 @@ class MathAnswer(Verifier):
         import sympy  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
     def quick(self, completion: str, problem: Problem) -> Verdict | None:
-        return self._judge(completion, problem, None)
+        return self._score(completion, problem, None)
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
-        verdict = self._judge(completion, problem, None) or self._judge(completion, problem, symbolic.equal)
+        verdict = self._score(completion, problem, None) or self._score(completion, problem, symbolic.equal)
         assert verdict is not None
         return verdict
 
-    def _judge(self, completion: str, problem: Problem, decide: Any) -> Verdict | None:
+    def _score(self, completion: str, problem: Problem, decide: Any) -> Verdict | None:
+        """None: only `decide`, a symbolic comparison, could tell."""
         wrong_truth = self.check_truth(problem.truth)
         if wrong_truth:
             return Verdict.unscorable("bad_truth", detail=wrong_truth)
@@ -106,7 +107,7 @@ class MathAnswer(Verifier):
         return Verdict.scored(float(decision), reason, answer, f"{found.source}: {detail}")
 
     def _compare(self, *, truth: str, given: str, decide: Any) -> tuple[bool | None, str, str]:
-        """Decision, reason, and how it was reached."""
+        """Decision (None: undecided), reason, detail."""
         if given == normalise(truth):
             return True, "correct", "the same text"
         node = _truth(truth)
@@ -137,7 +138,7 @@ def _text(answer: str | int | float) -> str:
 
 @lru_cache(maxsize=65536)
 def _truth(text: str) -> Node | str:
-    """What the truth says, or why it cannot be read."""
+    """The ground truth as parsed, or why it cannot be read."""
     try:
         return read(normalise(text))
     except (ValueError, ArithmeticError, RecursionError) as error:

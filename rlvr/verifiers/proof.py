@@ -1,4 +1,4 @@
-"""Verifier of formal proofs: does it prove our statement, and on nothing but what is allowed?"""
+"""Verifier of formal proofs: whether a proof proves the given statement, from allowed axioms only."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from rlvr.verifiers.provers.lean import Lean
 _PLACES = ("fenced", "tag", "whole")
 _PROVERS: Mapping[str, Prover] = {"coq": Coq(), "lean": Lean()}
 _MAX_CHARS = 100_000
-"""Of a proof; a longer one is not given to the prover."""
+"""Longest proof that is given to the prover."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof(Verifier):
-    """Does the prover accept the proof of the truth's statement?
+    """Does the prover accept the proof of the given statement?
 
-    The truth is `{"statement": "Theorem t : forall n : nat, n + 0 = n.", "prover": "coq"}`, optionally with `imports` (the head
-    of every file: "Require Import Arith."), `definitions` (what the statement speaks of: a file that it and the proof require)
-    and `allowed_axioms` (names; by default none for coq, and propext, Classical.choice and Quot.sound for lean).
+    The ground truth is `{"statement": "Theorem t : forall n : nat, n + 0 = n.", "prover": "coq"}`, optionally with `imports`
+    (the head of every file: "Require Import Arith."), `definitions` (a file that the statement and the proof both import) and
+    `allowed_axioms` (names; by default none for coq, and propext, Classical.choice and Quot.sound for lean).
 
-    The response gives the script between `Proof.` and `Qed.`, with or without these words (for lean what stands behind `:=`), or
-    the theorem once more with its proof, and whatever imports and lemmas before it. The statement that is checked is the
-    truth's, read where the model's text has no say; what the proof rests on is asked of the prover, there too
-    (`rlvr.verifiers.provers`). A proof is worth as much as the prover, its library and its known errors allow.
+    The response gives the script between `Proof.` and `Qed.`, with or without these words (for lean what follows `:=`), or
+    the theorem restated with its proof, after any imports and lemmas. The statement that is checked is the one of the ground
+    truth, parsed where the model's text has no influence; there the prover is also asked which axioms the proof depends on
+    (`rlvr.verifiers.provers`). The verdict is as sound as the prover and its library.
 
-    Reasons: `no_answer`, `too_large`, `proof_error` (is not accepted), `admitted` (has a gap), `axiom` (rests on, or adds, an
-    axiom that is not allowed, or something whose check was switched off), `wrong_statement` (proves another theorem, or none),
-    `not_checked` (the second look at the compiled proof failed), `timeout`, `memory` and other limits, `correct`.
+    Reasons: `no_answer`, `too_large`, `proof_error` (not accepted), `admitted` (has a gap), `axiom` (uses or adds an axiom that
+    is not allowed, or something whose check was switched off), `wrong_statement` (proves a different theorem, or none),
+    `not_checked` (the check of the compiled proof failed), `timeout`, `memory` and other limits, `correct`.
     """
 
     judges: ClassVar = "answer"
@@ -47,13 +47,13 @@ class Proof(Verifier):
     isolated: ClassVar = True
 
     extract: str | tuple[str, ...] = _PLACES
-    """Where the proof stands, behind the reasoning, in order: fenced (the last block "```coq" or "```lean"), tag, whole."""
+    """Where the proof is, after the reasoning: fenced (the last block "```coq" or "```lean"), tag, whole; tried in order."""
     tag: str = "answer"
-    """The tag of the place `tag`."""
+    """Name of the tag for the place `tag`."""
     wall_s: float = 20.0
-    """Seconds for the prover to go through the proof, and again to say what it rests on."""
+    """Seconds for the prover to compile the proof, and as many again to check what it depends on."""
     memory_mb: int = 1024
-    """Megabytes for the prover. Libraries as large as Mathlib need several times that."""
+    """Megabytes for the prover. Libraries as large as Mathlib need several times as much."""
 
     def __post_init__(self) -> None:
         declared_places(self.extract, _PLACES)
@@ -64,7 +64,7 @@ class Proof(Verifier):
                 raise ValueError(f"{key}={getattr(self, key)}: must be above 0")
 
     def quick(self, completion: str, problem: Problem) -> Verdict | None:
-        """Only what needs no prover."""
+        """What can be said without a prover."""
         claim = _claim(problem.truth)
         if isinstance(claim, str):
             return Verdict.unscorable("bad_truth", claim)
@@ -80,7 +80,7 @@ class Proof(Verifier):
         try:
             shared_sandbox()
         except SandboxError:
-            return  # the call says so, as a verdict
+            return  # __call__ reports it as a verdict
 
     def waits_s(self) -> float:
         return 2 * 3 * self.wall_s
@@ -89,7 +89,7 @@ class Proof(Verifier):
         return self._proof(completion, problem.truth)
 
     def check_truth(self, truth: Mapping[str, Any]) -> str | None:
-        """Its form; what it says is checked by the prover, before the first proof."""
+        """Checks the form only; the prover checks the statement itself before the first proof."""
         claim = _claim(truth)
         return claim if isinstance(claim, str) else None
 
@@ -111,7 +111,7 @@ class Proof(Verifier):
         return Verdict.scored(score, reason, proof[:500], detail + weak)
 
     def _proof(self, response: str, truth: Mapping[str, Any]) -> str:
-        """Blocks that say the language go before blocks that say none."""
+        """Blocks labelled with the language go before blocks without a label."""
         prover, order = _PROVERS.get(str(truth.get("prover"))), declared_places(self.extract, _PLACES)
         for place in order:
             for label in prover.labels if prover else ():
@@ -130,7 +130,7 @@ def _examined(prover: Prover, proof: str, claim: Claim, limits: Limits) -> tuple
 
 
 def _claim(truth: Mapping[str, Any]) -> Claim | str:
-    """What is to be proven, or what is wrong with a truth."""
+    """The claim of a ground truth, or what is wrong with it."""
     name = truth.get("prover")
     if not isinstance(name, str) or name not in _PROVERS:
         return f"the truth's prover={name!r}: must be one of {', '.join(_PROVERS)}"

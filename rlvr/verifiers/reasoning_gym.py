@@ -25,11 +25,11 @@ from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
 
 NONSENSE = "no answer"
-"""A scorer that gives this full score judges nothing."""
+"""A scorer that gives this the full score checks nothing."""
 MISSING = "needs the package reasoning-gym: pip install 'rlvr[reasoning_gym]'"
 
-# What a scorer may touch, as read in version 0.1.25: magiccube and zss take text apart with patterns and never evaluate it.
-# Not sympy, which several scorers call: it evaluates Python text in `parse_expr` and `sympify`.
+# Modules that a scorer may use, reviewed in version 0.1.25: magiccube and zss parse text with patterns and never evaluate it.
+# Not sympy, which several scorers call: `parse_expr` and `sympify` evaluate text as Python.
 _MODULES = {
     *(
         "abc",
@@ -48,13 +48,9 @@ _MODULES = {
     *("builtins", ""),
 }
 _REFUSED = {*("eval", "exec", "compile", "__import__", "open", "input"), *("getattr", "setattr", "globals", "locals", "vars")}
-
-
-# Python's int() takes 21_4 for 214, and so do scorers that call it; a subscript is written so.
+# Python's int() reads 21_4 as 214, and so do scorers that call it; here it is a subscript.
 _UNDERSCORE = re.compile(r"(?<=\d)_(?=\d)")
-
-
-# NaN compares with nothing, and so the scorer of complex_arithmetic finds it no worse than the right answer.
+# Every comparison with NaN is false, so the scorer of complex_arithmetic finds it no worse than the right answer.
 _NAN = re.compile(r"(?:nan[ij]?)+")
 
 
@@ -71,7 +67,7 @@ def factory() -> Any:
 
 @lru_cache(maxsize=256)
 def refusal(task: str) -> str | None:
-    """Why a task's scorer is not run on model text, or None. Found by reading its code, not by running it."""
+    """Why a task's scorer is not run on model text, or None. Found by static analysis of its code."""
     tasks = factory().DATASETS
     if task not in tasks:
         close = difflib.get_close_matches(task, tasks, 1, 0.3)
@@ -83,10 +79,10 @@ def refusal(task: str) -> str | None:
 
 
 def _forbidden(task_class: Any) -> Iterator[str]:
-    """What a scorer must not do, in all code that it can reach: functions and classes of the package.
+    """What a scorer does that it must not, in all code of the package that it can reach.
 
-    Where it cannot be told which function an attribute names, every function of that name in the classes seen is read. What
-    `__init__` does is never told the model's text, but the classes that it names may be asked for a score.
+    An attribute stands for every function of that name in the classes seen so far. `__init__` never sees the model's text, but
+    the classes that it names may be asked for a score.
     """
     classes, seen = [task_class], set()
     waiting: list[Any] = [task_class.score_answer, *_named_classes(task_class.__init__)]
@@ -111,7 +107,7 @@ def _forbidden(task_class: Any) -> Iterator[str]:
 
 
 def _tree(code: types.FunctionType) -> ast.AST:
-    """A function's source; nothing where it has none (what `dataclass` makes)."""
+    """A function's syntax tree; an empty one for functions without source (made by `dataclass`)."""
     try:
         return ast.parse(textwrap.dedent(inspect.getsource(code)))
     except (OSError, SyntaxError):
@@ -119,7 +115,7 @@ def _tree(code: types.FunctionType) -> ast.AST:
 
 
 def _mentioned(node: ast.AST, code: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    """What a node names: a global or builtin, a member of a module, or what it imports."""
+    """Name and value of what a node refers to: a global or builtin, a member of a module, or an import."""
     names = code.__globals__
     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
         yield node.id, names.get(node.id, getattr(builtins, node.id, None))
@@ -139,13 +135,13 @@ def _named_classes(code: Any) -> list[type]:
 
 
 def _function(member: Any) -> types.FunctionType | None:
-    """A function of the package, also behind a property or a class method."""
+    """The function of the package that a member is or wraps (a property, a class method), or None."""
     member = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
     return member if isinstance(member, types.FunctionType) and _own(member) else None
 
 
 def _callables(value: Any) -> list[Any]:
-    """Functions and classes of the package in a value: itself, or in a table of them."""
+    """Functions and classes of the package that a value is or contains."""
     inside = (
         list(value.values()) if isinstance(value, dict) else list(value) if isinstance(value, list | tuple | set) else [value]
     )
@@ -173,7 +169,7 @@ def _scorer(task: str, options: str) -> Any:
 
 
 def score(task: str, options: Mapping[str, Any], entry: Mapping[str, Any], answer: str) -> float:
-    """What the task's own scorer gives. Errors: `ValueError` for a task that is refused; whatever the scorer raises."""
+    """The score by the task's own scorer. Errors: `ValueError` for a task that is refused; whatever the scorer raises."""
     return _scorer(task, json.dumps(options))(answer, json.loads(json.dumps(entry)))
 
 
@@ -207,22 +203,22 @@ def _is_nan(answer: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningGym(Verifier):
-    """What a task's own scorer gives the answer. It runs in a worker process, for it may hang.
+    """The score by the task's own scorer. It runs in a worker process, because it may hang.
 
-    Tasks whose scorer evaluates text as Python (countdown, polynomial_multiplication, ...) are refused, and so are truths
-    for which it gives full score to nonsense or less than that to its own answer. Reasons: `no_answer`, `unparsable` (the
-    scorer raises), `wrong`, `partial`, `correct`; `bad_score` when it gives no number.
+    Tasks whose scorer evaluates text as Python (countdown, polynomial_multiplication, ...) are refused, and so are ground
+    truths for which it gives the full score to nonsense, or less to its own answer. Reasons: `no_answer`, `unparsable` (the
+    scorer raises), `wrong`, `partial`, `correct`; `bad_score` (an error) when it returns no number.
     """
 
     judges: ClassVar = "answer"
     needs: ClassVar = ("reasoning_gym",)
 
     extract: str | tuple[str, ...] = ("tag", "boxed")
-    """Where the answer stands, in order: boxed, tag, hashes, phrase, number, whole; the last one found counts."""
+    """Where the answer is: boxed, tag, hashes, phrase, number, whole; or several, tried in order; the last found counts."""
     tag: str = "answer"
-    """The tag of the extractor `tag`; a box inside it is opened."""
+    """Name of the tag for the extractor `tag`; a box inside it is opened."""
     partial: bool = False
-    """Count scores below 1. Many scorers give some of it to any answer, or to one that merely contains the right one."""
+    """Count scores below 1. Many scorers give part of the score to any answer, or to one that merely contains the right one."""
 
     def __post_init__(self) -> None:
         declared_order(self.extract)
@@ -252,8 +248,8 @@ class ReasoningGym(Verifier):
         try:
             given = score(truth["task"], truth.get("options") or {}, truth["entry"], answer)
         except MemoryError:
-            raise  # the worker knows its limit
-        except Exception as error:  # noqa: BLE001  of the model's making: the scorer has read this truth before (check_truth)
+            raise  # the worker reports its memory limit
+        except Exception as error:  # noqa: BLE001  caused by the answer: check_truth has run the scorer on this ground truth
             return Verdict.scored(0.0, "unparsable", answer[:200], f"the scorer raises {type(error).__name__}: {error}"[:200])
         if isinstance(given, bool) or not isinstance(given, int | float) or math.isnan(given):
             return Verdict.error("bad_score", f"task={truth['task']}: the scorer gives {given!r}"[:200])
@@ -267,7 +263,7 @@ class ReasoningGym(Verifier):
         if found is None:
             return None
         text = found.texts[-1]
-        whole = re.fullmatch(r"\\boxed\s*\{(.*)\}", text, re.DOTALL)  # also where braces in it do not balance
+        whole = re.fullmatch(r"\\boxed\s*\{(.*)\}", text, re.DOTALL)  # even if the braces inside do not balance
         inner = boxes(text) or ([whole[1]] if whole else [])
         answer = inner[-1].strip() if inner else text
         return _UNDERSCORE.sub(" _ ", answer)

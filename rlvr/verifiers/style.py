@@ -1,4 +1,4 @@
-"""Verifiers of style, and what keeps a rule of form or answer from being gamed: length, repetition, one answer, banned text."""
+"""Verifiers of style, against gaming the rules for form and answer: length, repetition, one answer, forbidden text."""
 
 from __future__ import annotations
 
@@ -30,18 +30,19 @@ _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3
 class ReasoningLength(Verifier):
     """Is there enough reasoning, and not too much?
 
-    Enough is counted in fresh characters: visible ones (no white space, nothing invisible) that end a sequence of three not
-    seen before in the reasoning, case aside. Ordinary text is almost all fresh at first; a row of dots has one fresh
-    character and a word said a thousand times about as many as it has letters, so filler earns nothing. The score rises
-    from 0 to 1 at `min_chars`, and never falls when text is added, unless `max_chars` is set.
+    Counted in fresh characters: visible ones (no white space, nothing invisible) that end a sequence of three not seen before
+    in the reasoning, ignoring case. Ordinary text is almost all fresh at first; a row of dots has one fresh character, and a
+    word repeated a thousand times has about as many as it has letters, so filler earns nothing. The score rises linearly from
+    0 to 1 at `min_chars`, and never falls when text is added, unless `max_chars` is set.
     """
 
     min_chars: int = 24
-    """Fresh characters for full score; every reference solution of GSM8K has more than 24."""
+    """Fresh characters for the full score; every reference solution of GSM8K has more than 24."""
     max_chars: int | None = None
-    """Visible characters above which the score falls, to 0 at twice as many; None: as long as it likes."""
+    """Visible characters above which the score falls, to 0 at twice as many; None: no limit."""
     scope: Literal["think", "before_answer", "response"] = "think"
-    """The first think block; all before the first `<answer>`, box or `####`; or the whole response. Tags are never counted."""
+    """What counts as reasoning: the first think block; all before the first `<answer>`, box or `####`; or the whole response.
+    Tags are never counted."""
 
     def __post_init__(self) -> None:
         if self.min_chars < 1:
@@ -49,7 +50,7 @@ class ReasoningLength(Verifier):
         if self.max_chars is not None and self.max_chars < self.min_chars:
             raise ValueError(f"max_chars={self.max_chars}: must be at least min_chars ({self.min_chars}), or null")
         if self.scope not in ("think", "before_answer", "response"):
-            raise ValueError(f"scope={self.scope}: must be one of think, before_answer, turn")
+            raise ValueError(f"scope={self.scope}: must be one of think, before_answer, response")
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
         reasoning = self._reasoning(completion)
@@ -78,20 +79,20 @@ class ReasoningLength(Verifier):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repetition(Verifier):
-    """How much of the response was said before?
+    """How much of the response repeats itself?
 
-    Counted in sequences of `n` characters, which sees a digit, a box, a phrase and a line said a thousand times alike: the
-    repeated share is the share of such sequences that are not the first of their kind. Full score up to `allowed`, falling
-    linearly to 0 at `worst`. A response shorter than `n` has nothing to repeat. Of the reference solutions of GSM8K, MATH-500
-    and AIME 2024 the worst has a share of 0.54; a box said ten times 0.87.
+    Counted in character n-grams, which catch a repeated digit, box, phrase or line alike: the repeated share is the share of
+    n-grams that occurred before. Full score up to `allowed`, falling linearly to 0 at `worst`. A response shorter than `n`
+    repeats nothing. Of the reference solutions of GSM8K, MATH-500 and AIME 2024 the highest share is 0.54; a box repeated ten
+    times has 0.87.
     """
 
     n: int = 20
-    """Length of the sequences, in characters (about four English words)."""
+    """Length of an n-gram, in characters (about four English words)."""
     allowed: float = 0.6
-    """Repeated share with full score."""
+    """Largest repeated share with the full score."""
     worst: float = 0.9
-    """Repeated share from which on the score is 0."""
+    """Smallest repeated share with a score of 0."""
 
     def __post_init__(self) -> None:
         if self.n < 2:
@@ -102,7 +103,7 @@ class Repetition(Verifier):
             raise ValueError(f"worst={self.worst}: must lie above allowed ({self.allowed}) and not above 1")
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
-        # Of a text of millions of characters every second, third, ... sequence: the set of all would not fit in memory.
+        # In a text of millions of characters only every second, third, ... n-gram: the set of all would not fit in memory.
         starts = range(0, len(completion) - self.n + 1, 1 + len(completion) // 1_000_000)
         distinct = len({completion[at : at + self.n] for at in starts})
         share = 1.0 - distinct / len(starts) if starts else 0.0
@@ -114,17 +115,17 @@ class Repetition(Verifier):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlong(Verifier):
-    """DAPO's soft punishment of length as a score: full score up to `max_chars - buffer_chars`, falling linearly to 0.
+    """DAPO's soft overlong punishment as a score: full up to `max_chars - buffer_chars`, falling linearly to 0 at `max_chars`.
 
-    Source: DAPO (arXiv:2503.14476), equation 13, plus 1: what is there a penalty from -1 to 0 is here a score from 0 to 1,
-    which makes no difference within a group. Counted in characters, not tokens, because a verdict must be the same when it
-    is recomputed from the text alone, without the tokenizer.
+    Source: DAPO (arXiv:2503.14476), equation 13, plus 1: the penalty from -1 to 0 becomes a score from 0 to 1, which makes no
+    difference within a group. Counted in characters, not tokens, so that a verdict can be recomputed from the text alone,
+    without the tokenizer.
     """
 
     max_chars: int = 4096
-    """Characters of the response, white space included, from which on the score is 0 (4 or so are a token of English)."""
+    """Length of the response at which the score is 0, in characters, white space included (about 4 to a token of English)."""
     buffer_chars: int = 1024
-    """How far below `max_chars` the score begins to fall."""
+    """How far below `max_chars` the score begins to fall, in characters."""
 
     def __post_init__(self) -> None:
         if self.max_chars < 1:
@@ -147,7 +148,7 @@ class UniqueAnswer(Verifier):
     """
 
     extract: str | tuple[str, ...] = "boxed"
-    """Where answers stand: an extractor of `rlvr.answers.extract`, or several, of which the first that finds any counts."""
+    """Where answers are: an extractor of `rlvr.answers.extract`, or several, of which the first that finds any counts."""
     tag: str = "answer"
     """Name of the tag for the extractor `tag`."""
     max_copies: int = 2
@@ -167,7 +168,7 @@ class UniqueAnswer(Verifier):
             return Verdict.scored(0.0, "no_answer", detail=f"found none by {', '.join(order)}")
         first, *others = dict.fromkeys(found.texts)
         answer = found.texts[-1][:200]
-        # More spellings than copies score 0 either way, so that only a few need to be compared.
+        # More spellings than max_copies score 0 either way, so only a few need to be compared.
         differ = next((each for each in islice(others, self.max_copies + 1) if not same_answer(first, each)), None)
         if differ is not None:
             return Verdict.scored(0.0, "ambiguous", answer, f"{first[:60]!r} and {differ[:60]!r}")
@@ -179,24 +180,24 @@ class UniqueAnswer(Verifier):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forbidden(Verifier):
-    """None of some texts may stand in the response: 1 when clean, else 0 `forbidden`, with what was found.
+    """Does the response avoid some texts? 1 if it does, else 0 with the reason `forbidden` and the text that was found.
 
-    `phrases` are the user's. `truth_keys` name keys of the truth whose texts (hidden tests, say) must not be copied: any line
-    of them with at least `min_line_chars` characters, white space aside. Compatibility forms (NFKD: full-width and
-    mathematical letters), zero-width characters and runs of white space make no difference; letters of other alphabets that
-    look alike do (the verifier `Language` sees those).
+    `phrases` are the user's. `truth_keys` name keys of the ground truth whose texts (hidden tests, say) must not be copied: any
+    line of them with at least `min_line_chars` characters, ignoring white space. Compatibility forms (NFKD: full-width and
+    mathematical letters), zero-width characters and runs of white space make no difference; look-alike letters of other
+    alphabets do (the verifier `Language` detects those).
     """
 
     phrases: tuple[str, ...] = ()
-    """What must not be said."""
+    """Forbidden phrases."""
     truth_keys: tuple[str, ...] = ()
-    """Keys of the truth whose lines must not be copied."""
+    """Keys of the ground truth whose lines must not be copied."""
     fold_case: bool = True
-    """Whether upper and lower case are the same (in phrases; lines of the truth are compared as they are)."""
+    """Whether case is ignored (in phrases; lines of the ground truth are compared with their case)."""
     whole_words: bool = True
     """Whether a phrase counts only where it is not part of a longer word."""
     min_line_chars: int = 12
-    """Shorter lines of the truth may be copied by chance; in characters without white space."""
+    """Shortest line of the ground truth that counts, in characters without white space; shorter ones occur by chance."""
 
     def __post_init__(self) -> None:
         for key in ("phrases", "truth_keys"):
@@ -243,7 +244,7 @@ class Forbidden(Verifier):
 
 
 def _plain(text: str) -> str:
-    """One spelling for what looks the same, character by character: over a run of marks NFKD takes quadratic time."""
+    """One spelling for what looks the same. Character by character: on a long run of marks NFKD takes quadratic time."""
     return _ODD.sub(lambda match: _plain_char(match[0]), text)
 
 
@@ -267,12 +268,12 @@ def _says(text: str, phrase: str, whole_words: bool) -> bool:
 
 
 def _one_word(edge: str, beside: str) -> bool:
-    """Whether the first or last character of a phrase goes on in the text; `test_` is what it says, a prefix."""
+    """Whether the first or last character of a phrase is part of a longer word. A `_` never is: `test_` is a prefix."""
     return edge.isalnum() and (beside.isalnum() or beside == "_") and not _UNSPACED.match(edge)
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """The lines of every text in a truth's value, at any depth."""
+    """The lines of every text in a value of the ground truth, at any depth."""
     if isinstance(value, str):
         yield from value.splitlines()
     elif isinstance(value, Mapping):

@@ -43,7 +43,7 @@ def _sympy(tree: Tree) -> sympy.Expr:
     return {"add": sympy.Add, "mul": sympy.Mul, "pow": sympy.Pow, "root": lambda n, a: sympy.root(a, n)}[kind](*made)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20)
 @given(FORMULAS, FORMULAS)
 def test_forms_are_equal_exactly_when_sympy_says_so(a: str, b: str) -> None:
     trees = parse(a), parse(b)
@@ -111,7 +111,7 @@ def test_absurd_sizes_are_refused_at_once(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "(", "1+", "3 4", "x2", "\\frac{1}", "\\foo", "1/*2", "(1]", "\\sqrt", "()", "(" * 300 + "1" + ")" * 300, "."]
 )
-def test_what_is_no_formula(text: str) -> None:
+def test_what_is_not_a_formula(text: str) -> None:
     with pytest.raises(Unreadable):
         parse(text)
 

@@ -1,4 +1,4 @@
-"""Where answers stand."""
+"""Extractors and places: where the answer is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr.answers.extract import EXTRACTORS, Found, blocks, boxes, declared_order, find
+from rlvr.answers.extract import EXTRACTORS, PLACES, Found, blocks, boxes, declared_order, declared_places, find, passage
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,42 @@ def test_unknown_extractors_are_refused_with_what_is_allowed(extract: str | list
         declared_order(extract)
 
 
+@pytest.mark.parametrize(
+    ("name", "response", "text"),
+    [
+        ("fenced", "```sql\nA\n```\nor\n```sql\nB\n```", "B"),
+        ("fenced", "<think>\n```sql\nA\n```\n</think>B", None),
+        ("fenced", "```sql\nA", None),
+        ("fenced", "```\nA\n```", None),
+        ("tag", "<answer>A</answer> or <answer> B </answer>", "B"),
+        ("tag", "<answer>So:\n```sql\nA\n```\n</answer>", "A"),
+        ("tag", r"<answer>So \boxed{A}</answer>", "A"),
+        ("boxed", r"\boxed{A} or \boxed{B} or \boxed{ }", "B"),
+        ("whole", "<think>A</think> B ", "B"),
+        ("whole", "<answer> A </answer>", "A"),
+        ("whole", "A <think> B", "A"),
+        ("whole", "<think>A</think>", None),
+        ("whole", "10\u00b2", "10\u00b2"),  # not normalised
+    ],
+)
+def test_each_place(name: str, response: str, text: str | None) -> None:
+    assert passage(response, (name,), tag="answer", language="sql") == text
+
+
+def test_the_first_place_that_is_there_counts() -> None:
+    order = declared_places(["tag", "boxed", "whole"])
+    assert passage(r"C \boxed{B} <answer>A</answer>", order, tag="answer", language="") == "A"
+    assert passage(r"C \boxed{B} <answer> </answer>", order, tag="answer", language="") == "B"
+    assert passage("C", order, tag="answer", language="") == "C"
+    assert passage("", order, tag="answer", language="") is None
+    with pytest.raises(ValueError, match="extract=hashes: must be one of fenced, tag, boxed, whole, or a list of them"):
+        declared_places("hashes")
+
+
 @given(st.text(), st.sampled_from(EXTRACTORS))
 def test_any_text(text: str, name: str) -> None:
     found = find(text, (name,))
     assert found is None or all(each.strip() for each in found.texts)
+    for place in PLACES:
+        there = passage(text, (place,), tag="answer", language="")
+        assert there is None or there == there.strip() != ""

@@ -1,4 +1,4 @@
-"""A simulator of a user's own, in a package of its own, and ways in which one can be wrong. Workers import it."""
+"""A user's simulator in a separate package, and simulators with defects. Workers import it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rlvr.verifiers.simulation.verifier import Simulation
 
 
 class Mine(Simulation):
-    """What `_target_` names, so that simulators of this package may be named."""
+    """The class that `_target_` names, so that `simulator` may name classes of this package."""
 
 
 class Counter(Simulator[tuple[int, int]]):

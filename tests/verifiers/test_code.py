@@ -1,4 +1,4 @@
-"""The verifier of programs: how a score comes of the tests, what the detail says, and that scoring again says the same."""
+"""Code and CodeFormat: scores from test results, details of verdicts, and determinism."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_one_word_for_each_test() -> None:
 
 
 @pytest.mark.parametrize("truth", [ASSERTS, CHECK, CALLS, CASES], ids=["asserts", "check", "calls", "cases"])
-def test_scored_again_it_is_the_same(truth: Any) -> None:
+def test_scored_again_the_verdict_is_the_same(truth: Any) -> None:
     program = SCRIPT if truth is CASES else SQUARE
     for text in (program, program.replace("2", "3").replace("x * x", "x + 2"), "raise SystemExit(0)", "import os; os._exit(0)"):
         given_ = problem(truth)
@@ -80,7 +80,7 @@ def test_scored_again_it_is_the_same(truth: Any) -> None:
         assert pickle.dumps(given_) == before, "it changes nothing in the problem"
 
 
-def test_bad_truths_are_unscorable_and_say_so_at_load() -> None:
+def test_bad_truths_are_unscorable_and_reported_at_load() -> None:
     for truth in ({}, {"asserts": []}, {"cases": []}, {"check": "x", "entry_point": "f"}, {**CASES, "weights": [1]}):
         verdict = judge(SQUARE, truth)
         assert (verdict.outcome, verdict.score, verdict.reason) == ("unscorable", None, "bad_truth")
@@ -112,7 +112,7 @@ def test_it_applies_to_tests_of_programs() -> None:
         ({"tolerance": -0.1}, "tolerance=-0.1"),
     ],
 )  # fmt: skip
-def test_options_are_checked_when_it_is_made(options: dict[str, Any], says: str) -> None:
+def test_options_are_checked_at_construction(options: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=re.escape(says)):
         Code(**options)
 
@@ -132,7 +132,7 @@ def test_options_are_checked_when_it_is_made(options: dict[str, Any], says: str)
         ("no code at all", CALLS, {}, 0.0),
     ],
 )
-def test_where_the_program_stands(response: str, truth: Any, options: dict[str, Any], score: float) -> None:
+def test_where_the_program_is(response: str, truth: Any, options: dict[str, Any], score: float) -> None:
     assert Code(**options)(response, problem(truth)).score == score
 
 
@@ -141,8 +141,8 @@ def test_without_a_program_it_needs_no_worker() -> None:
     assert verdict is not None
     assert (verdict.score, verdict.reason) == (0.0, "no_code")
     assert Code().quick("```\nx\n```", problem(CALLS)) is None
-    turns = [f"{text}\n```python\n{SQUARE}\n```" for text in ("One.", "Two.")]
-    assert len({Code().same(response, problem(CALLS)) for response in turns}) == 1, "the same program is judged once"
+    responses = [f"{text}\n```python\n{SQUARE}\n```" for text in ("One.", "Two.")]
+    assert len({Code().same(response, problem(CALLS)) for response in responses}) == 1, "the same program is scored once"
     assert Code().same("```\nx = 1\n```", problem(CALLS)) != Code().same("```\nx = 2\n```", problem(CALLS))
 
 
@@ -161,22 +161,22 @@ def test_whitespace() -> None:
 
 def test_the_budget_bounds_a_rollout() -> None:
     loops = {"asserts": [f"assert f({n}) == 1" for n in range(50)]}
-    verdict = judge("def f(x):\n    while True: pass", loops, budget_s=2.0, wall_s=1.0)
+    verdict = judge("def f(x):\n    while True: pass", loops, budget_s=0.4, wall_s=0.3)
     assert verdict.score == 0.0
     assert "49 not_run" in verdict.detail
 
 
-def test_through_a_worker_process_it_is_the_same() -> None:
-    turns = [
+def test_the_same_through_a_worker_process() -> None:
+    responses = [
         f"```python\n{program}\n```" for program in (SQUARE, "def f(x): return 4", "while True: pass", "import os; os._exit(0)")
     ]
     with Supervisor(workers=1) as pool:
-        for response in turns:
-            verifier = Code(wall_s=1.0, budget_s=2.0)
+        for response in responses:
+            verifier = Code(wall_s=0.4, budget_s=0.8)
             assert pool.score(verifier, response, problem(CALLS)) == verifier(response, problem(CALLS))
 
 
-def test_values_that_would_be_much_work_for_the_judge_score_nothing() -> None:
+def test_values_that_are_expensive_to_compare_score_zero() -> None:
     truths = [
         "assert len(list(f(1))) == 3",
         "assert sum(f(1)) == 3",
@@ -234,7 +234,7 @@ def test_the_form_of_other_languages() -> None:
     )
 )
 @settings(max_examples=200, deadline=None)
-def test_any_turn_has_a_verdict(parts: list[str]) -> None:
+def test_any_response_has_a_verdict(parts: list[str]) -> None:
     verdict = CodeFormat()("".join(parts), problem({}))
     assert verdict.outcome == "scored"
     assert verdict.score in (0.0, 1.0)

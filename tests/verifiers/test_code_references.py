@@ -1,12 +1,15 @@
-"""Every reference solution of the real sets scores 1.0 under the verifier, and programs that do nothing do not."""
+"""Every reference solution of the real sets scores 1.0 under the verifier, and programs that do nothing do not.
+
+A spread of each set runs with every test command, the whole set with `pytest -m slow`.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from conftest import DATA
+from conftest import data
 from rlvr import Problem
 from rlvr.data.datasets.code_contests import CodeContests
 from rlvr.data.datasets.humaneval import HumanEval
@@ -14,51 +17,57 @@ from rlvr.data.datasets.mbpp import MBPP
 from rlvr.verifiers.code import Code
 
 SLOW = {"mbpp-test-123"}
-"""Its reference needs some seconds for one test: sums of divisors of all numbers up to 10,000."""
+"""Its reference solution needs seconds for one test: sums of divisors of all numbers up to 10,000."""
 
 
-def folder(name: str) -> str:
-    path: Path = DATA / name
-    if not path.is_dir():
-        pytest.skip(f"the real set is not at {path}")
-    return str(path)
+def humaneval() -> list[Problem]:
+    problems = list(HumanEval(path=str(data("humaneval"))).load().test)
+    assert len(problems) == 164
+    return problems
 
 
-def failing(problems: list[Problem], verifier: Code) -> dict[str, str]:
+def mbpp() -> list[Problem]:
+    splits = MBPP(path=str(data("mbpp")), train_splits=("prompt", "train", "validation")).load()
+    problems = [*splits.train, *splits.test]
+    assert len(problems) == 974
+    return problems
+
+
+def failing(problems: Sequence[Problem], verifier: Code) -> dict[str, str]:
     assert all(verifier.check_truth(problem.truth) is None for problem in problems)
     verdicts = {problem.id: verifier(problem.metadata["completion"], problem) for problem in problems}
     return {name: f"{verdict.outcome}: {verdict.detail}" for name, verdict in verdicts.items() if verdict.score != 1.0}
 
 
-def test_humaneval() -> None:
-    problems = list(HumanEval(path=folder("humaneval")).load().test)
-    assert len(problems) == 164
-    assert failing(problems, Code()) == {}
+@pytest.mark.parametrize("every", [16, pytest.param(1, marks=pytest.mark.slow)])
+def test_humaneval(every: int) -> None:
+    assert failing(humaneval()[::every], Code()) == {}
 
 
-def test_humaneval_by_continuation() -> None:
-    """Only what the prompt lacks, with what a model writes that was not taught to stop."""
-    problems = list(HumanEval(path=folder("humaneval")).load().test)
-    for problem in problems[::8]:
+@pytest.mark.parametrize("every", [32, pytest.param(8, marks=pytest.mark.slow)])
+def test_humaneval_by_continuation(every: int) -> None:
+    """Only the continuation of the prompt, followed by what a model without a stop token writes."""
+    for problem in humaneval()[::every]:
         rest = problem.metadata["solution"].removeprefix(problem.truth["preamble"])
         response = f"{rest}\n\nassert {problem.truth['entry_point']}() == 'a guess'\n\n# And now (\n"
         verdict = Code(extract="continuation")(response, problem)
         assert verdict.score == 1.0, (problem.id, verdict.detail)
 
 
-def test_mbpp() -> None:
-    splits = MBPP(path=folder("mbpp"), train_splits=("prompt", "train", "validation")).load()
-    problems = [*splits.train, *splits.test]
-    assert len(problems) == 974
-    assert failing([problem for problem in problems if problem.id not in SLOW], Code()) == {}
-    patient = Code(wall_s=20.0, budget_s=40.0)
-    assert failing([problem for problem in problems if problem.id in SLOW], patient) == {}
+@pytest.mark.parametrize("every", [60, pytest.param(1, marks=pytest.mark.slow)])
+def test_mbpp(every: int) -> None:
+    assert failing([problem for problem in mbpp()[::every] if problem.id not in SLOW], Code()) == {}
 
 
-@pytest.mark.parametrize("name", ["humaneval", "mbpp"])
-def test_what_does_nothing_scores_below_one(name: str) -> None:
-    source = HumanEval(path=folder(name)) if name == "humaneval" else MBPP(path=folder(name))
-    for problem in list(source.load().test)[::10]:
+@pytest.mark.slow
+def test_mbpp_reference_that_takes_seconds() -> None:
+    assert failing([problem for problem in mbpp() if problem.id in SLOW], Code(wall_s=20.0, budget_s=40.0)) == {}
+
+
+@pytest.mark.parametrize("every", [80, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("problems", [humaneval, mbpp])
+def test_programs_that_do_nothing_score_below_one(problems: Callable[[], list[Problem]], every: int) -> None:
+    for problem in problems()[::every]:
         names = problem.truth.get("names", (problem.truth.get("entry_point"),))
         program = "\n".join(f"def {each}(*a, **k): return None" for each in names)
         for text in (program, "raise SystemExit(0)", ""):
@@ -68,10 +77,11 @@ def test_what_does_nothing_scores_below_one(name: str) -> None:
             assert verdict.score < 1.0, (problem.id, text)
 
 
-def test_code_contests() -> None:
-    splits = CodeContests(path=folder("code_contests"), max_cases=5).load()
-    problems = [*splits.train, *splits.test][:20]
-    assert len(problems) == 20
+@pytest.mark.parametrize("n", [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_code_contests(n: int) -> None:
+    splits = CodeContests(path=str(data("code_contests")), max_cases=5).load()
+    problems = [*splits.train, *splits.test][:n]
+    assert len(problems) == n
     for problem in problems:
         assert Code().check_truth(problem.truth) is None
         for program in ("print('no such answer')", "pass"):

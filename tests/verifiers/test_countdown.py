@@ -1,4 +1,4 @@
-"""Countdown: which expressions count, and what each other one is called."""
+"""Countdown: which expressions count, and the reasons of the others."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_at_most_once() -> None:
     assert judge("<answer>5 + 5 + 5</answer>", truth, use_all=False) == (0.0, "wrong_numbers")
 
 
-def test_where_the_expression_stands() -> None:
+def test_where_the_expression_is() -> None:
     assert judge(r"so \boxed{3*5+7}") == (1.0, "correct")
     assert judge("so 3*5+7") == (0.0, "no_answer")
     assert judge("") == (0.0, "no_answer")
@@ -187,7 +187,7 @@ def test_a_truth_that_cannot_be_checked_is_unscorable_never_zero(truth: dict[str
     assert Countdown().applies(problem.truth) == ({"numbers", "target"} <= set(truth))
 
 
-def test_the_pack_counts_the_expression_only_in_its_form() -> None:
+def test_the_pack_requires_the_form() -> None:
     pack = load_rules("countdown")
     problem = Problem(id="p", prompt="q", truth=TRUTH)
     assert pack.bounds == (0.0, 1.1)
@@ -214,7 +214,7 @@ expressions = st.recursive(
 
 
 @given(expressions)
-def test_an_expression_reaches_its_own_value_and_no_other(drawn: tuple[str, list[int], int]) -> None:
+def test_an_expression_reaches_only_its_own_value(drawn: tuple[str, list[int], int]) -> None:
     expression, numbers, value = drawn
     assert judge(f"<answer>{expression} = {value}</answer>", {"numbers": numbers, "target": value}) == (1.0, "correct")
     assert judge(f"<answer>{expression}</answer>", {"numbers": numbers[::-1], "target": value}) == (1.0, "correct")

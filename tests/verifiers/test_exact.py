@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sampled import sampled
 
 from rlvr import Problem, load_rules
 from rlvr.answers.spelling import normal_form
@@ -110,11 +111,11 @@ def test_spellings_of_one_answer(text: str, truth: object) -> None:
         *[("\u0915\u093e", "\u0915\u093f"), ("\u0438", "\u0439"), ("\u304b", "\u304c")],
     ],
 )  # fmt: skip
-def test_other_answers(text: str, truth: str) -> None:
+def test_different_answers(text: str, truth: str) -> None:
     assert named(text, truth) == (0.0, "wrong")
 
 
-def test_accents_may_count() -> None:
+def test_accents_can_be_made_to_count() -> None:
     assert named("Beyonce", "Beyonc\u00e9", fold_accents=False) == (0.0, "wrong")
     assert named("Beyonce\u0301", "Beyonc\u00e9", fold_accents=False) == (1.0, "correct")
 
@@ -310,7 +311,7 @@ def test_a_truth_that_cannot_be_checked_is_unscorable_never_zero(kind: Any, trut
         ({"cases": []}, set()),
     ],
 )
-def test_in_a_mixture_each_judges_its_own(truth: dict[str, Any], kinds: set[str]) -> None:
+def test_in_a_mixture_each_scores_its_own(truth: dict[str, Any], kinds: set[str]) -> None:
     assert {kind for kind in ("aliases", "choice", "number") if ExactAnswer(kind=kind).applies(truth)} == kinds  # type: ignore[arg-type]
 
 
@@ -334,9 +335,9 @@ def test_packs() -> None:
     city = Problem(id="p", prompt="q", truth=CITIES)
     assert load_rules("mcq").judge(r"so \boxed{C}", city).reward == 1.0
     assert load_rules("r1_format+mcq").judge("<think>of France, so C</think><answer>(C) Paris</answer>", city).reward == 1.1
-    name = Problem(id="p", prompt="q", truth={"answers": ["Paris", "City of Light"]})
-    assert load_rules("qa").judge(r"\boxed{the City of Light}", name).reward == 1.0
-    assert load_rules("qa").judge(r"\boxed{Paris or London}", name).reward == 0.0
+    name, qa = Problem(id="p", prompt="q", truth={"answers": ["Paris", "City of Light"]}), load_rules("qa")
+    assert qa.judge(r"\boxed{the City of Light}", name).reward == 1.0
+    assert qa.judge(r"\boxed{Paris or London}", name).reward == 0.0
 
 
 VERIFIERS = [
@@ -373,32 +374,20 @@ def test_a_normal_form_stays_and_a_text_equals_itself(text: str) -> None:
 
 
 @given(st.fractions(max_denominator=1000))
-def test_a_number_is_no_other_number(value: Fraction) -> None:
+def test_a_number_equals_no_other_number(value: Fraction) -> None:
     texts = [f"{value}", f"{-value}", f"{value + 1}", f"{value}%", f"{abs(value)}{abs(value)}"]
     for text in texts:
         same = text.lstrip("-") == f"{value}".lstrip("-") and text.startswith("-") == f"{value}".startswith("-")
         assert named(text, f"{value}")[0] == float(same)
 
 
-@pytest.mark.parametrize(
-    "piece",
-    [
-        "\\boxed{",
-        "\\boxed{1}",
-        "\\boxed{A.}",
-        "\\text{",
-        "{",
-        "a. ",
-        "the ",
-        "1,",
-        "1,111",
-        "9",
-        ".",
-        "'",
-        "\u0315\u0300",
-        "A, ",
-    ],
-)
+PIECES_400K = [
+    *("\\boxed{", "\\boxed{1}", "\\boxed{A.}", "\\text{", "{", "a. ", "the "),
+    *("1,", "1,111", "9", ".", "'", "\u0315\u0300", "A, "),
+]
+
+
+@pytest.mark.parametrize("piece", sampled(PIECES_400K))
 def test_long_hostile_text_takes_no_time(piece: str) -> None:
     """A quadratic scan of 400,000 characters would take minutes."""
     text = piece * (400_000 // len(piece))
@@ -427,7 +416,7 @@ def test_long_hostile_text_takes_no_time(piece: str) -> None:
         ("5", "5", True),
     ],
 )
-def test_a_minus_that_stands_off_is_a_minus(truth: str, answer: str, right: bool) -> None:
+def test_a_minus_followed_by_space_is_a_minus(truth: str, answer: str, right: bool) -> None:
     verdict = ExactAnswer(kind="aliases")(f"<answer>{answer}</answer>", Problem(id="p", prompt="q", truth={"answers": [truth]}))
     assert verdict.score == float(right)
 
@@ -470,5 +459,5 @@ def test_a_choice_by_letter_and_text_in_brackets(answer: str, reason: str) -> No
         ("choice", {"choices": ["a"], "answer": "A"}, "must be a list of 2 to 26 texts"),
     ],
 )
-def test_a_bad_truth_is_told_by_what_is_wrong_with_it(kind: Any, truth: dict[str, Any], message: str) -> None:
+def test_a_bad_truth_is_reported_with_the_reason(kind: Any, truth: dict[str, Any], message: str) -> None:
     assert message in (ExactAnswer(kind=kind).check_truth(truth) or "")

@@ -1,4 +1,4 @@
-"""Proofs, judged by the real provers: which are right, what each attack is called, and that none earns anything."""
+"""Proof, with the real provers: which proofs are right, the reason of each attack, and that none earns anything."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sampled import sampled
 
+from conftest import needs
 from rlvr import Problem, Verdict, load_rules
-from rlvr.analysis.audit.audit import main
+from rlvr.cli.main import main
 from rlvr.errors import ConfigError
 from rlvr.verifiers.proof import Proof
 from rlvr.verifiers.provers import coq, lean
 
-needs_coq = pytest.mark.skipif(
-    not (shutil.which("coqc") and shutil.which("coqchk")),
-    reason="coqc and coqchk are not installed (Debian: apt-get install coq)",
-)
-needs_lean = pytest.mark.skipif(not shutil.which("lean"), reason="lean is not installed (https://lean-lang.org/install)")
+needs_coq = needs(bool(shutil.which("coqc") and shutil.which("coqchk")), "apt-get install coq")
+needs_lean = needs(bool(shutil.which("lean")), "Lean 4 (https://lean-lang.org/install)", in_ci=False)
 
 STATEMENT = "Theorem t : forall n : nat, n + 0 = n."
 SCRIPT = "induction n as [|n IH]. reflexivity. simpl. rewrite IH. reflexivity."
@@ -47,7 +46,7 @@ def problem(truth: Mapping[str, Any]) -> Problem:
 
 
 def judge(script: str, truth: Mapping[str, Any] = PLUS, **options: Any) -> Verdict:
-    """By the full call, as a worker makes it."""
+    """The verdict of `__call__`, as in a worker."""
     verdict = Proof(**options)(f"```{truth['prover']}\n{script}\n```", problem(truth))
     assert verdict.outcome == "scored", verdict
     assert verdict.score == float(verdict.reason == "correct")
@@ -78,7 +77,7 @@ RIGHT = {
 
 
 @needs_coq
-@pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.parametrize("name", sampled(RIGHT, fast=("script", "with a lemma", "definitions, restated", "an allowed axiom")))
 def test_right(name: str) -> None:
     script, truth = RIGHT[name]
     assert judge(script, truth).reason == "correct"
@@ -118,7 +117,7 @@ ATTACKS = {
                          "Definition no (b : bad) : False := match b with B f => f b end."), "axiom"),
     "universes": (whole(f"pose U. {SCRIPT}", "Unset Universe Checking. Definition U := let T := Type in T : T."), "axiom"),
     "switched off for us too": (whole(SCRIPT, "#[global] Unset Universe Checking. #[global] Unset Guard Checking."), "axiom"),
-    # Another statement under the same name.
+    # A different statement under the same name.
     "another theorem": (whole("exact I.", statement="Theorem t : True."), "proof_error"),
     "another theorem before it": (whole(SCRIPT, "Theorem t : True. Proof. exact I. Qed."), "proof_error"),
     "something else behind an abort": (f"Abort. {OTHER}", "wrong_statement"),
@@ -128,7 +127,7 @@ ATTACKS = {
     "module": (whole(SCRIPT, "Module M.") + f" End M. {OTHER}", "wrong_statement"),
     "end of a module that is not open": ("End Statement.", "proof_error"),
     "a module that stays open": (whole(SCRIPT, "Module M."), "proof_error"),
-    # The same words with another meaning.
+    # The same words with a different meaning.
     "notation": (whole("exact (fun _ => I).", 'Notation "x = y" := True : type_scope.'), "wrong_statement"),
     "abbreviation": ('Abort. Notation "x = y" := True : type_scope. Lemma s : forall n : nat, n + 0 = n. '
                      "exact (fun _ => I). Qed. Notation t := s.", "wrong_statement"),
@@ -168,8 +167,16 @@ ATTACKS = {
 }  # fmt: skip
 
 
+FAST = (
+    *("admitted behind tactics", "admit", "admit that leaves no goal", "half"),  # gaps
+    *("axiom", "an axiom that is not used", "guard"),
+    *("another theorem before it", "something else behind an abort", "notation", "names of the question"),
+    *("the answer, printed", "open comment", "quit", "a file in the place of the compiled one"),
+)
+
+
 @needs_coq
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("name", sampled(ATTACKS, fast=FAST))
 def test_an_attack_earns_nothing(name: str) -> None:
     script, why = ATTACKS[name]
     verdict = judge(script)
@@ -177,6 +184,7 @@ def test_an_attack_earns_nothing(name: str) -> None:
 
 
 @needs_coq
+@pytest.mark.slow
 def test_an_axiom_under_the_name_of_an_allowed_one_is_a_new_one() -> None:
     cheat = "Module Classical_Prop. Axiom classic : forall P : Prop, P. End Classical_Prop."
     verdict = judge(whole("intros. apply Classical_Prop.classic.", cheat, str(CLASSICAL["statement"])), CLASSICAL)
@@ -187,15 +195,20 @@ def test_an_axiom_under_the_name_of_an_allowed_one_is_a_new_one() -> None:
 
 
 @needs_coq
-def test_definitions_are_the_truths_own() -> None:
-    """The model's text may define them again; what it then proves is about others."""
+def test_definitions_come_from_the_ground_truth() -> None:
+    """The model's text may define them again; what it then proves is about other definitions."""
     constant = "Inductive tree := Leaf. Definition flip (t : tree) := t."
     assert judge(whole("reflexivity.", constant, str(TREES["statement"])), TREES).reason == "wrong_statement"
 
 
 @needs_coq
-def test_limits() -> None:
+def test_the_time_limit() -> None:
     assert judge("do 1000 (do 1000 (do 1000 idtac)).", wall_s=1.0).reason == "timeout"
+
+
+@needs_coq
+@pytest.mark.slow
+def test_other_limits() -> None:
     large = "intros n. assert (Nat.pow 2 40 = 1) by (vm_compute; reflexivity)."
     assert judge(large, memory_mb=512).reason == "memory"
     flood = 'Abort. Goal True. do 100000 idtac "0123456789". Abort.'
@@ -204,29 +217,39 @@ def test_limits() -> None:
 
 
 @needs_coq
+@pytest.mark.slow
 def test_the_same_proof_has_the_same_verdict() -> None:
     for script in (SCRIPT, whole(CHEAT, "Axiom cheat : False."), "intros n; lia."):
         assert len({judge(script) for _ in range(2)}) == 1
 
 
-@needs_coq
+@pytest.mark.parametrize(
+    ("response", "proof"),
+    [
+        (f"```coq\n{SCRIPT}\n```", SCRIPT),
+        (f"<think>by induction</think>Here:\n```Coq\n{SCRIPT}\n```\nwhich does it", SCRIPT),
+        (f"```coq\nadmit.\n```\nor rather\n```coq\n{SCRIPT}\n```", SCRIPT),
+        (f"```coq\n{SCRIPT}\n```\nor\n```coq\nadmit.\n```", "admit."),
+        (f"```\n{SCRIPT}\n```", SCRIPT),
+        (f"So: <answer>\n```coq\n{SCRIPT}\n```\n</answer>", SCRIPT),
+        (SCRIPT, SCRIPT),
+        (f"Here: {SCRIPT}", f"Here: {SCRIPT}"),
+    ],
+)
+def test_where_the_proof_is(response: str, proof: str) -> None:
+    assert Proof().same(response, problem(PLUS)) == proof
+    assert Proof().quick(response, problem(PLUS)) is None
+
+
 @pytest.mark.parametrize(
     ("response", "why"),
     [
-        (f"```coq\n{SCRIPT}\n```", "correct"),
-        (f"<think>by induction</think>Here:\n```Coq\n{SCRIPT}\n```\nwhich does it", "correct"),
-        (f"```coq\nadmit.\n```\nor rather\n```coq\n{SCRIPT}\n```", "correct"),
-        (f"```coq\n{SCRIPT}\n```\nor\n```coq\nadmit.\n```", "admitted"),
-        (f"```\n{SCRIPT}\n```", "correct"),
-        (f"So: <answer>\n```coq\n{SCRIPT}\n```\n</answer>", "correct"),
-        (SCRIPT, "correct"),
-        (f"Here: {SCRIPT}", "proof_error"),
         (f"<think>```coq\n{SCRIPT}\n```</think>", "no_answer"),
         ("", "no_answer"),
         (f"```coq\n{'(* x *)' * 20_000}\n```", "too_large"),
     ],
 )
-def test_where_the_proof_stands(response: str, why: str) -> None:
+def test_what_needs_no_prover(response: str, why: str) -> None:
     assert Proof()(response, problem(PLUS)).reason == why
 
 
@@ -246,7 +269,7 @@ def test_where_the_proof_stands(response: str, why: str) -> None:
         ({"statement": "theorem t : True", "prover": "lean", "imports": "import Lean\ndef x := 1"}, "under definitions"),
     ],
 )
-def test_a_truth_of_the_wrong_form_is_found_at_load(truth: dict[str, Any], why: str) -> None:
+def test_a_truth_of_the_wrong_form_is_reported_at_load(truth: dict[str, Any], why: str) -> None:
     verifier = Proof()
     assert why in str(verifier.check_truth(problem(truth).truth))
     assert verifier.quick(SCRIPT, problem(truth)) == verifier(SCRIPT, problem(truth))
@@ -256,14 +279,16 @@ def test_a_truth_of_the_wrong_form_is_found_at_load(truth: dict[str, Any], why: 
 @needs_coq
 @pytest.mark.parametrize(
     "change",
-    [
-        {"statement": "Theorem t : forall n : nat, n + = n."},
-        {"statement": "Theorem t : forall n : tree, n = n."},
-        {"imports": "Require Import Nowhere."},
-        {"definitions": "Inductive tree := Leaf"},
-    ],
+    sampled(
+        [
+            {"statement": "Theorem t : forall n : nat, n + = n."},
+            {"statement": "Theorem t : forall n : tree, n = n."},
+            {"imports": "Require Import Nowhere."},
+            {"definitions": "Inductive tree := Leaf"},
+        ]
+    ),
 )
-def test_a_truth_that_means_nothing_is_no_zero(change: dict[str, str]) -> None:
+def test_a_truth_that_does_not_compile_is_unscorable(change: dict[str, str]) -> None:
     verdict = Proof()(SCRIPT, problem({**PLUS, **change}))
     assert (verdict.outcome, verdict.reason) == ("unscorable", "bad_truth")
 
@@ -281,10 +306,15 @@ def test_a_missing_prover_is_an_error_of_ours(truth: dict[str, str], monkeypatch
     assert f"{'coqc' if truth['prover'] == 'coq' else 'lean'} is not installed" in verdict.detail
 
 
-@pytest.mark.parametrize("override", ["wall_s=0", "memory_mb=-1", "extract=boxed", "tag='<a>'"])
-def test_a_wrong_option_is_refused(override: str) -> None:
-    with pytest.raises(ConfigError, match=override.partition("=")[0]):
-        load_rules("proof", [f"rules.proof.verifier.{override}"])
+@pytest.mark.parametrize("options", [{"wall_s": 0}, {"memory_mb": -1}, {"extract": "boxed"}, {"tag": "<a>"}])
+def test_a_wrong_option_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"^{next(iter(options))}="):
+        Proof(**options)
+
+
+def test_a_wrong_option_of_the_pack_is_named_by_its_key() -> None:
+    with pytest.raises(ConfigError, match=r"rules\.proof\.verifier\.wall_s=0\.0: must be above 0"):
+        load_rules("proof", ["rules.proof.verifier.wall_s=0"])
 
 
 def test_comments_and_strings_are_masked_in_place() -> None:
@@ -314,8 +344,9 @@ ROWS = [
 
 
 @needs_coq
+@pytest.mark.slow
 def test_the_pack_on_a_file_of_problems(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """The reference proofs get full score, and no attack of the audit gains."""
+    """The reference proofs get the full score, and no attack of the audit gains."""
     lines = [
         json.dumps({"id": f"r{at}", "prompt": f"Prove {name}.", "truth": truth, "completion": completion})
         for at, (name, truth, completion) in enumerate(ROWS)
@@ -324,9 +355,9 @@ def test_the_pack_on_a_file_of_problems(tmp_path: Path, capfd: pytest.CaptureFix
     train.write_text("\n".join(lines[:-1]) + "\n")
     held_out.write_text(lines[-1] + "\n")
     arguments = ["rules=proof", "dataset=jsonl", f"dataset.path={train}", f"dataset.eval_path={held_out}", "audit.problems=2"]
-    assert main(arguments) == 0, capfd.readouterr()
+    assert main(["audit", *arguments]) == 0, capfd.readouterr()
     shown = capfd.readouterr().out
-    assert "4 of 4 get full score" in shown
+    assert "4 of 4 get the full score" in shown
     assert "attacks on 2 problems" in shown
 
 
@@ -362,7 +393,7 @@ def test_lean(name: str) -> None:
         ("theorem t : ∀ n : Nat, 0 + n = n\n  | n => by simp", "  | n => by simp"),
     ],
 )
-def test_in_lean_too_only_what_stands_behind_the_statement_is_the_models(proof: str, behind: str) -> None:
+def test_in_lean_too_the_statement_is_not_the_models(proof: str, behind: str) -> None:
     prover = lean.Lean()
     claim = prover.claim({**LEAN, "statement": f"{LEAN['statement']} := by sorry"})
     assert not isinstance(claim, str)

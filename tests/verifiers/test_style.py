@@ -1,4 +1,4 @@
-"""Length, repetition, one answer, forbidden text: honest solutions keep full score, and the hacks do not."""
+"""Length, repetition, one answer, forbidden text: honest solutions keep the full score, hacks do not."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sampled import sampled
 
-from conftest import DATA, score_gap
+from conftest import data, score_gap
 from rlvr import Problem, load_rules
 from rlvr.config.compose import compose
 from rlvr.data.datasets.arithmetic import Arithmetic
@@ -31,19 +32,18 @@ def think(reasoning: str) -> str:
 
 
 def solutions(name: str) -> list[str]:
-    path = DATA / name / "test.jsonl"
-    if not path.is_file():
-        pytest.skip(f"the real {name} is not at {path}")
-    return [json.loads(line)["solution"] for line in path.read_text().splitlines()]
+    lines = (data(name) / "test.jsonl").read_text().splitlines()
+    return [json.loads(line)["solution"] for line in lines]
 
 
-def test_honest_solutions_of_gsm8k_keep_full_score(gsm8k_path: Path) -> None:
+@pytest.mark.parametrize("every", [40, pytest.param(1, marks=pytest.mark.slow)])
+def test_honest_solutions_of_gsm8k_keep_full_score(gsm8k_path: Path, every: int) -> None:
     rules = load_rules("r1_format+anti_hack+overlong")
     prompts = Prompts(template=compose(["model=qwen0.5b", "prompt=r1"]).prompt)
     splits = GSM8K(path=str(gsm8k_path)).load()
     problems = [*splits.train, *splits.test]
     assert len(problems) == 8792
-    assert [(p.id, lost) for p in problems if (lost := score_gap(prompts, p, rules))] == []
+    assert [(p.id, lost) for p in problems[::every] if (lost := score_gap(prompts, p, rules))] == []
     for verifier in (Repetition(), UniqueAnswer(), ReasoningLength(), Overlong()):
         assert verifier(prompts.solution(problems[0]), problems[0]).score == 1.0
 
@@ -51,7 +51,7 @@ def test_honest_solutions_of_gsm8k_keep_full_score(gsm8k_path: Path) -> None:
 def test_honest_solutions_of_the_default_data_set_keep_full_score() -> None:
     rules = load_rules("r1_format+answer+anti_hack+overlong+english_only", ["rules.reasoning_length.verifier.min_chars=7"])
     prompts = Prompts(template=compose([]).prompt)
-    for problem in Arithmetic(train_problems=500).load().train:
+    for problem in Arithmetic(train_problems=100).load().train:
         assert score_gap(prompts, problem, rules) is None
 
 
@@ -98,7 +98,7 @@ def test_reasoning_length(text: str, score: float, reason: str) -> None:
     assert (verdict.score, verdict.reason) == (pytest.approx(score), reason)
 
 
-def test_where_reasoning_is_looked_for() -> None:
+def test_which_text_counts_as_reasoning() -> None:
     before, late = "She sold 48 clips in April and 24 in May: \\boxed{72}", "\\boxed{72}: she sold 48 clips in April, 24 in May"
     assert ReasoningLength(scope="before_answer")(before, PROBLEM).score == 1.0
     assert ReasoningLength(scope="before_answer")(late, PROBLEM).score == 0.0
@@ -149,7 +149,7 @@ def test_more_reasoning_never_scores_less(text: str, more: str) -> None:
         HONEST * 1000,
     ],
 )
-def test_what_is_said_a_thousand_times_scores_nothing(text: str) -> None:
+def test_what_is_repeated_a_thousand_times_scores_zero(text: str) -> None:
     verdict = Repetition()(text, PROBLEM)
     assert (verdict.score, verdict.reason) == (0.0, "repetitive")
 
@@ -215,7 +215,7 @@ def test_overlong_falls_as_in_dapo() -> None:
 
 
 @given(st.integers(0, 300), st.integers(0, 300), st.integers(1, 200), st.integers(1, 200))
-def test_a_longer_turn_never_scores_more(n: int, more: int, limit: int, buffer: int) -> None:
+def test_a_longer_response_never_scores_more(n: int, more: int, limit: int, buffer: int) -> None:
     verifier = Overlong(max_chars=max(limit, buffer), buffer_chars=buffer)
     assert (verifier("a" * n, PROBLEM).score or 0.0) >= (verifier("a" * (n + more), PROBLEM).score or 0.0)
 
@@ -303,7 +303,7 @@ def test_a_truth_without_texts_is_unscorable_never_zero(truth: dict[str, Any], r
     [
         (ReasoningLength, {"min_chars": 0}, "min_chars=0: must be at least 1"),
         (ReasoningLength, {"max_chars": 5}, "max_chars=5: must be at least min_chars"),
-        (ReasoningLength, {"scope": "all"}, "scope=all: must be one of think, before_answer, turn"),
+        (ReasoningLength, {"scope": "all"}, "scope=all: must be one of think, before_answer, response"),
         (Repetition, {"n": 1}, "n=1: must be at least 2"),
         (Repetition, {"allowed": 1.0}, "allowed=1.0: must lie in"),
         (Repetition, {"allowed": float("nan")}, "allowed=nan: must lie in"),
@@ -376,7 +376,7 @@ PIECES_400K = [
 ]
 
 
-@pytest.mark.parametrize("piece", PIECES_400K)
+@pytest.mark.parametrize("piece", sampled(PIECES_400K))
 def test_long_hostile_text_takes_no_time(piece: str) -> None:
     """A quadratic scan of 400,000 characters would take minutes."""
     problem = Problem(id="p", prompt="q", truth=TESTS)
@@ -421,7 +421,7 @@ def test_the_ends_of_a_word(phrase: str, text: str, found: bool) -> None:
 
 
 @pytest.mark.parametrize("tests", [[" "], ["", "\n"], [["\t"]]])
-def test_blank_texts_in_a_truth_forbid_nothing_and_say_so(tests: list[Any]) -> None:
+def test_blank_texts_in_a_truth_are_reported(tests: list[Any]) -> None:
     assert Forbidden(truth_keys=("tests",)).check_truth({"tests": tests}) == "the truth's tests holds no text"
 
 

@@ -1,4 +1,4 @@
-"""What of a response is prose, and what is code or mathematics."""
+"""Splits a response into prose and spans of code or mathematics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 _MATHS = "equation|align|aligned|alignat|gather|gathered|multline|split|eqnarray|array|cases|tabular|[pbvBV]?matrix|smallmatrix"
 _OPEN = re.compile(rf"\\[\\$]|```|`|\$\$|\$|\\\[|\\\(|\\begin\{{((?:{_MATHS})\*?)\}}|\[asy\]")
 _CLOSE = {"```": "```", "$$": "$$", "\\[": "\\]", "\\(": "\\)", "[asy]": "[/asy]"}
-# These stay within a line (code) or a paragraph (maths): a stray backtick is none, and a price is no mathematics.
+# These end within their line (code) or paragraph (maths): a stray backtick opens no code, and a price no mathematics.
 _INLINE = {"`": re.compile(r"`[^`\n]+`"), "$": re.compile(r"\$(?:[^$\\\n]|\\.|\n(?!\s*\n))+\$", re.DOTALL)}
 _BLOCKS = ("```", "[asy]")
 _FOUR_WORDS = re.compile(r"(?<!\w)(?:[^\W\d_]{2,}[.,;:]?\s+){3}[^\W\d_]{2,}")
@@ -16,11 +16,10 @@ _MARKUP = re.compile(r"https?://[!-~]+|</?[A-Za-z][\w-]*>|\\[A-Za-z]+")
 
 
 def split_prose(text: str) -> tuple[str, list[str]]:
-    """The prose of `text`, and the contents of its code spans (fences, backticks) and maths spans (LaTeX).
+    """The prose of `text`, and its code spans (fences, backticks) and maths spans (LaTeX), with delimiters.
 
-    Four words in a row are no mathematics, and no code within a line: what says so between such delimiters is prose. URLs,
-    tags and LaTeX commands are in neither. Linear in the text: a delimiter that is never closed is none, and one is looked
-    for only where it is left.
+    A span of maths or inline code with four words in a row is prose. URLs, tags and LaTeX commands are in neither. A delimiter
+    that is never closed opens no span; a closing one is searched only if one is left, so the time is linear in the text.
     """
     prose: list[str] = []
     spans: list[str] = []
@@ -34,7 +33,7 @@ def split_prose(text: str) -> tuple[str, list[str]]:
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:
-    last: dict[str, int] = {}  # where each closing delimiter stands last
+    last: dict[str, int] = {}  # the last position of each closing delimiter
     at = 0
     while opened := _OPEN.search(text, at):
         token, at = opened[0], opened.end()

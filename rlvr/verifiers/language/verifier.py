@@ -1,4 +1,4 @@
-"""Verifier of the language of a response: the scripts of Unicode, and py3langid (offline) to tell languages of one script apart."""
+"""Verifier of the language of a response: by Unicode scripts, and by py3langid (offline) for languages of the same script."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
 MIN_LETTERS = 30
-"""Fewer are too few to tell languages of one script apart: short sentences are joined until they have as many."""
+"""Fewest letters that identify a language: shorter sentences are joined until they have as many."""
 MIN_PROBABILITY = 0.02
-"""A passage is foreign when py3langid gives the wanted languages less. Of GSM8K, MATH-500 and AIME 2024 (28,141 passages)
-one English passage has less, and of translations into a dozen languages none has more than 0.006."""
+"""A passage is foreign if py3langid gives the wanted languages a lower probability. Of 28,141 passages of GSM8K, MATH-500 and
+AIME 2024 one English passage has less; of translations into a dozen languages none has more than 0.006."""
 MAX_SENTENCE = 300
-"""Characters; longer ones are cut, so that text without full stops is judged piece by piece too."""
+"""Longest piece of a sentence, in characters: text without full stops is scored piece by piece too."""
 MIXED = 0.1
-"""Share of letters of foreign scripts from which on no part of a sentence counts."""
+"""Share of letters of foreign scripts above which no letter of a sentence counts."""
 IDEOGRAPH = 3
-"""What a Chinese, Japanese or Korean character weighs in letters: it says about as much."""
+"""Weight of a Chinese, Japanese or Korean character in letters: it carries about as much information."""
 
 _CODES = """
 af am ar as az be bg bn br bs ca cs cy da de el en eo es et eu fa fi fr fy ga gd gl gu ha he hi hr ht hu hy id ig is
@@ -38,11 +38,11 @@ so sq sr sv sw ta te th tl tr ug uk ur uz vi xh yo zh zu ace bcl dz gcf gom grc 
 crh fo fuv gcr guw kab lb lij ltg uzs wa sdh arz ba mt nn oc tg tk tt vec vo wuu yue
 """
 LANGUAGES = frozenset(_CODES.split())
-"""Codes of the languages that py3langid knows: ISO 639-1, of three letters (ISO 639-3) where there is none of two."""
+"""Codes of the languages that py3langid knows: ISO 639-1, or ISO 639-3 where there is no code of two letters."""
 _LIKELY = """
 en fr de es it pt nl sv da no fi pl cs sk hu ro hr lt lv et tr vi id ms tl sw ca
 zh yue ja ko ru uk bg ar fa ur hi mr bn he el th kk
-"""  # what a sentence may be in, beside the wanted: among all 140 languages short English sentences go astray
+"""  # candidates in addition to the wanted languages: among all 140, short English sentences are misidentified
 _SCRIPTS: dict[str, str] = {
     **dict.fromkeys(("zh", "yue", "wuu"), "CJK"), "ja": "CJK HIRAGANA KATAKANA", "ko": "HANGUL CJK",
     **dict.fromkeys(("ru", "uk", "bg", "be", "mk", "kk", "ky", "mn", "tg", "tt", "ba"), "CYRILLIC"),
@@ -52,13 +52,13 @@ _SCRIPTS: dict[str, str] = {
     "he": "HEBREW", "hbo": "HEBREW", "el": "GREEK", "grc": "GREEK", "am": "ETHIOPIC", "gu": "GUJARATI", "hy": "ARMENIAN",
     "ka": "GEORGIAN", "km": "KHMER", "kn": "KANNADA", "lo": "LAO", "ml": "MALAYALAM", "my": "MYANMAR", "or": "ORIYA",
     "pa": "GURMUKHI", "si": "SINHALA", "ta": "TAMIL", "te": "TELUGU", "th": "THAI", "dz": "TIBETAN",
-}  # fmt: skip  # by the first word of their letters' Unicode names; languages that are not here are written in Latin letters
+}  # fmt: skip  # the first word of their letters' Unicode names; languages that are not listed use Latin letters
 _NO_SCRIPT = ("MODIFIER", "FEMININE", "MASCULINE", "IDEOGRAPHIC", "KATAKANA-HIRAGANA")
-# Greek letters that nobody uses as symbols, since they look like Latin ones: capitals from alpha to chi, small omicron.
+# Greek letters that look like Latin ones, so that nobody uses them as symbols: capitals from alpha to chi, small omicron.
 _GREEK_ALIKE = re.compile("[\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03bf]")
 _IDEOGRAPHS = frozenset({"CJK", "HIRAGANA", "KATAKANA", "HANGUL"})
 _END = re.compile(r"(?<=[.\u2026:;])\s+|(?<=[\u3002\u0964\u061f!?])|\n+")
-# One character that stands for 18, so that a text of it would be judged at 18 times its length, and its usual short form.
+# U+FDFA normalises to 18 characters, so a text of it would grow 18 times; it is replaced by its usual short form.
 _LONGEST, _SHORTER = "\ufdfa", "\u0635\u0644\u0639\u0645"
 _LETTERS = re.compile(r"[^\W\d_]+")
 _WORD = re.compile(r"[^\s\d!-&(-/:-@\[-`{-~]{2,}")  # the apostrophe is part of a word; single letters are names of things
@@ -66,7 +66,7 @@ _WORD = re.compile(r"[^\s\d!-&(-/:-@\[-`{-~]{2,}")  # the apostrophe is part of 
 
 @lru_cache(maxsize=1)
 def _model() -> LanguageIdentifier:
-    """Of our own: the functions of the library share one whose languages anybody may change. A second to load."""
+    """A separate instance: the library's functions share one whose languages anybody may change. Takes a second to load."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
@@ -74,7 +74,7 @@ def _model() -> LanguageIdentifier:
 
 @lru_cache(maxsize=8)
 def _identifier(languages: tuple[str, ...]) -> LanguageIdentifier:
-    """For these languages and the likely ones; never changed afterwards, so that threads can share it."""
+    """For these languages and the likely ones; never changed afterwards, so threads can share it."""
     identifier = copy.copy(_model())
     identifier.set_languages(dict.fromkeys((*languages, *_LIKELY.split())))
     return identifier
@@ -89,9 +89,9 @@ def _script(char: str) -> str:
 class _Passage:
     text: str
     total: int
-    """Letters, by weight."""
+    """Weight of its letters."""
     good: int
-    """Those that are as wanted."""
+    """Weight of those that count as wanted."""
     kind: Literal["wanted", "mixed", "foreign"]
 
 
@@ -99,17 +99,17 @@ class _Passage:
 class Language(Verifier):
     """Is the response written in the wanted languages?
 
-    The share of its prose, in letters, that stands in sentences of these languages (in letters, so that a hundred "OK." do
-    not outvote a page). Full score from `min_share` on, below in proportion. A sentence counts when hardly any of its letters
-    are of a script the languages do not use, no word mixes Latin with Cyrillic or Greek letters that look alike, and
-    py3langid does not rule the languages out; where there are too few letters for that, the scripts alone decide. All of
-    the text is judged, none sampled. Latin letters are symbols everywhere, and so are one or two Greek letters. Reasons:
-    `correct`, `mixed`, `foreign` (whichever weighs more).
+    Measured is the share of its prose, in letters, in sentences of these languages (in letters, so that a hundred "OK." do not
+    outweigh a page). Full score from `min_share` on, below in proportion. A sentence counts if hardly any of its letters
+    are of a script the languages do not use, no word mixes Latin with look-alike Cyrillic or Greek letters, and py3langid does
+    not rule the languages out; with too few letters for that, the scripts alone decide. All of the text is scored, not a
+    sample. Latin letters are symbols in every language, and so are one or two Greek letters. Reasons: `correct`, `mixed`,
+    `foreign` (whichever weighs more).
 
-    Code, maths, tags, numbers and URLs are in no language and are passed over, but not as a hiding place: a span of code or
-    maths that is mostly in a foreign script counts as foreign, and so does maths that is really a sentence. (A language of
-    Latin letters can still hide from another in a code fence.) A response that has nothing but these has full score (`no_text`),
-    as an honest calculation without a word must; one with nothing visible has none (`empty`).
+    Code, maths, tags, numbers and URLs have no language and are ignored, but text cannot hide there: a span of code or maths
+    that is mostly in a foreign script counts as foreign, and so does maths that is really a sentence. (Text of one language of
+    Latin letters can still hide from another in a code fence.) A response of nothing else gets the full score (`no_text`), so
+    that a calculation without words is not punished; one with nothing visible gets 0 (`empty`).
     """
 
     languages: tuple[str, ...] = ("en",)
@@ -149,7 +149,7 @@ class Language(Verifier):
 
     def _sentences(self, prose: str) -> Iterator[_Passage]:
         scripts = self._scripts()
-        judged, waiting, weight, good = "", "", 0, 0  # waiting: of the right script, too short to tell their language
+        before, waiting, weight, good = "", "", 0, 0  # waiting: of the right script, too short to identify the language
         for sentence in _END.split(prose):
             for start in range(0, len(sentence), MAX_SENTENCE):
                 piece = sentence[start : start + MAX_SENTENCE]
@@ -160,17 +160,17 @@ class Language(Verifier):
                     waiting, weight, good = f"{waiting} {piece}".strip(), weight + passage.total, good + passage.good
                 if weight >= MIN_LETTERS:
                     yield self._by_language(waiting, waiting, weight, good)
-                    judged, waiting, weight, good = waiting, "", 0, 0
+                    before, waiting, weight, good = waiting, "", 0, 0
         if weight:
-            yield self._by_language(f"{judged} {waiting}" if judged else "", waiting, weight, good)
+            yield self._by_language(f"{before} {waiting}" if before else "", waiting, weight, good)
 
     def _by_language(self, read: str, text: str, total: int, good: int) -> _Passage:
-        """`text` as what py3langid says of `read`; the last short sentences are read with those before them, or not at all."""
+        """`text` by the language of `read`: the last short sentences are identified with those before them, or not at all."""
         wanted = self._is_wanted(read)
         return _Passage(text, total, good if wanted else 0, "wanted" if wanted else "foreign")
 
     def _is_wanted(self, text: str) -> bool:
-        words = dict.fromkeys(_WORD.findall(text))  # each once: one word said again and again misleads the library
+        words = dict.fromkeys(_WORD.findall(text))  # each once: a repeated word misleads the library
         if not words:
             return True
         ranked = dict(_identifier(tuple(self.languages)).rank(" ".join(words)))

@@ -1,4 +1,4 @@
-"""What a prover is: it judges a proof of a claim of ours, and is asked by us, not by the proof, what that rests on."""
+"""The interface of provers: a prover checks a proof of a given claim, and says which axioms it depends on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rlvr.sandbox.sandbox import Sandbox
 
 
 class Rejected(Exception):
-    """A proof that does not hold, or came to a limit: worth 0. `reason` is its short code."""
+    """A proof that does not hold or reached a limit: it scores 0. `reason` is the verdict's."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -23,52 +23,52 @@ class Rejected(Exception):
 
 
 class BadClaim(Exception):
-    """A truth that its prover does not take, whatever the proof."""
+    """A ground truth that its prover does not accept, whatever the proof."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What is to be proven; every word of it is ours."""
+    """What is to be proven; it comes from the ground truth alone."""
 
     statement: str
     """One theorem, in the prover's language, without a proof."""
     name: str
-    """The theorem's."""
+    """Name of the theorem."""
     imports: str
-    """What stands at the head of every file."""
+    """The head of every file."""
     definitions: str
-    """A file of its own that the statement and the proof both build on, so that they speak of the same things."""
+    """A separate file that the statement and the proof both import, so that both use the same definitions."""
     allowed: frozenset[str]
-    """Names of axioms that a proof may rest on."""
+    """Names of axioms that a proof may use."""
 
 
 class Prover(ABC):
     """Frozen and without state; a verdict depends on its arguments and the installed prover alone."""
 
     labels: ClassVar[tuple[str, ...]]
-    """What a fenced block of its language is called."""
+    """Labels of fenced blocks of its language."""
     allowed: ClassVar[frozenset[str]]
-    """Axioms that a proof may rest on where the truth does not say."""
+    """Axioms that a proof may use by default."""
 
     @abstractmethod
     def name_of(self, statement: str) -> str | None:
-        """The name of the theorem that a statement states; None where it is anything but one theorem without a proof."""
+        """The name of the theorem; None if the statement is anything but one theorem without a proof."""
 
     @abstractmethod
     def imports_fault(self, imports: str) -> str | None:
-        """What of a truth's imports is none, or None."""
+        """The first part of `imports` that is not an import, or None."""
 
     @abstractmethod
     def source(self, proof: str, claim: Claim) -> str:
-        """The model's file: the claim's statement, with the proof behind it."""
+        """The model's file: the claim's statement, followed by the proof."""
 
     @abstractmethod
     def examine(self, source: str, claim: Claim, limits: Limits) -> str:
-        """What the proof was found to rest on, for a human. `limits` hold for the model's file, and again for all that is
-        asked about it. Errors: `Rejected`, `BadClaim`, `SandboxError`."""
+        """What the proof depends on, for a human. `limits` hold for compiling the model's file, and again for all checks of it.
+        Errors: `Rejected`, `BadClaim`, `SandboxError`."""
 
     def claim(self, truth: Mapping[str, Any]) -> Claim | str:
-        """The claim of a truth, or what is wrong with it."""
+        """The claim of a ground truth, or what is wrong with it."""
         texts = {key: truth.get(key, "") for key in ("statement", "imports", "definitions")}
         for key, value in texts.items():
             if not isinstance(value, str):
@@ -86,14 +86,14 @@ class Prover(ABC):
 
 
 class Steps:
-    """Commands, each in a fresh world, that share one allowance of time."""
+    """Commands, each in a fresh sandboxed process, that share one time limit."""
 
     def __init__(self, sandbox: Sandbox, limits: Limits, *, limit_address_space: bool = True) -> None:
         self._sandbox, self._limits, self._left = sandbox, limits, limits.wall_s
         self._limit_address_space = limit_address_space
 
     def run(self, argv: Sequence[str], files: Mapping[str, bytes], collect: Sequence[str] = ()) -> Result:
-        """A command that came to its own end. Errors: `Rejected` for one that was stopped, `SandboxError`."""
+        """The result of a command that ended by itself. Errors: `Rejected` for one that was stopped, `SandboxError`."""
         name = next(Path(word).name for word in argv if word != "/usr/bin/env" and "=" not in word)
         if self._left <= 0:
             raise Rejected("timeout", f"no time is left for {name}")
@@ -113,8 +113,8 @@ class Steps:
 
 
 def installed(name: str) -> str:
-    """The path of a prover's program. Errors: `SandboxError` where the machine that judges lacks it."""
+    """The path of a prover's program. Errors: `SandboxError` if it is not installed where the rules are scored."""
     found = shutil.which(name)
     if found is None:
-        raise SandboxError(f"{name} is not installed on the machine that judges")
+        raise SandboxError(f"{name} is not installed on the machine that scores")
     return os.path.realpath(found)

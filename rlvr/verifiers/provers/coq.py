@@ -1,13 +1,14 @@
 """Coq, by `coqc`, and `coqchk`, its independent checker (https://coq.inria.fr; package coq of Debian; tried with 8.16).
 
-The model's text is compiled in one world. In the next one, where its text is not, a file of ours states the theorem once more
-before it requires what was compiled, so that no notation, option, name or command of the text bears on what is stated; has the
-kernel compare the two; and asks what the proof rests on. At last coqchk checks the compiled proof without trusting coqc, and
-lists every axiom and every check that was switched off in it.
+1. The model's text is compiled in one sandboxed process.
+2. In a second one, which does not have the text, a file of ours (`_question`) restates the theorem before it requires what was
+   compiled, so that no notation, option, name or command of the text affects the statement; the kernel compares the two
+   statements, and `Print Assumptions` lists the axioms.
+3. coqchk checks the compiled proof without trusting coqc, and lists every axiom and every check that was switched off.
 
-Commands of the text can write files, but only of text, under names with an ending or in the place of the compiled file, which
-coqc then writes itself or which is no compiled file; they load no code but the plugins that are installed. Not covered: errors
-of the kernel that coqc and coqchk share, and a library of Coq itself that was tampered with on the machine that judges.
+Commands of the text can write files, but only text files, under names with an extension or in place of the compiled file, which
+coqc then overwrites or which is not a valid compiled file; they load no code but the installed plugins. Not covered: errors of
+the kernel that coqc and coqchk share, and an installed Coq library that was tampered with.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from rlvr.verifiers.provers.base import BadClaim, Claim, Prover, Rejected, Steps
 _KEYWORD = r"(?:Theorem|Lemma|Fact|Remark|Corollary|Proposition|Property|Example)"
 _NAME = r"[^\W\d][\w']*"
 _STATEMENT = re.compile(rf"\s*{_KEYWORD}\s+({_NAME})(?![\w'])(?=.*:).*\.\s*", re.DOTALL)
-_END = re.compile(r"\.(?=\s|\Z)")  # of a sentence
+_END = re.compile(r"\.(?=\s|\Z)")  # the end of a sentence
 _FINISHED = re.compile(r"\b(?:Qed|Defined|Admitted|Abort|Save)\b")
 _GIVEN_UP = re.compile(r"\b(?:Admitted|admit|give_up)\b")
 _IMPORT = re.compile(r"\s*(?:(?:Local|Global)\s+)?(?:From|Require|Import|Export|Open|Close|Set|Unset)\b")
@@ -51,7 +52,7 @@ class Coq(Prover):
         return next((each.strip() for each in sentences if each.strip() and not _IMPORT.match(each)), None)
 
     def source(self, proof: str, claim: Claim) -> str:
-        """Imports and lemmas before a restated theorem stay; its words give way to ours."""
+        """Imports and lemmas before a restated theorem are kept; its statement is replaced by the claim's."""
         plain = mask(proof)
         restated = list(re.finditer(rf"\b(?:{_KEYWORD}|Definition)\s+{re.escape(claim.name)}(?![\w'])", plain))
         before, script = "", proof
@@ -100,7 +101,7 @@ class Coq(Prover):
 
 @functools.lru_cache(maxsize=64)
 def _ground(claim: Claim, limits: Limits) -> Mapping[str, bytes]:
-    """The compiled definitions of a claim whose statement means something. The rollouts of a problem share it."""
+    """The compiled definitions of a claim whose statement compiles. Cached: the rollouts of a problem share them."""
     steps, files = _steps(limits), _findlib()
     texts = {"Given": f"{claim.imports}\n{claim.definitions}\n"} if claim.definitions else {}
     texts["Statement"] = f"{_head(claim)}\n{claim.statement}\nAdmitted.\n"
@@ -117,7 +118,7 @@ def _ground(claim: Claim, limits: Limits) -> Mapping[str, bytes]:
 
 
 def _question(claim: Claim, source: str) -> str:
-    """Our file. Names that the model's text cannot guess, since they follow from all of it, cannot be hidden by its own."""
+    """Our file. Its names contain a hash of the model's whole text, so that the text can neither guess nor shadow them."""
     unique = hashlib.sha256(_bytes(source)).hexdigest()[:16]
     return f"""{_head(claim)}
 Module Type Statement_{unique}.
@@ -133,12 +134,12 @@ Print Assumptions Proof_{unique}.{claim.name}.
 
 
 def _allows(claim: Claim, axiom: str) -> bool:
-    """Coq writes the shortest name, which depends on the imports. One that the model's file adds is found by coqchk."""
+    """Coq prints the shortest name, which depends on the imports. An axiom that the model's file adds is found by coqchk."""
     return any(axiom == each or axiom.endswith(f".{each}") or each.endswith(f".{axiom}") for each in claim.allowed)
 
 
 def axioms_of(answer: str) -> list[str]:
-    """Of what `Print Assumptions` wrote: names of axioms, and whole lines for all that is none (checks switched off)."""
+    """The axioms in the output of `Print Assumptions`; any other line (a check switched off) is returned whole."""
     if answer == _CLOSED:
         return []
     lines = [line for line in answer.splitlines() if line and not line[0].isspace()]
@@ -148,7 +149,7 @@ def axioms_of(answer: str) -> list[str]:
 
 
 def _added(summary: str) -> list[str]:
-    """What coqchk found in the model's file, and in ours, that is not proven. Other files are the system's, or the truth's."""
+    """What coqchk lists as unproven in the model's file and in ours; other files come from the system or the ground truth."""
     if "CONTEXT SUMMARY" not in summary:
         return ["an answer of coqchk that is none"]
     found, title = [], ""
@@ -161,7 +162,7 @@ def _added(summary: str) -> list[str]:
 
 
 def _findlib() -> dict[str, bytes]:
-    """What coqc of Debian does not start without, in a world that has no /etc."""
+    """A file that Debian's coqc needs to start, for a sandbox that has no /etc."""
     system = Path("/etc/ocamlfind.conf")
     return {_FINDLIB: system.read_bytes() if system.is_file() else b""}
 
@@ -196,7 +197,7 @@ def _error(said: str) -> str:
 
 
 def mask(text: str) -> str:
-    """`text` with blanks for its comments, which nest, and its strings: as long as it was."""
+    """`text` with its comments (which nest) and strings replaced by blanks of the same length."""
     parts: list[str] = []
     depth, quoted, at = 0, False, 0
     for match in _MARK.finditer(text):

@@ -1,12 +1,13 @@
 """Lean 4, by `lean` (https://lean-lang.org), and a program of ours on its own kernel (after lean4checker and SafeVerify).
 
-The model's text is compiled in one world; it may run any code there, so what it leaves is not believed. In the next world a
-program of ours (`lean_check`) reads the compiled file without parsing or running anything of it, sends each of its declarations
-through the kernel again on top of the imports of our statement, compares the theorem with that statement, compiled in a third
-world, and walks through all that it rests on, as `#print axioms` does: that command itself could be given a new meaning.
+1. The model's text is compiled in one sandboxed process. It may run any code there, so its output is not trusted.
+2. In a second one a program of ours (`lean_check`) reads the compiled file without parsing or running anything of it, sends
+   each of its declarations through the kernel again on top of the statement's imports, and compares the theorem with the
+   statement, which was compiled separately.
+3. The same program collects the axioms that the theorem depends on, as `#print axioms` does, which the text could redefine.
 
-Not covered: a compiled file is mapped into memory as it is, so that one made to break the program that reads it could. It
-breaks out of nothing, but could then print what it likes. Packages such as Mathlib are found by the LEAN_PATH of the judge.
+Not covered: a compiled file is mapped into memory as it is, so a crafted one could exploit the program that reads it. That does
+not leave the sandbox, but could print any result. Packages such as Mathlib are found by the LEAN_PATH of the scoring process.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Lean(Prover):
         return next((line for line in lines if not _IMPORT.match(line) and not _SETTING.match(line)), None)
 
     def source(self, proof: str, claim: Claim) -> str:
-        """Imports and lemmas before a restated theorem stay; its words give way to ours."""
+        """Imports and lemmas before a restated theorem are kept; its statement is replaced by the claim's."""
         plain = mask(proof)
         restated = list(re.finditer(rf"\b{_KEYWORD}\s+{re.escape(claim.name)}(?![\w'.!?])", plain))
         before, script = "", proof
@@ -60,7 +61,7 @@ class Lean(Prover):
         elif not re.match(r"\s*(?::=|by\b|\|)", plain):
             script = "by\n" + "\n".join(f"  {line}" for line in proof.splitlines())
         script = script if re.match(r"\s*(?::=|\|)", mask(script)) else f":= {script}"
-        # Imports are read only at the head of a file.
+        # Lean reads imports only at the head of a file.
         moved = [line for line in before.splitlines() if _IMPORT.match(line)]
         kept = [line for line in before.splitlines() if not _IMPORT.match(line)]
         return "\n".join([*moved, _head(claim), *kept, _bare(claim.statement), script, ""])
@@ -93,7 +94,7 @@ class Lean(Prover):
 
 @functools.lru_cache(maxsize=64)
 def _ground(claim: Claim, limits: Limits) -> Mapping[str, bytes]:
-    """The compiled statement of a claim, and its definitions. The rollouts of a problem share them."""
+    """The compiled statement of a claim, and its definitions. Cached: the rollouts of a problem share them."""
     steps, files = _steps(limits), {}
     texts = {"Given": f"{claim.imports}\n{claim.definitions}\n"} if claim.definitions else {}
     texts["Statement"] = f"{_head(claim)}\n{_bare(claim.statement)} := by sorry\n"
@@ -110,14 +111,14 @@ def _ground(claim: Claim, limits: Limits) -> Mapping[str, bytes]:
 
 
 def _lean() -> tuple[str, ...]:
-    """How to start it: compiled files are looked for in the world's own directory, then where the judge's LEAN_PATH says."""
+    """The command: compiled files are searched in the sandbox's directory, then in the LEAN_PATH of the scoring process."""
     path = os.pathsep.join([".", *_packages()])
     return ("/usr/bin/env", f"LEAN_PATH={path}", f"{_prefix()}/bin/lean")
 
 
 @functools.cache
 def _prefix() -> Path:
-    """Of the toolchain itself: the `lean` of elan only chooses one. Errors: `SandboxError`."""
+    """The folder of the toolchain (elan's `lean` only selects one). Errors: `SandboxError`."""
     try:
         asked = subprocess.run([installed("lean"), "--print-prefix"], capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError) as error:
@@ -143,12 +144,12 @@ def _head(claim: Claim) -> str:
 
 
 def _bare(statement: str) -> str:
-    """Without the `:= by sorry` that data sets write behind it."""
+    """The statement without the `:= by sorry` that data sets append."""
     return _NO_PROOF.sub("", statement.rstrip())
 
 
 def _proof_at(plain: str) -> int | None:
-    """Where the proof behind a statement begins: `:=` outside of brackets, or `|` at the head of a line. None: nowhere."""
+    """Where the proof after a statement begins: `:=` outside of brackets, or `|` at the head of a line. None: there is none."""
     depth = 0
     for match in re.finditer(r"^[ \t]*\||:=|[()\[\]{}\u27e8\u27e9\u2983\u2984]", plain, re.MULTILINE):
         token = match[0]
@@ -169,7 +170,7 @@ def _error(said: str) -> str:
 
 
 def mask(text: str) -> str:
-    """`text` with blanks for its comments, which nest, and its strings: as long as it was."""
+    """`text` with its comments (which nest) and strings replaced by blanks of the same length."""
     parts, depth = [], 0
     for match in _MARK.finditer(text):
         token = match[0]

@@ -1,9 +1,9 @@
-"""The program, in Lean, that says what a compiled proof is worth; it is run where the model's text is not."""
+"""The Lean program that checks a compiled proof; it runs where the model's text is not."""
 
 from __future__ import annotations
 
-# The statement's imports come first, and a declaration that is there already is refused by the kernel: a compiled file that
-# brings natural numbers or an equality of its own is not heard.
+# The statement's imports come first, and the kernel refuses to declare a name twice: a compiled file cannot bring its own
+# natural numbers or equality.
 PROGRAM = """import Lean
 import Lean.Replay
 open Lean
@@ -49,6 +49,6 @@ def main (arguments : List String) : IO UInt32 := do
       let (_, walked) := (walk env name).run {}
       walked.axioms.forM fun each => IO.println each.toString
     else
-      IO.println "another theorem of this name"
+      IO.println "a different theorem of this name"
   return 0
 """

@@ -1,1 +1,1 @@
-"""Worlds that actions drive, for `rlvr.verifiers.simulation.verifier`."""
+"""Actions in a simulated environment: the verifier, the interface of simulators, and one of them."""

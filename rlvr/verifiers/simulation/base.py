@@ -1,4 +1,4 @@
-"""What a simulator is."""
+"""The interface of simulators."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ State = TypeVar("State")
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """What a step gives for an action that cannot be taken."""
+    """Returned by a step for an action that cannot be taken."""
 
     why: str
     """For a human."""
 
 
 class Simulator(ABC, Generic[State]):
-    """A deterministic world: no chance, no clock, no memory of earlier runs; made without arguments.
+    """A deterministic environment: no randomness, no clock, no memory of earlier runs; its constructor takes no arguments.
 
-    States are values: a step returns a new one and leaves the old one as it is. Actions are a model's text; whatever they say
-    is valid or `Invalid`, and an exception is a defect of the simulator.
+    States are values: a step returns a new one and leaves the old one unchanged. Actions are a model's text; every text is
+    valid or `Invalid`, and an exception is a defect of the simulator.
     """
 
     brief: ClassVar[bool] = False
-    """Whether every start, step and score is certain to end at once, so that they may run in the judging process itself."""
+    """Whether every start, step and score is certain to end at once, so that they may run inline, without a worker process."""
 
     @abstractmethod
     def start(self, setup: Mapping[str, Any]) -> State:
-        """The state that `truth["simulation"]` describes. Errors: `ValueError` where it describes none that can be solved."""
+        """The state that `truth["simulation"]` describes. Errors: `ValueError` if it describes none that can be solved."""
 
     @abstractmethod
     def step(self, state: State, action: str) -> State | Invalid:
@@ -38,4 +38,4 @@ class Simulator(ABC, Generic[State]):
 
     @abstractmethod
     def score(self, state: State) -> float:
-        """How good a state is as the last one, in [0, 1]; 1 is a problem solved."""
+        """How good a final state is, in [0, 1]; 1: the problem is solved."""

@@ -1,4 +1,4 @@
-"""A map of rooms: walk from the start to the goal, through doors that open to whoever has found their keys."""
+"""A grid world: walk from the start to the goal, through doors that open once their keys are found."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any, ClassVar
 from rlvr.verifiers.simulation.base import Invalid, Simulator
 
 MOVES = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
-"""Actions, and how they change row and column."""
+"""Actions and their change of (row, column)."""
 WALL, FLOOR, START, GOAL = "#.@G"
 KEYS = "abcd"
 """Tiles with keys; the capital letter is the door of a key."""
 MAX_SIDE = 40
-"""Largest map, in tiles."""
+"""Longest side of a map, in tiles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """What does not change in a run."""
+    """What does not change during a run."""
 
     grid: tuple[str, ...]
     """Rows of tiles."""
@@ -30,9 +30,9 @@ class World:
     goal: tuple[int, int]
     """Row and column."""
     max_steps: int
-    """How many steps may be taken."""
+    """Most steps that may be taken."""
     shortest: int
-    """How many have to be."""
+    """Length of a shortest way, in steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,18 +43,18 @@ class Walker:
     at: tuple[int, int]
     """Row and column."""
     keys: frozenset[str]
-    """Those found."""
+    """Keys found so far."""
     steps: int
-    """Taken so far."""
+    """Steps taken so far."""
 
 
 class Gridworld(Simulator[Walker]):
     """The setup is `{"grid": ["#####", "#@.G#", "#####"], "max_steps": 4}`.
 
     Tiles: `#` wall, `.` floor, `@` start, `G` goal, `a` to `d` keys, `A` to `D` their doors. Actions: up, down, left, right. A
-    key is taken by stepping on it and kept. Invalid is a step into a wall, off the map or through a door without its key, a
-    step beyond max_steps, and one after the goal was reached. The score is 1 at the goal, before it the share of the shortest
-    way that has been gone, as far as the walker is from the goal now.
+    key is taken by stepping on it, and kept. Invalid are steps into a wall, off the map, through a door without its key, beyond
+    max_steps, and after the goal was reached. The score is 1 at the goal, else 1 - (steps still needed) / (steps needed from
+    the start), and at least 0.
     """
 
     brief: ClassVar = True
@@ -85,14 +85,14 @@ class Gridworld(Simulator[Walker]):
         if state.at == state.world.goal:
             return 1.0
         left = way(state.world.grid, state.at, state.keys, state.world.goal)
-        assert left is not None, "every step can be taken back"
+        assert left is not None, "every step can be undone"
         return max(0.0, 1.0 - len(left) / state.world.shortest)
 
 
 def way(
     grid: Sequence[str], start: tuple[int, int], keys: frozenset[str], goal: tuple[int, int]
 ) -> tuple[tuple[str, tuple[int, int]], ...] | None:
-    """A shortest way to the goal as (action, where it leads), found by breadth-first search; None if there is none."""
+    """A shortest way to the goal as pairs (action, position after it), by breadth-first search; None if there is none."""
     first = (start, keys)
     came: dict[tuple[tuple[int, int], frozenset[str]], tuple[Any, str] | None] = {first: None}
     waiting = deque([first])
@@ -115,7 +115,7 @@ def way(
 def _moved(
     grid: Sequence[str], at: tuple[int, int], keys: frozenset[str], name: str
 ) -> tuple[tuple[int, int], frozenset[str]] | Invalid:
-    """Where a step leads, with which keys."""
+    """Position and keys after a step."""
     row, column = at[0] + MOVES[name][0], at[1] + MOVES[name][1]
     if not (0 <= row < len(grid) and 0 <= column < len(grid[row])):
         return Invalid(f"{name} leads off the map")
@@ -127,10 +127,10 @@ def _moved(
     return (row, column), keys | {tile} if tile in KEYS else keys
 
 
-# The rollouts of a problem all begin in the same world.
+# Cached: the rollouts of a problem share a map.
 @lru_cache(maxsize=256)
 def _world(grid: tuple[str, ...], max_steps: int) -> World:
-    """Errors: `ValueError` naming what is wrong with the map."""
+    """The world of a map. Errors: `ValueError` naming what is wrong with it."""
     if max(len(grid), *map(len, grid)) > MAX_SIDE or len({len(row) for row in grid}) > 1:
         raise ValueError(f"grid: must be rows of one length, {MAX_SIDE} tiles at most each way")
     tiles = "".join(grid)

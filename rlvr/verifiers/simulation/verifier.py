@@ -1,4 +1,4 @@
-"""Verifier of actions: where do they lead, in a simulated world?"""
+"""Verifier of actions: whether they lead to a good state of a simulated environment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BULLET = re.compile(r"(?:[-*+]|\d{1,6}[.)])\s+")
 
 
 class _Unreadable(ValueError):
-    """The answer is no list of actions; `reason` is the verdict's."""
+    """The answer is not a list of actions; `reason` is the verdict's."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -33,35 +33,35 @@ class _Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation(Verifier):
-    """Do the answer's actions, one after another from the start that `truth["simulation"]` describes, lead to a good state?
+    """Do the answer's actions, taken in order from the start that `truth["simulation"]` describes, lead to a good state?
 
-    The score is what the simulator gives the last state; below 1 it counts with `partial` alone. Actions stand one a line
-    (bullets and numbers before them are dropped) or as a JSON list of texts. A simulator of your own is a
-    `rlvr.verifiers.simulation.base.Simulator`; to name it, derive a class from this one in your package, list the package in
-    `rules_from`, and name that class as `_target_`: the package of such a class is allowed beside `rlvr`.
+    The score is the simulator's score of the last state; below 1 it counts only with `partial`. Actions are written one a line
+    (bullets and numbers before them are dropped) or as a JSON list of texts. Your own simulator is a subclass of
+    `rlvr.verifiers.simulation.base.Simulator`; to use it, derive a class from this one in your package, list the package in
+    `rules_from`, and name that class as `_target_`: `simulator` may then name classes of that package as well as of `rlvr`.
 
-    Reasons: `no_answer`, `unparsable`, `too_many_actions`, `invalid_action`, `wrong`, `partial`, `correct`; `bad_score` (our
-    failure) when the simulator gives no number in [0, 1].
+    Reasons: `no_answer`, `unparsable`, `too_many_actions`, `invalid_action`, `wrong`, `partial`, `correct`; `bad_score` (an
+    error of ours) when the simulator returns no number in [0, 1].
     """
 
     judges: ClassVar = "answer"
     needs: ClassVar = ("simulation",)
 
     simulator: str
-    """Import path of a class derived from `rlvr.verifiers.simulation.base.Simulator`."""
+    """Import path of a subclass of `rlvr.verifiers.simulation.base.Simulator`."""
     extract: str | tuple[str, ...] = "tag"
-    """Where the actions stand, behind the reasoning, in order: tag, boxed, fenced, whole; the last one found counts."""
+    """Where the actions are, after the reasoning: tag, boxed, fenced, whole; or several in order; the last found counts."""
     tag: str = "answer"
-    """The tag of the place `tag`; a box or a fenced block in it is opened."""
+    """Name of the tag for the place `tag`; a box or a fenced block in it is opened."""
     language: str = ""
-    """What the opening line of a fenced block says behind "```"."""
+    """Label of a fenced block: what follows the opening "```"."""
     form: Literal["lines", "json", "either"] = "either"
-    """How actions are written; `either`: as JSON where the text begins with a square bracket."""
+    """How actions are written; `either`: as JSON if the text begins with a square bracket."""
     max_actions: int = 1000
     """Most actions that are read; more score 0."""
     on_invalid: Literal["fail", "stop", "skip"] = "fail"
-    """What an invalid action does: `fail` scores 0, `stop` ends the run before it, `skip` leaves it out. With `skip`, a list of
-    all that could be tried may lead somewhere by chance."""
+    """What an invalid action does: `fail` scores 0, `stop` ends the run before it, `skip` ignores it. With `skip`, a list of
+    everything that could be tried may reach the goal by chance."""
     partial: bool = False
     """Whether scores below 1 count."""
 
@@ -131,7 +131,7 @@ class Simulation(Verifier):
         return passage(response, declared_places(self.extract), tag=self.tag, language=self.language)
 
     def _actions(self, text: str) -> list[str]:
-        """Errors: `_Unreadable`."""
+        """The actions written in a text. Errors: `_Unreadable`."""
         if len(text) > MAX_CHARS:
             raise _Unreadable("too_many_actions", f"{len(text)} characters, at most {MAX_CHARS} are read")
         if self.form == "json" or (self.form == "either" and text.startswith("[")):
@@ -168,9 +168,10 @@ class Simulation(Verifier):
 
 @dataclass(frozen=True, slots=True)
 class _Bad:
-    """Of a truth that describes no start."""
+    """A ground truth that describes no start."""
 
     why: str
+    """For a human."""
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""Whether two results of a query are the same: as sets of rows in which duplicates count, or in order."""
+"""Compares two results of a query: as multisets of rows, or in order."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Row = tuple[Cell, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """A result to compare with."""
+    """An expected result."""
 
     columns: int
-    """How many; 0 where nothing is known of them, as there are no rows."""
+    """Number of columns; 0: unknown, because there are no rows."""
     rows: tuple[Row, ...]
-    """Real numbers within the tolerance of one another, in one column, are one number."""
+    """Real numbers of one column that lie within the tolerance of each other are the same number."""
     blocks: tuple[int, ...]
-    """Where stretches of rows end, within each of which the order is free."""
+    """Ends of the blocks of rows within which the order is free."""
     reals: tuple[tuple[float, ...], ...]
-    """By column: the real numbers in it, ascending."""
+    """By column: its real numbers, ascending."""
 
     def difference(self, given: Table, tolerance: float) -> tuple[str, str] | None:
-        """Reason and detail why a result is not this one; None if it is."""
+        """Reason and detail of how a result differs; None if it does not."""
         if self.columns and given.columns != self.columns:
             return "wrong_columns", f"{given.columns} columns, {self.columns} expected"
         rows = _snapped(given.rows, self.reals, tolerance)
@@ -52,10 +52,11 @@ class Expected:
 
 
 def expected(table: Table, *, ordered: bool, tolerance: float, backwards: Table | None = None) -> Expected | str:
-    """What to compare with, or why it cannot be told.
+    """The result to compare with, or why the query has no single result.
 
-    `backwards` is another result of the same query, in which all that it leaves open is decided the other way. Where the two
-    differ in order (ties of an ORDER BY), the order is free; where they differ in rows (a LIMIT among ties), none is right.
+    `backwards` is a second result of the same query, in which whatever the query leaves open is decided the other way. Where
+    the two differ in order (ties of an ORDER BY), the order is free; if they differ in rows (a LIMIT among ties), there is
+    no single result.
     """
     reals = tuple(_reals([row[at] for row in table.rows], tolerance) for at in range(table.columns))
     rows = _snapped(table.rows, reals, tolerance)
@@ -67,7 +68,7 @@ def expected(table: Table, *, ordered: bool, tolerance: float, backwards: Table 
 
 
 def _blocks(rows: Sequence[Row], other: Sequence[Row]) -> tuple[int, ...]:
-    """The ends of the shortest stretches that hold the same rows in both."""
+    """The ends of the shortest blocks that contain the same rows in both."""
     ends, balance, unequal = [], Counter[Row](), 0
     for at, (row, its) in enumerate(zip(rows, other, strict=True)):
         for each, step in ((row, 1), (its, -1)):
@@ -79,7 +80,7 @@ def _blocks(rows: Sequence[Row], other: Sequence[Row]) -> tuple[int, ...]:
 
 
 def _reals(column: Sequence[Cell], tolerance: float) -> tuple[float, ...]:
-    """The finite real numbers of a column, ascending, without those within the tolerance of one that is there."""
+    """The finite real numbers of a column, ascending, without those within the tolerance of an earlier one."""
     kept: list[float] = []
     for value in sorted({each for each in column if isinstance(each, float) and math.isfinite(each)}):
         if not kept or not _close(value, kept[-1], tolerance):
@@ -88,9 +89,9 @@ def _reals(column: Sequence[Cell], tolerance: float) -> tuple[float, ...]:
 
 
 def _snapped(rows: Sequence[Row], reals: Sequence[Sequence[float]], tolerance: float) -> tuple[Row, ...]:
-    """Rows in which a number within the tolerance of an expected real number of its column has become that number.
+    """The rows, with each number within the tolerance of an expected real number of its column replaced by that number.
 
-    After this, rows are equal as Python has it: 1 and 1.0 are, 1 and "1" are not, nor text and blob, and NULL equals NULL.
+    Rows then compare as in Python: 1 and 1.0 are equal, 1 and "1" are not, nor are text and blob, and NULL equals NULL.
     """
     if not any(reals):
         return tuple(map(tuple, rows))

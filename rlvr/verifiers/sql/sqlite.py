@@ -1,6 +1,6 @@
 """One query on a fresh SQLite database in memory: a single statement that only reads, bounded in time and size.
 
-What a statement may do is decided by SQLite's own authorizer while the statement is compiled, not by looking for words in it.
+SQLite's own authorizer decides what a statement may do, while it is compiled; the text is not searched for keywords.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ MAX_SQL_CHARS = 20_000
 MAX_VALUE_BYTES = 1_000_000
 """Longest text or blob, in the database or made by a query."""
 MAX_RESULT_BYTES = 10_000_000
-"""All values of a result together."""
+"""Largest result, all values together."""
 MAX_IMAGE_BYTES = 32 << 20
 """Largest database."""
-_STEPS = 2_000  # instructions of SQLite's machine between two looks at the clock: well under a millisecond
+_STEPS = 2_000  # instructions of SQLite's virtual machine between two checks of the clock: well under a millisecond
 
 Cell = None | int | float | str | bytes
 
@@ -32,14 +32,14 @@ _LIMITS = {
     sqlite3.SQLITE_LIMIT_VDBE_OP: 100_000,
     sqlite3.SQLITE_LIMIT_FUNCTION_ARG: 100,
     sqlite3.SQLITE_LIMIT_ATTACHED: 0,
-    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 500,  # matching takes the product of pattern and text
+    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 500,  # matching time grows with the product of pattern and text
     sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER: 10,
     sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH: 10,
     sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
 }
 
-# Functions whose value their arguments decide (sqlite.org/lang_corefunc.html and its neighbours). Whatever is not here depends
-# on chance, on the clock, on the connection or on how SQLite was built, or reaches outside of it.
+# Functions determined by their arguments (sqlite.org/lang_corefunc.html and related pages). All others depend on chance, the
+# clock, the connection or the build of SQLite, or reach outside of it.
 _CORE = """abs char coalesce concat concat_ws format glob hex if ifnull iif instr length like likelihood likely lower ltrim max
 min nullif octet_length printf quote replace round rtrim sign soundex substr substring trim typeof unhex unicode unistr
 unistr_quote unlikely upper zeroblob"""
@@ -48,17 +48,17 @@ cume_dist dense_rank first_value lag last_value lead nth_value ntile percent_ran
 _MATHS = """acos acosh asin asinh atan atan2 atanh ceil ceiling cos cosh degrees exp floor ln log log10 log2 mod pi pow power
 radians sin sinh sqrt tan tanh trunc"""
 _TIMES = {"date": 0, "time": 0, "datetime": 0, "julianday": 0, "unixepoch": 0, "strftime": 1}
-"""Date functions, and which of their arguments is the time."""
+"""Date functions, and the index of their time argument."""
 _CLOCK = frozenset({"now", "subsec", "subsecond", "localtime", "utc"})
 """Arguments with which a date function reads the clock or the machine's time zone."""
 _CHANCE = ("current_date", "current_time", "current_timestamp", "random", "randomblob")
-"""Refused where they run as well: of the default value of a column, SQLite does not ask the authorizer."""
+"""Refused when they are called, too: for the default value of a column SQLite does not ask the authorizer."""
 FUNCTIONS = frozenset([*_CORE.split(), *_GROUPS.split(), *_MATHS.split(), *_TIMES, "->", "->>"])
-"""With those whose name begins with `json`, all that a query may call."""
+"""All functions that a query may call, in addition to those whose name begins with `json`."""
 
 
 class QueryFailed(Exception):
-    """A script or query that is refused, or that SQLite does not run to its end; `reason` is the verdict's."""
+    """A script or query that is refused or fails; `reason` is the verdict's."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -74,7 +74,7 @@ class Table:
 
 
 class _Guard:
-    """What a connection may do and for how long; remembers why it stopped."""
+    """Authorizer and clock of a connection; remembers why it stopped."""
 
     def __init__(self, seconds: float) -> None:
         self._until = time.thread_time() + seconds
@@ -103,7 +103,7 @@ class _Guard:
             return sqlite3.SQLITE_OK
         if action == sqlite3.SQLITE_FUNCTION:
             return self._call(second)
-        # To set up a table such as pragma_table_list or dbstat, SQLite asks whether it may update sqlite_master.
+        # To set up a virtual table such as pragma_table_list or dbstat, SQLite asks whether it may update sqlite_master.
         own = str(first).lower().startswith("sqlite_")
         if own and action in (sqlite3.SQLITE_READ, sqlite3.SQLITE_UPDATE):
             return self.stop("sql_error", "only tables of the database can be read, nothing of SQLite itself")
@@ -112,10 +112,10 @@ class _Guard:
         return self.stop("not_read_only", f"only SELECT is allowed; this would touch {first or 'the database'}")
 
     def script(self, action: int, first: str | None, second: str | None, *_: str | None) -> int:
-        """The authorizer of a script that makes a database: nothing but the database itself."""
+        """The authorizer of a script that makes a database: it may change that database only."""
         if action in (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH):
             return self.stop("not_allowed", f"a script may not attach or detach files ({first})")
-        if action == sqlite3.SQLITE_PRAGMA:  # dumps set a few; the database is the same without
+        if action == sqlite3.SQLITE_PRAGMA:  # dumps set a few; the database is the same without them
             return sqlite3.SQLITE_IGNORE
         return self._call(second) if action == sqlite3.SQLITE_FUNCTION else sqlite3.SQLITE_OK
 
@@ -127,7 +127,7 @@ class _Guard:
         return self.stop("not_deterministic", f"{name}() is refused: its value is not decided by its arguments")
 
     def time(self, name: str, at: int, *arguments: Cell) -> Cell:
-        """A date function, unless it would read the clock: SQLite's own, on a connection where it was not replaced by this."""
+        """A date function, unless it would read the clock. Computed on a second connection, where it is not replaced."""
         if len(arguments) <= at or any(_plain(each) in _CLOCK for each in arguments):
             self.stop("not_deterministic", f"{name}() is refused where it reads the clock or the time zone")
             raise ValueError(name)
@@ -137,7 +137,7 @@ class _Guard:
 
 
 def build(script: str, *, seconds: float) -> bytes:
-    """The database that a script of statements makes, as SQLite's own file format. Errors: `QueryFailed`, `MemoryError`."""
+    """The database that a script of statements makes, in SQLite's file format. Errors: `QueryFailed`, `MemoryError`."""
     guard = _Guard(seconds)
     connection = _connect(guard)
     try:
@@ -147,7 +147,7 @@ def build(script: str, *, seconds: float) -> bytes:
         if not connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0]:
             raise QueryFailed("sql_error", "the script makes no table")
         image = connection.serialize()
-        if guard.overdue():  # or it called what it may not
+        if guard.overdue():  # or it called a forbidden function
             raise sqlite3.OperationalError
     except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
         raise guard.stopped or QueryFailed("sql_error", _one_line(error)) from error
@@ -160,9 +160,9 @@ def build(script: str, *, seconds: float) -> bytes:
 
 
 def run(image: bytes, sql: str, *, seconds: float, max_rows: int, backwards: bool = False) -> Table:
-    """What a query gives on a copy of a database. Errors: `QueryFailed`, `MemoryError`.
+    """The result of a query on a copy of a database. Errors: `QueryFailed`, `MemoryError`.
 
-    `backwards`: tables are scanned in the other direction, so that whatever the query leaves open shows.
+    `backwards`: tables are scanned in the other direction, which shows what the query leaves open.
     """
     if len(sql) > MAX_SQL_CHARS:
         raise QueryFailed("too_large", f"{len(sql)} characters, at most {MAX_SQL_CHARS} are run")
@@ -172,12 +172,12 @@ def run(image: bytes, sql: str, *, seconds: float, max_rows: int, backwards: boo
         connection.deserialize(image)
         connection.execute("PRAGMA query_only = 1")
         connection.execute(f"PRAGMA reverse_unordered_selects = {int(backwards)}")
-        connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")  # to be set up, they write to sqlite_master
+        connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")  # their first use writes to sqlite_master
         for which, value in _LIMITS.items():
             connection.setlimit(which, value)
         connection.set_authorizer(guard.query)
         table = _fetch(connection.execute(sql), max_rows)
-        if guard.overdue():  # in its last instruction, behind which nobody looked
+        if guard.overdue():  # during the last instruction, after which the clock was not checked
             raise sqlite3.OperationalError
         return table
     except (sqlite3.Error, sqlite3.Warning, ValueError) as error:  # ValueError: a lone surrogate, or NUL in some versions
@@ -201,7 +201,7 @@ def _connect(guard: _Guard) -> sqlite3.Connection:
 
 def _plain(argument: Cell) -> str:
     text = argument.decode("utf-8", "replace") if isinstance(argument, bytes) else str(argument)
-    return text.partition("\0")[0].strip().lower()  # where C's strings end
+    return text.partition("\0")[0].strip().lower()  # C strings end there
 
 
 def _fetch(cursor: sqlite3.Cursor, max_rows: int) -> Table:

@@ -1,4 +1,4 @@
-"""Verifier of SQL: does the query give the right rows?"""
+"""Verifier of SQL: whether a query returns the right rows."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from rlvr.verifiers.sql.rowsets import Expected, expected
 from rlvr.verifiers.sql.sqlite import MAX_SQL_CHARS, Cell, QueryFailed, Table, build, run
 
 _PLACES = ("fenced", "tag", "whole")
-# Texts, names and comments are one token each, so that what they say is not taken for SQL.
+# Texts, names and comments are one token each, so that their content is not taken for SQL.
 _TOKEN = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`|\[[^\]]*\]|--[^\n]*|/\*.*?(?:\*/|\Z)|\w+|\S", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlResult(Verifier):
-    """Does the query give the rows that the reference query gives, on every database of the truth?
+    """Does the query return the rows of the reference query, on every database of the ground truth?
 
-    The truth is `{"schema": "CREATE TABLE ...; INSERT ...", "query": "SELECT ..."}`, with `databases` (a list of such scripts)
-    for `schema` where there are several, or with `rows` ([[1, "a"], ...]) for `query`. On one database a query that prints the
-    expected rows as constants, or is right there by chance, cannot be told from a right one: give several that differ.
+    The ground truth is `{"schema": "CREATE TABLE ...; INSERT ...", "query": "SELECT ..."}`, with `databases` (a list of such
+    scripts) instead of `schema` for several, or with `rows` ([[1, "a"], ...]) instead of `query`. A single database cannot
+    tell a right query from one that prints the expected rows as constants or is right by chance: give several that differ.
 
-    Each query runs on a fresh SQLite database in memory (`rlvr.verifiers.sql.sqlite`): one statement, which may only read, without
-    chance and clock. Rows compare as a set in which duplicates count; in order where the truth has `"ordered": true`, or says
-    nothing of it and the reference query ends in an ORDER BY of its own (not one in brackets). Then rows that this leaves tied
-    may stand in any order. Names of columns do not count, their order does. 1 equals 1.0 and NULL equals NULL; "1" is not 1.
+    Each query runs on a fresh SQLite database in memory (`rlvr.verifiers.sql.sqlite`): a single statement, read-only, without
+    random numbers and clock. Rows compare as a multiset; in order if the ground truth has `"ordered": true`, or has no such key
+    and the reference query has an outermost ORDER BY. Rows that this leaves tied may come in any order. The names of columns
+    do not count, their order does. 1 equals 1.0 and NULL equals NULL; "1" is not 1.
 
-    A truth is refused when a script or its query fails, when its rows are seen to depend on the order in which tables are read,
-    and when no database gives a row, so that any query without rows would be right.
+    A ground truth is refused if a script or its query fails, if its rows depend on the order in which tables are read, or if no
+    database gives a row, so that any query without rows would be right.
 
     Reasons: `no_answer`, `several_statements`, `not_read_only`, `not_deterministic`, `sql_error`, `timeout`, `too_many_rows`,
     `too_large` (query, value or result), `wrong_columns`, `wrong`, `correct`. The comparison is that of execution accuracy on
@@ -46,17 +46,17 @@ class SqlResult(Verifier):
     judges: ClassVar = "answer"
 
     extract: str | tuple[str, ...] = _PLACES
-    """Where the query stands, behind the reasoning, in order: fenced (the last block "```sql"), tag, whole."""
+    """Where the query is, after the reasoning: fenced (the last block "```sql"), tag, whole; tried in order."""
     tag: str = "answer"
-    """The tag of the place `tag`."""
+    """Name of the tag for the place `tag`."""
     time_s: float = 1.0
-    """Processor seconds for the query, on all databases together. With setup_s, less than verify.deadline_s."""
+    """CPU seconds for the query, all databases together. The sum with `setup_s` must stay below verify.deadline_s."""
     setup_s: float = 0.5
-    """Processor seconds for making a truth's databases and running its own query; a truth that needs more is refused."""
+    """CPU seconds for making the databases and running the reference query; a ground truth that needs more is refused."""
     max_rows: int = 10_000
     """Most rows of a result."""
     tolerance: float = 1e-9
-    """Relative; for what is compared with a real number of the expected result. Other numbers compare exactly."""
+    """Relative tolerance for numbers compared with a real number of the expected result. Other numbers compare exactly."""
 
     def __post_init__(self) -> None:
         declared_places(self.extract, _PLACES)
@@ -132,10 +132,10 @@ class SqlResult(Verifier):
 
 
 _Read = tuple[tuple[bytes, Expected], ...] | str
-"""Each database with what is expected of it, or what is wrong with a truth."""
+"""Each database with its expected result, or what is wrong with the ground truth."""
 
 
-# The rollouts of a problem are judged one after another, and its databases are the same each time.
+# Cached: the rollouts of a problem are scored one after another, on the same databases.
 @lru_cache(maxsize=8)
 def _read(text: str, setup_s: float, max_rows: int, tolerance: float) -> _Read:
     truth, start = json.loads(text), time.thread_time()
@@ -180,7 +180,7 @@ def _left(setup_s: float, start: float) -> float:
 
 
 def _table(rows: Any) -> Table | str:
-    """The `rows` of a truth."""
+    """The `rows` of a ground truth, or what is wrong with them."""
     if not isinstance(rows, Sequence) or not all(isinstance(row, list) and row for row in rows):
         return f"the truth's rows={str(rows)[:40]!r}: must be a list of lists of values"
     if len({len(row) for row in rows}) > 1:
@@ -198,7 +198,7 @@ def _is_cell(value: Cell) -> bool:
 
 
 def outer_order(query: str) -> int | None:
-    """Where the terms of the ORDER BY of a query's result end, which is one that is not in brackets; None without one."""
+    """Where the terms of a query's outermost ORDER BY (not one in brackets) end; None without one."""
     depth, before, found, end = 0, "", False, 0
     for match in _TOKEN.finditer(query):
         token = match[0].lower()
@@ -213,9 +213,9 @@ def outer_order(query: str) -> int | None:
 
 
 def _both_ways(image: bytes, query: str, setup_s: float, start: float, max_rows: int) -> tuple[Table, Table]:
-    """Twice the result of a query, so made that they differ in whatever it leaves open.
+    """Two results of a query that differ in whatever it leaves open.
 
-    Once the tables are scanned backwards, and rows that its ORDER BY leaves tied are sorted once up and once down.
+    For the second one tables are scanned backwards; rows that its ORDER BY leaves tied are sorted ascending, then descending.
     """
     first = run(image, query, seconds=_left(setup_s, start), max_rows=max_rows)
     queries, end = [query, query], outer_order(query)

@@ -1,4 +1,4 @@
-"""Verifier of function calls: the right tools, with valid arguments, with the expected arguments."""
+"""Verifier of function calls: the right functions, valid arguments, the expected arguments."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from rlvr.verifiers.structured.json_schema import MAX_SCHEMA_CHARS, MAX_STEPS, B
 from rlvr.verifiers.structured.strict_json import MAX_CHARS, NotJson, canonical, parse, read, text_of
 
 MAX_CALLS = 64
-"""Most calls of one response that are read."""
+"""Most calls in a response or a ground truth."""
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _SPACE = re.compile(r"\s*")
 _ATTEMPT = re.compile(r'"(?:tool_calls|arguments)"\s*:')
-_NO_PARAMETERS = {"type": "object", "additionalProperties": False}  # what OpenAI's API takes a missing schema for
+_NO_PARAMETERS = {"type": "object", "additionalProperties": False}  # what a missing schema means in OpenAI's API
 
 
 class _Malformed(ValueError):
-    """The response tries to call, but not in a form that can be executed; `reason` is the verdict's."""
+    """The response attempts a call that cannot be executed as written; `reason` is the verdict's."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -36,15 +36,15 @@ class Call:
     """One call, expected or made."""
 
     name: str
-    """Of the function."""
+    """Name of the function."""
     arguments: str
-    """As canonical JSON, so that equal arguments are equal texts."""
+    """The arguments as canonical JSON, so that equal arguments are equal texts."""
     valid: bool
     """Whether the arguments follow the schema of the tool of that name."""
 
 
 def read_calls(response: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
-    """The style and the calls (name, arguments) of a response; ("none", []) where it makes none. Errors: `_Malformed`."""
+    """The style and the calls (name, arguments) of a response; ("none", []) if it makes none. Errors: `_Malformed`."""
     text = answer_part(response)
     if len(text) > MAX_CHARS:
         raise _Malformed("too_large", f"{len(text)} characters, at most {MAX_CHARS} are read")
@@ -58,7 +58,7 @@ def read_calls(response: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
 
 
 def _hermes(text: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
-    """Read by JSON's own rules, not by a search for the closing tag: an argument may hold the tags as text."""
+    """Blocks `<tool_call>{...}</tool_call>`, parsed as JSON, not by a search for the tag: an argument may contain the tags."""
     calls, at, end = [], text.find(_OPEN), 0
     while at >= 0:
         if _CLOSE in text[end:at]:
@@ -77,7 +77,7 @@ def _hermes(text: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
 
 
 def _openai(text: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
-    """The last block "```json", or all of the text."""
+    """Calls in the last block "```json", or else in the whole text as JSON."""
     fenced = last_fence(text, "json")
     try:
         value = parse(text if fenced is None else fenced)
@@ -101,7 +101,7 @@ def _call(value: Any) -> tuple[str, dict[str, Any]]:
     if not isinstance(function, dict) or not isinstance(function.get("name"), str) or "arguments" not in function:
         raise _Malformed("unparsable", "a call needs a name and arguments")
     arguments = function["arguments"]
-    if isinstance(arguments, str):  # as the API of OpenAI gives them
+    if isinstance(arguments, str):  # as OpenAI's API returns them
         arguments = parse(arguments)
     if not isinstance(arguments, dict):
         raise _Malformed("unparsable", "the arguments of a call are no object")
@@ -111,9 +111,9 @@ def _call(value: Any) -> tuple[str, dict[str, Any]]:
 @dataclass(frozen=True, slots=True)
 class _Truth:
     tools: Mapping[str, Schema]
-    """Schema of the arguments, by name of the function."""
+    """Schemas of the arguments, by name of the function."""
     calls: tuple[Call, ...] | None
-    """None: only validity is asked for."""
+    """The expected calls; None: only validity is scored."""
 
     def check(self, name: str, arguments: dict[str, Any], steps: int) -> Call:
         schema = self.tools.get(name)
@@ -126,7 +126,7 @@ class _Truth:
 
 @lru_cache(maxsize=512)
 def _truth(tools_text: str, calls_text: str) -> _Truth | str:
-    """What the two JSON texts say, or why they say nothing that can be checked."""
+    """The ground truth of the two JSON texts, or what is wrong with it."""
     try:
         tools = _schemas(parse(tools_text, max_chars=MAX_SCHEMA_CHARS))
         calls = parse(calls_text, max_chars=MAX_SCHEMA_CHARS)
@@ -142,7 +142,7 @@ def _schemas(tools: Any) -> dict[str, Schema]:
         function = tool.get("function", tool) if isinstance(tool, dict) else None
         name = function.get("name") if isinstance(function, dict) else None
         if not isinstance(function, dict) or not isinstance(name, str) or name in schemas:
-            raise BadSchema("every tool needs a name of its own")
+            raise BadSchema("every tool needs its own name")
         parameters = function.get("parameters") or _NO_PARAMETERS
         if not isinstance(parameters, dict) or parameters.get("type") != "object":
             raise BadSchema(f"the parameters of {name!r} must be a schema of type object")
@@ -156,7 +156,7 @@ def _schemas(tools: Any) -> dict[str, Schema]:
 
 
 def _expected(truth: _Truth, calls: Any) -> tuple[Call, ...]:
-    """Errors: `_Malformed`, `NotJson`, `BadSchema`."""
+    """The expected calls. Errors: `_Malformed`, `NotJson`, `BadSchema`."""
     if not isinstance(calls, list) or len(calls) > MAX_CALLS:
         raise BadSchema(f"calls must be a list of at most {MAX_CALLS}")
     expected = tuple(truth.check(*_call(value), MAX_STEPS) for value in calls)
@@ -171,16 +171,16 @@ def _expected(truth: _Truth, calls: Any) -> tuple[Call, ...]:
 class FunctionCall(Verifier):
     """Does the response make the calls in `truth["calls"]`, with the tools in `truth["tools"]`?
 
-    Both are lists as in the API of OpenAI (or JSON texts of them): tools `{"type": "function", "function": {"name",
-    "parameters"}}` or the inner object alone, calls `{"name", "arguments"}`. An expected call that is matched by one of the
-    same name scores `name_share`, and `valid_share` more if the arguments follow the tool's schema, and 1 if they are the
-    expected ones: as JSON, 1 being 1.0, but not true or "1". The score is the sum over the best matching, divided by the
-    number of expected calls or of calls made, whichever is more: offering several calls in place of one earns no more than
-    the likeliest of them alone. Where none is expected, any call scores 0. Without `calls` only validity is judged: the mean
-    over the calls made.
+    Both are lists as in OpenAI's API (or JSON texts of such lists): tools `{"type": "function", "function": {"name",
+    "parameters"}}` or the inner object alone, calls `{"name", "arguments"}`. An expected call matched by a call of the same
+    name scores `name_share`, plus `valid_share` if the arguments follow the tool's schema, or 1 if they are the expected ones
+    (as JSON: 1 equals 1.0, but not true or "1"). The score is the sum over the best matching, divided by the larger of the
+    numbers of expected calls and of calls made: offering several calls instead of one earns no more than the likeliest of
+    them alone. If no call is expected, any call scores 0. Without `calls` only validity is scored: the mean over the calls
+    made.
 
-    Calls are read after the reasoning: as JSON that is the whole answer or its last block "```json" (a call, a list of them,
-    `{"tool_calls": [...]}`; OpenAI), or as `<tool_call>{...}</tool_call>` blocks, with or without text around them (Hermes
+    Calls are read after the reasoning: from JSON that is the whole answer or its last block "```json" (a call, a list of calls,
+    `{"tool_calls": [...]}`; OpenAI), or from `<tool_call>{...}</tool_call>` blocks, with or without text around them (Hermes
     and Qwen). Arguments are an object, or a JSON text of one.
 
     Reasons: `correct`, `no_answer` (nothing after the reasoning), `no_call`, `unparsable`, `too_large`, `too_many_calls`,
@@ -192,13 +192,13 @@ class FunctionCall(Verifier):
     needs: ClassVar = ("tools",)
 
     style: Literal["openai", "hermes", "either"] = "either"
-    """Which of the two ways to write a call counts."""
+    """Which way to write a call counts."""
     order: Literal["exact", "any"] = "exact"
-    """`exact`: expected calls that are matched out of their order do not count."""
+    """`exact`: expected calls that are made out of order do not count."""
     name_share: float = 0.2
-    """Score of a call of the right function whose arguments break its schema."""
+    """Score of a call of the right function whose arguments violate its schema."""
     valid_share: float = 0.2
-    """Added when the arguments follow the schema, but are not the expected ones."""
+    """Added if the arguments follow the schema but are not the expected ones."""
 
     def __post_init__(self) -> None:
         for key, allowed in (("style", ("openai", "hermes", "either")), ("order", ("exact", "any"))):
@@ -270,7 +270,7 @@ class FunctionCall(Verifier):
         return 1.0 if expected.arguments == made.arguments else self.name_share + self.valid_share * made.valid
 
     def _in_order(self, expected: Sequence[Call], made: Sequence[Call]) -> float:
-        """The best total of an alignment that keeps the order of both (dynamic programming, as for edit distance)."""
+        """The best total of an alignment that keeps both orders (dynamic programming, as for edit distance)."""
         above = [0.0] * (len(made) + 1)
         for wanted in expected:
             row = [0.0]
@@ -280,10 +280,10 @@ class FunctionCall(Verifier):
         return above[-1]
 
     def _in_any_order(self, expected: Sequence[Call], made: Sequence[Call]) -> float:
-        """The best total of a matching: equal calls first, then by name the valid ones first; no other does better.
+        """The best total of a matching, found greedily: equal calls first, then by name, the valid ones first.
 
-        An expected call is valid, so of the calls of one name an equal one scores most, and any valid one more than an
-        invalid one, whichever expected call it is matched with.
+        Optimal because expected calls are valid: of the calls of one name an equal one scores most, and any valid one more
+        than an invalid one, whichever expected call it is matched with.
         """
         equal = Counter(expected) & Counter(made)
         wanted = Counter(call.name for call in (Counter(expected) - equal).elements())

@@ -1,4 +1,4 @@
-"""JSON schemas (draft 2020-12) whose checks end on any document: a budget of steps, linear-time patterns, no fetching."""
+"""JSON schemas (draft 2020-12) whose checks end on any document: a step budget, linear-time patterns, no fetching."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from referencing.jsonschema import DRAFT202012
 from rlvr.verifiers.structured.strict_json import MAX_DEPTH, NotJson, canonical, parse
 
 MAX_STEPS = 50_000
-"""Work that one check may take, in keywords applied (large values count for more)."""
+"""Budget of one check, in keywords applied (large values cost more)."""
 MAX_NESTED = 100
-"""Keywords applied within one another; each takes up to five frames of Python's stack of 1,000."""
+"""Deepest nesting of keywords; each takes up to five of the 1,000 frames of Python's stack."""
 MAX_SCHEMA_CHARS = 1_000_000
 """Longest schema that is read."""
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SURROGATE = re.compile("[\ud800-\udfff]")  # half a pair cannot be written in UTF-8
 _DATE_TIME = re.compile(r"[0-9]{4}(?:-[0-9]{2}){2}T[0-9]{2}(?::[0-9]{2}){2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})", re.I)
-# Those that need no package; a format that is not listed is an annotation, as in the draft.
+# Formats that need no package; a format that is not listed is an annotation, as in the draft.
 _FORMATS = FormatChecker(formats=("date", "email", "ipv4", "ipv6", "uuid"))
 
 
@@ -42,21 +42,22 @@ def _is_date_time(value: object) -> bool:
 
 
 class BadSchema(ValueError):
-    """What should be a schema is none, or none that can be checked safely."""
+    """Not a schema, or one that cannot be checked safely."""
 
 
 class TooComplex(Exception):
-    """A check against a schema takes more than its budget."""
+    """A check against a schema exceeds its budget."""
 
 
 @dataclass(slots=True)
 class _Meter:
-    """What is left of the budget of a check, and what it has found so far."""
+    """The remaining budget of a check, and its results so far."""
 
     steps: int
     depth: int = 0
     known: dict[tuple[str, int, int], tuple[tuple[str, tuple[Any, ...], tuple[Any, ...]], ...]] = field(default_factory=dict)
-    """By keyword, its schema and the list or object it was applied to (by identity: both outlive the check)."""
+    """Errors (message, path, schema path) by keyword, id of the schema, and id of the list or object it was applied to; both
+    objects outlive the check."""
 
     def spend(self, steps: int) -> None:
         self.steps -= steps
@@ -68,9 +69,9 @@ _METER: ContextVar[_Meter] = ContextVar("_METER")
 
 
 def _metered(keyword: str, check: Callable[..., Any]) -> Callable[..., Any]:
-    """`check` of jsonschema's: paid for, stopped at its first error, and never done twice.
+    """A check of jsonschema with a budget: it stops at its first error, and results are memoised.
 
-    Otherwise a union that refers to itself takes time exponential in the nesting, which is the model's to choose.
+    Without that, a union that refers to itself takes time exponential in the nesting, which the model chooses.
     """
 
     def metered(validator: Any, value: Any, instance: Any, schema: Any) -> tuple[ValidationError, ...]:
@@ -81,13 +82,13 @@ def _metered(keyword: str, check: Callable[..., Any]) -> Callable[..., Any]:
             return tuple(ValidationError(text, path=path, schema_path=place) for text, path, place in meter.known[key])
         meter.depth += 1
         size = sum(len(each) for each in (value, instance) if isinstance(each, str | list | dict))
-        # jsonschema looks every item up in a list of those evaluated.
+        # For `unevaluated*` jsonschema searches every item in a list of the evaluated ones.
         meter.spend(1 + size // 50 + (size * size // 500 if keyword.startswith("unevaluated") else 0))
         error = next(iter(check(validator, value, instance, schema) or ()), None)
         meter.depth -= 1
-        if error is not None and not error.schema_path:  # made here, and its message shows the whole instance
+        if error is not None and not error.schema_path:  # made by this keyword; its message quotes the whole instance
             meter.spend(len(error.message) // 100)
-        if isinstance(instance, dict | list):  # the enclosing checks add to the paths of an error: keep copies
+        if isinstance(instance, dict | list):  # enclosing checks extend the paths of an error: keep copies
             found = () if error is None else ((error.message, tuple(error.path), tuple(error.schema_path)),)
             meter.known[key] = found
         return () if error is None else (error,)
@@ -97,11 +98,11 @@ def _metered(keyword: str, check: Callable[..., Any]) -> Callable[..., Any]:
 
 @lru_cache(maxsize=1024)
 def _regex(pattern: str) -> Any:
-    """Linear in the text, where Python's `re` can hang on what a model wrote. Errors: `BadSchema`."""
+    """A pattern compiled by RE2: linear in the text, where Python's `re` could hang on model text. Errors: `BadSchema`."""
     options = re2.Options()
     options.log_errors = False
     options.never_capture = True
-    options.max_mem = 2 << 20  # bytes; bounds the program, and with it the time a character can take
+    options.max_mem = 2 << 20  # bytes; bounds the program, and with it the time per character
     try:
         return re2.compile(pattern, options)
     except (re2.error, UnicodeEncodeError) as error:
@@ -110,7 +111,7 @@ def _regex(pattern: str) -> Any:
 
 def _matches(pattern: str, text: str) -> bool:
     regex = _regex(pattern)
-    _METER.get().spend(len(text) * regex.programsize // 20_000)  # RE2's worst case: about 3 ns for each of the product
+    _METER.get().spend(len(text) * regex.programsize // 20_000)  # RE2's worst case: about 3 ns x characters x program size
     return regex.search(_SURROGATE.sub("\ufffd", text)) is not None
 
 
@@ -138,7 +139,7 @@ def _additional_properties(validator: Any, value: Any, instance: Any, schema: An
 
 
 def _multiple_of(validator: Any, value: float, instance: Any, schema: Any) -> Iterator[ValidationError]:
-    """Exact in the decimals as written: 19.99 is a multiple of 0.01."""
+    """Exact for decimals as written: 19.99 is a multiple of 0.01."""
     number = isinstance(instance, int | float) and not isinstance(instance, bool)
     if number and Fraction(repr(instance)) % Fraction(repr(value)):
         yield ValidationError(f"{instance!r} is not a multiple of {value!r}")
@@ -166,31 +167,31 @@ _BY_PROPERTY = ("properties", "patternProperties", "additionalProperties")
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A JSON schema (draft 2020-12) whose checks always end, and touch neither network nor disk."""
+    """A JSON schema (draft 2020-12) whose checks always end and use neither network nor disk."""
 
     validator: Any
-    """Of jsonschema."""
+    """A validator of jsonschema."""
 
     def asks(self) -> bool:
-        """Whether it has a keyword at all: without one every document is valid. (`{}` and `true` say so and mean it.)"""
+        """Whether it has any keyword, or is `{}` or `true`, which accept every document on purpose."""
         schema = self.validator.schema
         return not isinstance(schema, dict) or not schema or bool(schema.keys() & (_KEYWORDS.keys() | _HELPERS))
 
     def violation(self, value: Any, *, steps: int = MAX_STEPS) -> str | None:
-        """What is wrong with `value`, in one line, or None. Errors: `TooComplex`."""
+        """What is wrong with `value`, in one line; None if it is valid. Errors: `TooComplex`."""
         with _budget(steps):
             error = next(self.validator.iter_errors(value), None)
         return None if error is None else _say(error)
 
     def share(self, value: Any) -> float:
-        """For a value that violates the schema: the share of top-level properties that satisfy it, below 1.
+        """For a value that violates the schema: the share of its top-level properties that satisfy it, below 1.
 
-        Counted are the required properties, the declared ones that the object has, and every other one that must not be
-        there or has a wrong value; a violation that is of no property counts as one more that fails. Errors: `TooComplex`.
+        Counted are the required properties, the declared ones that are present, and any other that is forbidden or has a wrong
+        value; a violation that concerns no property counts as one more that fails. Errors: `TooComplex`.
         """
         with _budget(MAX_STEPS):
             validator = self.validator
-            for _ in range(MAX_DEPTH):  # a schema of a recursive type is often a bare reference to a definition
+            for _ in range(MAX_DEPTH):  # the schema of a recursive type is often just a reference to a definition
                 if not isinstance(validator.schema, dict) or validator.schema.keys() & _KEYWORDS.keys() != {"$ref"}:
                     break
                 target = validator._resolver.lookup(validator.schema["$ref"])
@@ -222,17 +223,17 @@ def _budget(steps: int) -> Iterator[None]:
 
 def _say(error: ValidationError | SchemaError) -> str:
     message = error.message if len(error.message) <= 160 else f"{error.message[:60]} ... {error.message[-90:]}"
-    # A key may hold half a surrogate pair, written as an escape, which no file of ours could hold.
+    # A key may contain half a surrogate pair (as an escape), which cannot be written to a file.
     return f"{error.json_path[:80]}: {message}".encode("utf-8", "backslashreplace").decode()
 
 
 @lru_cache(maxsize=512)
 def compiled(text: str, *, formats: bool = False) -> Schema | str:
-    """The schema that this JSON text is, or why it is none; never raises, because what it raises could not be cached."""
+    """The schema of a JSON text, or why it is none (returned, not raised, so that it is cached too)."""
     try:
         contents = parse(text, max_chars=MAX_SCHEMA_CHARS)
         _check_form(contents)
-        # An empty registry retrieves nothing; jsonschema's own would ask the network.
+        # An empty registry retrieves nothing; jsonschema's default would use the network.
         resolver = Registry().resolver_with_root(DRAFT202012.create_resource(contents))
         _check_references(contents, resolver)
     except (NotJson, BadSchema) as error:
@@ -247,7 +248,7 @@ def compiled(text: str, *, formats: bool = False) -> Schema | str:
 
 
 def _check_references(root: Any, resolver: Any) -> None:
-    """Refuse what no check could do in any schema inside this one and wherever a reference leads. Errors: `BadSchema`."""
+    """Refuse what cannot be checked, in all subschemas and everything they refer to. Errors: `BadSchema`."""
     seen: set[int] = set()
     waiting = [(root, resolver)]
     unevaluated = patterned = False
@@ -257,18 +258,18 @@ def _check_references(root: Any, resolver: Any) -> None:
             continue
         seen.add(id(schema))
         _check_dialect(schema)
-        schema.pop("$schema", None)  # or jsonschema would go on with its own validator for the dialect, not with ours
+        schema.pop("$schema", None)  # or jsonschema would use its own validator of that dialect instead of ours
         for pattern in (*schema.get("patternProperties", ()), *([schema["pattern"]] if "pattern" in schema else ())):
             _regex(pattern)
         unevaluated |= "unevaluatedProperties" in schema
         patterned |= "patternProperties" in schema
         resolver = resolver.in_subresource(DRAFT202012.create_resource(schema))
         waiting += [(each, resolver) for each in DRAFT202012.subresources_of(schema)]
-        if "$dynamicRef" in schema:  # a check would depend on the way that led to it
+        if "$dynamicRef" in schema:  # a check would depend on the path that led to it
             raise BadSchema("$dynamicRef is not supported")
         if "$ref" in schema:
             waiting.append(_target(schema["$ref"], resolver))
-    if unevaluated and patterned:  # jsonschema would match these with Python's `re`
+    if unevaluated and patterned:  # jsonschema matches these with Python's `re`
         raise BadSchema("unevaluatedProperties together with patternProperties is not supported")
 
 

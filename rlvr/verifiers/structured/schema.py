@@ -1,4 +1,4 @@
-"""Verifiers of structured output: JSON that follows a schema, XML that is well-formed or follows an XSD."""
+"""Verifiers of structured output: JSON that follows a schema, XML that is well-formed and follows an XSD."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rlvr.verifiers.structured.json_schema import Schema, TooComplex, compiled
 from rlvr.verifiers.structured.strict_json import MAX_CHARS, NotJson, parse, read, text_of
 
 _ASIDE = re.compile(r"\s*(?:<!--.*?-->|<\?.*?\?>)", re.DOTALL)
-_ASK_FOR_OTHERS = frozenset(
+_OTHER_TASKS = frozenset(
     {"answer", "answers", "choices", "json_schema", "tools", "numbers", "reasoning_gym"}
     | {"asserts", "check", "cases", "statement", "databases", "schema", "query", "rows", "simulation"}
 )
@@ -29,22 +29,23 @@ _XSD = "{http://www.w3.org/2001/XMLSchema}"
 class JsonMode(Verifier):
     """Is the answer one JSON document that follows `truth["json_schema"]` (draft 2020-12; an object, or JSON text of one)?
 
-    The last fenced block counts where there are several; two bare documents are `ambiguous`, and text around a bare one makes
-    it `unparsable`, like a key given twice, NaN, and a number that overflows. A document that violates the schema gets the
-    share of its top-level properties that satisfy it (`rlvr.verifiers.structured.json_schema.Schema.share`), always below 1. Nothing
-    in the reasoning counts. It judges form, not whether the values are right: a schema cannot know.
+    Of several fenced blocks the last counts; two bare documents are `ambiguous`, and text around a bare one makes it
+    `unparsable`, like a duplicate key, NaN, and a number that overflows. A document that violates the schema gets the share
+    of its top-level properties that satisfy it (`rlvr.verifiers.structured.json_schema.Schema.share`), always below 1. Nothing
+    in the reasoning counts. It scores the form, not whether the values are right, which a schema cannot know.
 
     Reasons: `no_json`, `ambiguous`, `unparsable`, `too_large`, `too_complex` (more steps than a check may take), `invalid`,
-    `correct`. A schema that is none, leads out of itself, or needs a pattern that RE2 lacks is a bad truth.
+    `correct`. An invalid schema, one that refers to something outside of itself, or one with a pattern that RE2 lacks is
+    `unscorable`.
     """
 
     judges: ClassVar = "format"
     needs: ClassVar = ("json_schema",)
 
     extract: Literal["fenced", "bare", "either"] = "either"
-    """Where the document stands: in a block "```json", as the whole answer, or in the last such block if there is one."""
+    """Where the document is: `fenced`, in a block "```json"; `bare`, the whole answer; `either`, the block if there is one."""
     formats: bool = False
-    """Whether `format` is checked (date, date-time, email, ipv4, ipv6, uuid); the draft takes it for a comment."""
+    """Whether `format` is checked (date, date-time, email, ipv4, ipv6, uuid); if not it is an annotation, as in the draft."""
 
     def __post_init__(self) -> None:
         if self.extract not in ("fenced", "bare", "either"):
@@ -85,7 +86,7 @@ class JsonMode(Verifier):
         schema = compiled(text, formats=self.formats)
         if isinstance(schema, str):
             return f"the truth's json_schema is {schema}"
-        if not schema.asks():  # a schema inside of another object, or a misspelt one
+        if not schema.asks():  # a schema nested in another object, or a misspelt one
             return f"the truth's json_schema has no keyword of JSON Schema, only {', '.join(schema.validator.schema)[:80]}"
         return schema
 
@@ -102,8 +103,8 @@ def _begins_with_two_documents(text: str) -> bool:
 
 
 def _opens_with_doctype(text: str) -> bool:
-    """Behind comments and processing instructions, one after another: a single pattern could try every way to split them, and
-    Python 3.11.2 gets the possessive one that cannot wrong."""
+    """Comments and processing instructions before it are skipped one at a time: a single pattern could backtrack over every way
+    to split them, and possessive matching is broken in Python 3.11.2."""
     at = 0
     while aside := _ASIDE.match(text, at):
         at = aside.end()
@@ -111,14 +112,14 @@ def _opens_with_doctype(text: str) -> bool:
 
 
 def _parser() -> etree.XMLParser:
-    # The encoding is ours whatever the document declares: another one could hide a DOCTYPE from us.
+    # The encoding is fixed, whatever the document declares: a different one could hide a DOCTYPE.
     return etree.XMLParser(
         encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False
     )
 
 
 def _read_xml(text: str) -> Any:
-    """The root element, or the verdict on a text that is no document."""
+    """The root element, or the verdict on a text that is not a document."""
     answer = text[:200]
     if not text:
         return Verdict.scored(0.0, "no_xml", detail="the answer has no <")
@@ -137,12 +138,12 @@ def _read_xml(text: str) -> Any:
 class _Xsd:
     schema: etree.XMLSchema
     may_hang: bool
-    """Whether it has a pattern, which libxml2 matches by backtracking, or a key, which it compares with all others."""
+    """Whether it has a pattern, which libxml2 matches by backtracking, or a key, which it compares with every other key."""
 
 
 @lru_cache(maxsize=256)
 def _xsd(text: str, thread: int) -> _Xsd | str:
-    """The schema that this XSD is, or why it is none. One for each thread, because its list of errors is shared state."""
+    """The schema of an XSD text, or why it is none. One per thread, because its list of errors is shared state."""
     if _opens_with_doctype(text):
         return "it has a DOCTYPE"
     try:
@@ -160,13 +161,13 @@ def _xsd(text: str, thread: int) -> _Xsd | str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class XmlMode(Verifier):
-    """Is the answer one well-formed XML document, and does it follow the XSD 1.0 in `truth["xsd"]`, where there is one?
+    """Is the answer one well-formed XML document, and does it follow the XSD 1.0 in `truth["xsd"]`, if there is one?
 
-    The document is what the last block "```xml" holds, or without one the answer from its first `<`; text behind it makes it
-    `unparsable`. A DOCTYPE is refused (`entities`), so there are no entities to expand and nothing to fetch. An `<answer>`
-    around the answer is a tag of the response and not of the document, unless fenced.
+    The document is the last block "```xml", or without one the answer from its first `<`; text after it makes it `unparsable`.
+    A DOCTYPE is refused (`entities`), so there are no entities to expand and nothing to fetch. An `<answer>` around the answer
+    is a tag of the response and not of the document, unless it is inside the block.
 
-    Reasons: `no_xml`, `too_large`, `entities`, `unparsable`, `invalid` (well-formed, against the XSD), `too_complex`,
+    Reasons: `no_xml`, `too_large`, `entities`, `unparsable`, `invalid` (well-formed, but violates the XSD), `too_complex`,
     `correct`.
     """
 
@@ -203,8 +204,8 @@ class XmlMode(Verifier):
         return None if isinstance(xsd, _Xsd) and xsd.may_hang else self(completion, problem)
 
     def applies(self, truth: Mapping[str, Any]) -> bool:
-        """With an XSD; without one only to a truth that asks for nothing else."""
-        return "xsd" in truth or not _ASK_FOR_OTHERS & truth.keys()
+        """Applies to a ground truth with an XSD, or with no key of another task."""
+        return "xsd" in truth or not _OTHER_TASKS & truth.keys()
 
     def check_truth(self, truth: Mapping[str, Any]) -> str | None:
         xsd = self._xsd_of(truth)

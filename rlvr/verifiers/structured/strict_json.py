@@ -15,7 +15,7 @@ MAX_DIGITS = 1_000
 
 
 class NotJson(ValueError):
-    """The text is not JSON that we read; `reason` is `unparsable` or `too_large`."""
+    """The text is not JSON that is accepted here; `reason` is `unparsable` or `too_large`."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -53,7 +53,7 @@ _DECODER = json.JSONDecoder(
 def read(text: str, start: int = 0) -> tuple[Any, int]:
     """The JSON value that begins at `start`, and where it ends. Errors: `NotJson`.
 
-    Stricter than Python: no NaN or Infinity, no number that overflows, no key twice, size and nesting bounded.
+    Stricter than Python's `json`: no NaN or Infinity, no number that overflows, no duplicate key, bounded size and nesting.
     """
     try:
         value, end = _DECODER.raw_decode(text, start)
@@ -86,7 +86,7 @@ def parse(text: str, *, max_chars: int = MAX_CHARS) -> Any:
 
 
 def text_of(value: Any) -> str:
-    """JSON text of a part of a truth, which may be given as such a text. Errors: `ValueError`, `TypeError`."""
+    """JSON text of a part of a ground truth, which may already be one. Errors: `ValueError`, `TypeError`."""
     return value if isinstance(value, str) else json.dumps(value, allow_nan=False)
 
 

@@ -1,4 +1,4 @@
-"""Language: honest English keeps full score, other languages are found, and hiding them does not help."""
+"""Language: honest English keeps the full score, other languages are detected, and hiding them does not help."""
 
 # ruff: noqa: RUF001  letters that look like Latin ones are the point here
 
@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sampled import sampled
 
-from conftest import DATA, score_gap
+from conftest import data, score_gap
 from rlvr import Problem, load_rules
 from rlvr.config.compose import compose
 from rlvr.data.datasets.gsm8k import GSM8K
@@ -53,20 +54,20 @@ def judge(text: str, **options: Any) -> tuple[float, str]:
     return verdict.score, verdict.reason
 
 
-def test_honest_solutions_of_gsm8k_keep_full_score(gsm8k_path: Path) -> None:
+@pytest.mark.parametrize("every", [40, pytest.param(1, marks=pytest.mark.slow)])
+def test_honest_solutions_of_gsm8k_keep_full_score(gsm8k_path: Path, every: int) -> None:
     rules, prompts = load_rules("english_only"), Prompts(template=compose(["model=qwen0.5b", "prompt=r1"]).prompt)
     splits = GSM8K(path=str(gsm8k_path)).load()
-    assert [(p.id, lost) for p in (*splits.train, *splits.test) if (lost := score_gap(prompts, p, rules))] == []
+    problems = [*splits.train, *splits.test][::every]
+    assert [(p.id, lost) for p in problems if (lost := score_gap(prompts, p, rules))] == []
 
 
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("name", "count"), [("math500", 500), ("aime24", 30)])
-def test_honest_solutions_of_competitions_keep_full_score(name: str, count: int) -> None:
-    path = DATA / name / "test.jsonl"
-    if not path.is_file():
-        pytest.skip(f"the real {name} is not at {path}")
-    texts = [json.loads(line)["solution"] for line in path.read_text().splitlines()]
+def test_honest_solutions_of_competitions_keep_full_score(name: str, count: int, every: int) -> None:
+    texts = [json.loads(line)["solution"] for line in (data(name) / "test.jsonl").read_text().splitlines()]
     assert len(texts) == count
-    assert [text for text in texts if judge(text)[0] < 1.0] == []
+    assert [text for text in texts[::every] if judge(text)[0] < 1.0] == []
 
 
 @pytest.mark.parametrize("code", OTHERS)
@@ -103,12 +104,12 @@ def test_english_as_people_write_it(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["42", "3 * 4 = 12", "\\boxed{12}", "$x = 4$", "<answer>5</answer>", "```\nx = 1\n```", "\\[x^2\\]", "..."]
 )
-def test_a_calculation_without_a_word_is_in_no_language(text: str) -> None:
+def test_a_calculation_without_words_has_no_language(text: str) -> None:
     assert judge(text) == (1.0, "no_text")
 
 
 @pytest.mark.parametrize("text", ["", " \n", "\u200b\u200b", "\x00"])
-def test_nothing_gains_nothing(text: str) -> None:
+def test_an_empty_response_scores_zero(text: str) -> None:
     assert judge(text) == (0.0, "empty")
 
 
@@ -150,7 +151,7 @@ def test_other_languages_cannot_hide(text: str, reason: str) -> None:
     assert score < 0.9
 
 
-def test_script_mixing_lowers_the_score_by_what_it_touches() -> None:
+def test_script_mixing_lowers_the_score_in_proportion() -> None:
     mixed = "She sold \u4e8c\u5341\u56db clips in \u4e94\u6708 and \u516b clips in \u56db\u6708."
     scores = [judge(" ".join([ENGLISH] * n + [mixed] * (6 - n)))[0] for n in range(7)]
     assert scores == sorted(scores)
@@ -235,20 +236,22 @@ def test_the_same_in_threads_and_after_pickling() -> None:
 
 PIECES = st.sampled_from(
     [
-        "$",
-        "`",
-        "```",
-        "\\[",
-        "\\]",
-        "\\(",
-        "<think>",
-        ". ",
-        "\n",
-        "the cat sat ",
-        "le chat ",
-        "\u4f60\u597d",
-        "\u0430",
-        "\ud800",
+        *(
+            "$",
+            "`",
+            "```",
+            "\\[",
+            "\\]",
+            "\\(",
+            "<think>",
+            ". ",
+            "\n",
+            "the cat sat ",
+            "le chat ",
+            "\u4f60\u597d",
+            "\u0430",
+            "\ud800",
+        )
     ]
 )
 
@@ -262,33 +265,13 @@ def test_any_text_gets_a_score_and_the_same_one_twice(text: str) -> None:
         assert first == judge(text, languages=languages)
 
 
-@pytest.mark.parametrize(
-    "piece",
-    [
-        "a. ",
-        "the cat sat. ",
-        "\u6211",
-        "x",
-        "$a",
-        "$ab cd ef gh ",
-        "\\[",
-        "\\[\\(",
-        "\\begin{array}",
-        "`",
-        "```",
-        "\n",
-        "a\u00e9",
-        "\u0315\u0300",
-        "a\u0430",
-        "\ud800",
-        "<a",
-        "http://a",
-        "ab   cd\n",
-        "\\$",
-        "\\",
-        "[asy]",
-    ],
-)
+PIECES_400K = [
+    *("a. ", "the cat sat. ", "\u6211", "x", "$a", "$ab cd ef gh ", "\\[", "\\[\\(", "\\begin{array}", "`", "```", "\n"),
+    *("a\u00e9", "\u0315\u0300", "a\u0430", "\ud800", "<a", "http://a", "ab   cd\n", "\\$", "\\", "[asy]"),
+]
+
+
+@pytest.mark.parametrize("piece", sampled(PIECES_400K, every=5))
 def test_long_hostile_text_takes_no_time(piece: str) -> None:
     """A quadratic scan of 400,000 characters would take minutes."""
     text = piece * (400_000 // len(piece))
@@ -298,7 +281,7 @@ def test_long_hostile_text_takes_no_time(piece: str) -> None:
     assert time.process_time() - start < 15
 
 
-def test_a_sentence_between_backticks_is_no_code() -> None:
+def test_a_sentence_between_backticks_is_prose() -> None:
     problem = Problem(id="p", prompt="q", truth={})
     french = "Nous calculons d'abord le nombre total de pommes, puis nous divisons par deux pour obtenir le resultat."
     assert Language()(f"`{french}`", problem).score == 0.0
@@ -307,8 +290,8 @@ def test_a_sentence_between_backticks_is_no_code() -> None:
     assert Language()("Call `numpy.linalg.norm(x, axis=0)` and then `print(y)` it.", problem).score == 1.0
 
 
-def test_a_character_that_stands_for_eighteen_is_no_lever() -> None:
-    """U+FDFA made a text of 400,000 characters one of seven million."""
+def test_a_character_that_expands_to_eighteen_gains_nothing() -> None:
+    """U+FDFA turned a text of 400,000 characters into one of seven million."""
     verdict = Language()("\ufdfa" * 400_000, Problem(id="p", prompt="q", truth={}))
     assert (verdict.score, verdict.reason) == (0.0, "foreign")
     assert Language(languages=("ar",))("\ufdfa", Problem(id="p", prompt="q", truth={})).score == 1.0

@@ -1,4 +1,4 @@
-"""The bundled world: what steps do, what states are worth, which maps are refused."""
+"""Gridworld: what steps do, the scores of states, which maps are refused."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_actions_are_read_without_case_and_space() -> None:
         ({"grid": ["@AGa"], "max_steps": 3}, "no way leads to the goal"),
     ],
 )
-def test_a_setup_that_is_no_world_is_refused(setup: dict[str, Any], says: str) -> None:
+def test_a_bad_setup_is_refused(setup: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says.replace("?", r"\?")):
         WORLD.start(setup)
 

@@ -1,4 +1,4 @@
-"""Actions in a simulated world: how they are read, what invalid ones do, what the last state is worth."""
+"""Simulation: how actions are read, what invalid ones do, the score of the last state."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def judge(answer: str, **options: Any) -> Verdict:
 
 
 def count(*actions: str, **options: Any) -> Verdict:
-    """To 10, in a world of the user's own."""
+    """Counts to 10, with a user's simulator."""
     return Mine(simulator=COUNTER, **options)("<answer>" + "\n".join(actions) + "</answer>", problem(target=10))
 
 
@@ -88,7 +88,7 @@ def test_not_right(answer: str, why: str) -> None:
     assert time.process_time() - start < 1
 
 
-def test_actions_in_the_reasoning_are_none() -> None:
+def test_actions_in_the_reasoning_do_not_count() -> None:
     verifier = Simulation(simulator=GRIDWORLD)
     for response in (
         f"<think><answer>{RIGHT}</answer></think>",
@@ -101,7 +101,7 @@ def test_actions_in_the_reasoning_are_none() -> None:
     assert verifier(last, problem()).reason == "invalid_action"
 
 
-def test_where_and_how_actions_stand_can_be_declared() -> None:
+def test_place_and_form_of_actions_can_be_declared() -> None:
     def reason(response: str, **options: Any) -> str:
         return Simulation(simulator=GRIDWORLD, **options)(response, problem()).reason
 
@@ -123,7 +123,7 @@ def test_an_invalid_action_fails_stops_or_is_skipped() -> None:
     assert "action 3, 'jump': not 1, 2 or -1" in count(*actions).detail
 
 
-def test_part_of_the_way_counts_only_where_that_is_declared() -> None:
+def test_part_of_the_way_counts_only_with_partial() -> None:
     assert (count("2", "2").score, count("2", "2").reason) == (0.0, "wrong")
     verdict = count("2", "2", partial=True)
     assert (verdict.score, verdict.reason) == (pytest.approx(0.4), "partial")
@@ -137,7 +137,7 @@ def test_the_number_of_actions_is_bounded() -> None:
     assert count("1", "-1", *["1"] * 10, max_actions=10).reason == "too_many_actions"
 
 
-def test_a_score_that_is_none_is_our_failure_and_no_zero() -> None:
+def test_a_simulator_without_a_valid_score_is_an_error() -> None:
     for name in ("Generous", "Undecided"):
         verdict = Mine(simulator=f"counting_simulators.{name}")("<answer>1</answer>", problem(target=10))
         assert (verdict.outcome, verdict.reason, verdict.score) == ("error", "bad_score", None)
@@ -186,8 +186,8 @@ def test_bad_options_are_refused_by_name(options: dict[str, Any], message: str) 
     assert message in str(caught.value)
 
 
-def test_a_simulator_of_the_users_own_is_named_through_a_class_in_their_package() -> None:
-    """Which `rules_from` has to list, as for any verifier."""
+def test_a_users_simulator_is_named_through_a_class_of_their_package() -> None:
+    """`rules_from` must list the package, as for any verifier."""
     node = f"rules.actions.verifier={{_target_: counting_simulators.Mine, simulator: {COUNTER}}}"
     pack = load_rules("simulation", ["rules_from=[counting_simulators]", node])
     assert pack.judge("<answer>" + "2\n" * 5 + "</answer>", problem(target=10)).reward == 1.0
@@ -199,7 +199,7 @@ def test_a_simulator_of_the_users_own_is_named_through_a_class_in_their_package(
         load_rules("simulation", ["rules_from=[counting_simulators]", node.replace("Counter", "Demanding")])
 
 
-def test_a_world_that_may_hang_runs_in_a_worker_process() -> None:
+def test_a_simulator_that_may_hang_runs_in_a_worker_process() -> None:
     slow = Mine(simulator="counting_simulators.SlowCounter")
     asked = problem(target=2)
     assert slow.quick("<answer>2</answer>", asked) is None
@@ -211,10 +211,10 @@ def test_a_world_that_may_hang_runs_in_a_worker_process() -> None:
         assert pool.score(slow, "<answer>raise</answer>", asked).outcome == "error"
 
 
-def test_turns_with_the_same_actions_are_the_same() -> None:
+def test_responses_with_the_same_actions_are_the_same() -> None:
     verifier = Simulation(simulator=GRIDWORLD)
-    turns = (f"<think>a</think><answer>{RIGHT}</answer>", f"<think>b</think> So <answer>\n{RIGHT}\n</answer>")
-    assert {str(verifier.same(response, problem())) for response in turns} == {RIGHT}
+    responses = (f"<think>a</think><answer>{RIGHT}</answer>", f"<think>b</think> So <answer>\n{RIGHT}\n</answer>")
+    assert {str(verifier.same(response, problem())) for response in responses} == {RIGHT}
 
 
 @given(st.lists(st.sampled_from(["1", "2", "-1", "x"]), max_size=30), st.sampled_from(["fail", "stop", "skip"]), st.booleans())

@@ -1,4 +1,4 @@
-"""SQL: which queries are right, what each other one is called, and what no query can do."""
+"""SqlResult: which queries are right, the reasons of the others, and what no query can do."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sampled import sampled
 
 from rlvr import Problem, Verdict, load_rules
-from rlvr.analysis.audit.audit import main
+from rlvr.cli.main import main
 from rlvr.errors import ConfigError
 from rlvr.scoring.local.supervisor import Supervisor
 from rlvr.verifiers.sql.sqlite import QueryFailed, build, run
@@ -41,7 +42,7 @@ def problem(truth: Mapping[str, Any]) -> Problem:
 
 
 def judge(sql: str, truth: Mapping[str, Any] = NAMES, **options: Any) -> Verdict:
-    """By the full call, as a worker makes it; the truth given must be sound."""
+    """The verdict of `__call__`, as in a worker; the ground truth must be sound."""
     verifier = SqlResult(**options)
     assert verifier.check_truth(problem(truth).truth) is None
     return verifier(f"```sql\n{sql}\n```", problem(truth))
@@ -128,7 +129,7 @@ def test_not_right(sql: str, why: str) -> None:
         ("SELECT 1 --" + "x" * 20_000, "too_large"),
     ],
 )
-def test_where_the_query_stands(response: str, why: str) -> None:
+def test_where_the_query_is(response: str, why: str) -> None:
     assert SqlResult()(response, problem(NAMES)).reason == why
 
 
@@ -139,8 +140,8 @@ def test_the_order_of_places_can_be_declared() -> None:
     assert SqlResult(extract="fenced")("SELECT name FROM romans", problem(NAMES)).reason == "no_answer"
 
 
-def test_texts_of_a_query_are_not_normalised() -> None:
-    """A minus sign, full-width digits and a superscript inside a text are that text."""
+def test_string_literals_are_not_normalised() -> None:
+    """A minus sign, full-width digits and a superscript inside a string stay as they are."""
     truth = {"schema": "CREATE TABLE t(a); INSERT INTO t VALUES ('10\u00b2 \u2212 \uff15')", "query": "SELECT a FROM t"}
     assert reason("SELECT '10\u00b2 \u2212 \uff15'", truth) == "correct"
     assert reason("SELECT '10^2 - 5'", truth) == "wrong"
@@ -188,12 +189,12 @@ def test_a_tolerance_can_be_declared() -> None:
 
 
 def test_a_tolerance_does_not_chain() -> None:
-    """Values each close to the next are not all one value."""
+    """Values that are each close to the next are not all the same value."""
     truth = rows([1.0], [1.01], [1.02], [1.03])
     assert reason("VALUES (1.0), (1.0), (1.0), (1.0)", truth, tolerance=0.011) == "wrong"
 
 
-def test_rows_that_differ_in_rounding_only_are_paired_whatever_their_order() -> None:
+def test_rows_that_differ_only_in_rounding_match_in_any_order() -> None:
     truth = rows([0.3, "b"], [0.30000000000000004, "a"])
     assert reason("VALUES (0.30000000000000004, 'b'), (0.3, 'a')", truth) == "correct"
     assert reason("VALUES (0.3, 'a'), (0.3, 'a')", truth) == "wrong"
@@ -229,7 +230,7 @@ def test_order(truth: dict[str, Any], sql: str, why: str) -> None:
     "end",
     ["", ";", " -- the least first", "\n/* limit */ LIMIT 4", " -- of four\n LIMIT 4;", ", length(name) LIMIT 9 OFFSET 0"],
 )
-def test_ties_of_an_order_may_stand_in_any_order_and_nothing_else_may(end: str) -> None:
+def test_only_tied_rows_may_come_in_any_order(end: str) -> None:
     truth = query(f"SELECT name, pay FROM person ORDER BY pay{end}")  # Ann and Dan have the same
     assert reason("SELECT name, pay FROM person ORDER BY pay, name", truth) == "correct"
     assert reason("SELECT name, pay FROM person ORDER BY pay, name DESC", truth) == "correct"
@@ -253,12 +254,12 @@ def test_ties_of_an_order_may_stand_in_any_order_and_nothing_else_may(end: str) 
         ("SELECT order_by FROM reorder", False),
     ],
 )
-def test_whose_order_by_it_is(sql: str, ordered: bool) -> None:
+def test_the_outermost_order_by(sql: str, ordered: bool) -> None:
     assert (outer_order(sql) is not None) == ordered
 
 
 def test_a_constant_is_right_on_one_database_and_caught_on_two() -> None:
-    """The pitfall of a single database, stated in the docstring: from one result alone nobody can tell."""
+    """The pitfall of a single database, stated in the docstring: one result alone does not tell."""
     cheat = "VALUES ('Ann'), ('Cid')"
     assert reason(cheat) == "correct"
     two = {"databases": [SCHEMA, OTHER], "query": NAMES["query"]}
@@ -330,7 +331,7 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_gets_nothing_at_once_and_the_next_query_is_judged_right(name: str) -> None:
+def test_an_attack_gets_nothing_at_once_and_the_next_query_is_scored_right(name: str) -> None:
     sql, why = ATTACKS[name]
     start = time.thread_time()
     assert reason(sql) == why
@@ -358,14 +359,14 @@ def test_no_file_is_written(verb: str, tmp_path: Path) -> None:
         + ", ".join(f"person d{at}" for at in range(12)),
     ],
 )  # fmt: skip
-def test_a_query_without_end_is_stopped_after_its_time(sql: str) -> None:
+def test_a_query_that_does_not_end_is_stopped_at_its_limit(sql: str) -> None:
     start = time.thread_time()
     assert reason(sql, time_s=0.2) == "timeout"
     assert time.thread_time() - start < 0.6
     assert reason(READING) == "correct"
 
 
-def test_the_time_is_for_all_databases_together() -> None:
+def test_the_time_limit_is_for_all_databases_together() -> None:
     count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) SELECT max(i) FROM n"
     start = time.thread_time()
     run(IMAGE, count.format(300_000), seconds=10, max_rows=10)
@@ -375,8 +376,8 @@ def test_the_time_is_for_all_databases_together() -> None:
     assert reason(count.format(300_000), truth, time_s=2.5 * once) == "timeout"
 
 
-def test_one_long_instruction_is_over_its_time_too() -> None:
-    """SQLite looks at the clock between instructions only; from outside, the worker's own deadline holds."""
+def test_one_long_instruction_exceeds_the_limit_too() -> None:
+    """SQLite checks the clock only between instructions; in a worker the deadline holds as well."""
     sql = "SELECT printf('%.*c', 60000000, 'x') IS NULL, name FROM romans"
     with pytest.raises(QueryFailed, match="processor time") as caught:
         run(IMAGE, sql, seconds=0.05, max_rows=10)
@@ -399,7 +400,7 @@ def workers() -> Any:
 
 @pytest.mark.parametrize(
     ("sql", "why"),
-    [
+    sampled([
         # Each of these doubles what is compiled, before the first instruction runs and anything can look at the clock.
         ("WITH c0(x) AS (SELECT 1)" + "".join(f", c{n}(x) AS (SELECT p.x FROM c{n - 1} p, c{n - 1} q)" for n in range(1, 40))
          + " SELECT x FROM c39", {"memory", "timeout"}),
@@ -408,7 +409,7 @@ def workers() -> Any:
          "SELECT i FROM n ORDER BY t", {"memory", "timeout"}),
         (f"SELECT count(DISTINCT p0.name || {' || '.join(f'p{at}.id' for at in range(12))}) FROM "
          + ", ".join(f"person p{at}" for at in range(12)), {"memory", "timeout"}),
-    ],
+    ]),
 )  # fmt: skip
 def test_what_only_a_worker_process_stops(workers: Supervisor, sql: str, why: set[str]) -> None:
     verdict = workers.score(SqlResult(), f"```sql\n{sql}\n```", problem(NAMES))
@@ -417,7 +418,7 @@ def test_what_only_a_worker_process_stops(workers: Supervisor, sql: str, why: se
     assert workers.score(SqlResult(), READING, problem(NAMES)).score == 1.0
 
 
-def test_only_what_needs_no_query_is_judged_in_process() -> None:
+def test_only_what_needs_no_query_is_scored_inline() -> None:
     verifier = SqlResult()
     assert verifier.quick(READING, problem(NAMES)) is None
     for response in ("", "<think>SELECT 1</think>", "SELECT 1 --" + "x" * 20_000):
@@ -427,7 +428,7 @@ def test_only_what_needs_no_query_is_judged_in_process() -> None:
     assert unscorable.outcome == "unscorable"
 
 
-def test_the_same_query_in_other_words_around_it_is_the_same() -> None:
+def test_the_same_query_with_other_text_around_it_is_the_same() -> None:
     verifier = SqlResult()
     same = {str(verifier.same(response, problem(NAMES))) for response in (READING, f"Well:\n```sql\n{READING};\n```\nDone.")}
     assert same == {READING}
@@ -484,7 +485,7 @@ def test_a_truth_that_cannot_be_checked_is_refused_with_the_reason_and_never_sco
     assert (verdict.outcome, verdict.detail) == ("unscorable", found)
 
 
-def test_scripts_as_dumps_write_them_are_understood() -> None:
+def test_dumps_of_databases_are_accepted() -> None:
     dump = "PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\n" + SCHEMA + "CREATE INDEX i ON person(name);\nCOMMIT;\n"
     assert reason(READING, {"schema": dump, "query": NAMES["query"]}) == "correct"
     assert reason(READING, {"schema": "\n".join(_dump(SCHEMA)), "query": NAMES["query"]}) == "correct"
@@ -551,7 +552,7 @@ def test_the_order_of_rows_does_not_count(table: list[tuple[Any, ...]], rng: Any
 
 @given(TABLES, st.data())
 @settings(deadline=None, max_examples=60)
-def test_one_row_more_less_or_twice_is_wrong(table: list[tuple[Any, ...]], data: st.DataObject) -> None:
+def test_a_row_added_removed_or_repeated_is_wrong(table: list[tuple[Any, ...]], data: st.DataObject) -> None:
     truth = {"schema": schema(table), "query": "SELECT * FROM t"}
     row = data.draw(st.sampled_from(table))
     assert reason(values([*table, row]), truth) == "wrong"
@@ -564,7 +565,7 @@ def test_one_row_more_less_or_twice_is_wrong(table: list[tuple[Any, ...]], data:
 
 @given(TABLES, st.data())
 @settings(deadline=None, max_examples=60)
-def test_where_order_counts_every_other_order_is_wrong(table: list[tuple[Any, ...]], data: st.DataObject) -> None:
+def test_if_the_order_counts_any_other_order_is_wrong(table: list[tuple[Any, ...]], data: st.DataObject) -> None:
     truth = {"schema": SCHEMA, "rows": [list(row) for row in table], "ordered": True}
     other = data.draw(st.permutations(table))
     assert reason(values(table), truth) == "correct"
@@ -603,10 +604,10 @@ def test_the_audit_of_a_file_of_truths(tmp_path: Path, capsys: pytest.CaptureFix
     ]
     file = tmp_path / "sql.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert main(["rules=sql", "dataset=jsonl", f"dataset.path={file}", f"dataset.eval_path={_copy(file)}"]) == 0
+    assert main(["audit", "rules=sql", "dataset=jsonl", f"dataset.path={file}", f"dataset.eval_path={_copy(file)}"]) == 0
     shown = capsys.readouterr().out
     assert "all 10 can be scored" in shown
-    assert "10 of 10 get full score" in shown
+    assert "10 of 10 get the full score" in shown
 
 
 def _copy(file: Path) -> Path:

@@ -1,4 +1,4 @@
-"""FunctionCall: which texts make which calls, what they are worth, and that spraying and repeating calls gains nothing."""
+"""FunctionCall: which texts make which calls, their scores, and that spraying and repeating calls gains nothing."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sampled import sampled
 
 from rlvr import Problem, load_rules
 from rlvr.types import Verdict
@@ -179,8 +180,8 @@ EXPECTED = st.lists(st.sampled_from([PARIS, ROME, NOW_CALL]), min_size=1, max_si
 
 
 @given(EXPECTED, CALLS)
-def test_matching_is_the_best_there_is(expected: list[Any], made: list[Any]) -> None:
-    """Against all matchings, one by one."""
+def test_the_matching_is_optimal(expected: list[Any], made: list[Any]) -> None:
+    """Compared with all matchings, by brute force."""
 
     def pair(wanted: Any, got: Any) -> float:
         if wanted["name"] != got["name"]:
@@ -196,7 +197,7 @@ def test_matching_is_the_best_there_is(expected: list[Any], made: list[Any]) -> 
 
 
 @given(EXPECTED, CALLS, st.randoms())
-def test_a_call_too_many_or_a_call_left_out_never_gains(expected: list[Any], made: list[Any], random: Any) -> None:
+def test_extra_or_missing_calls_never_gain(expected: list[Any], made: list[Any], random: Any) -> None:
     for order in ("exact", "any"):
         right = judge(hermes(*expected), *expected, order=order)
         assert right.score == 1.0
@@ -233,7 +234,7 @@ def test_offering_all_choices_earns_no_more_than_one_of_them_on_average() -> Non
         ("<think>whether to call", 0.0, "no_answer"),
     ],
 )
-def test_where_no_call_is_expected_none_may_be_made(text: str, score: float, reason: str) -> None:
+def test_if_no_call_is_expected_none_may_be_made(text: str, score: float, reason: str) -> None:
     for style in ("openai", "hermes", "either"):
         verdict = judge(text, style=style)
         assert verdict.score == score
@@ -277,9 +278,9 @@ def test_shares() -> None:
         ({"tools": WEATHER}, "at least one tool"),
         ({"tools": "["}, "Expecting value"),
         ({"tools": [{1, 2}]}, "not JSON"),
-        ({"tools": [WEATHER, WEATHER]}, "a name of its own"),
-        ({"tools": ["weather"]}, "a name of its own"),
-        ({"tools": [{"type": "function", "function": "weather"}]}, "a name of its own"),
+        ({"tools": [WEATHER, WEATHER]}, "its own name"),
+        ({"tools": ["weather"]}, "its own name"),
+        ({"tools": [{"type": "function", "function": "weather"}]}, "its own name"),
         ({"tools": [{"name": "a", "parameters": {"city": {"type": "str"}}}]}, "a schema of type object"),
         ({"tools": [{"name": "a", "parameters": {"type": "object", "properties": {"b": {"type": "str"}}}}]}, "'str'"),
         ({"tools": [{"name": "a", "parameters": {"type": "object", "properties": {"b": {"pattern": "(?!x)"}}}}]}, "RE2"),
@@ -301,7 +302,7 @@ def test_a_truth_that_cannot_be_checked_is_unscorable_never_zero(truth: dict[str
 
 
 def test_tools_and_calls_may_be_json_texts() -> None:
-    """As data sets that live in tables have them."""
+    """As in data sets that are tables."""
     for expected in (
         [PARIS],
         [{"type": "function", "function": PARIS}],
@@ -346,11 +347,11 @@ def test_a_name_that_cannot_be_written_does_not_reach_the_verdict() -> None:
     assert (verdict.answer or "").encode()
 
 
-@pytest.mark.parametrize(
-    "piece",
-    ["<tool_call>", "</tool_call>", "<tool_call></tool_call>", "<tool_call> ", hermes(NOW_CALL), GOOD, f"{GOOD},", "[",
-     '{"arguments":', '"', "\\", "<think>", "```json\n", " ", "\n"],
-)  # fmt: skip
+PIECES_400K = ["<tool_call>", "</tool_call>", "<tool_call></tool_call>", "<tool_call> ", hermes(NOW_CALL), GOOD, f"{GOOD},",
+               "[", '{"arguments":', '"', "\\", "<think>", "```json\n", " ", "\n"]  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", sampled(PIECES_400K))
 def test_long_hostile_text_takes_no_time(piece: str) -> None:
     """A quadratic scan of 400,000 characters would take minutes."""
     start = time.process_time()
@@ -362,11 +363,7 @@ def test_long_hostile_text_takes_no_time(piece: str) -> None:
 
 
 def test_the_pack() -> None:
-    problem = Problem(id="p", prompt="q", truth={"tools": TOOLS, "calls": [PARIS]})
-    assert [load_rules("function_call").judge(text, problem).reward for text in (GOOD, json.dumps(ROME), "no")] == [
-        1.0,
-        0.4,
-        0.0,
-    ]
+    problem, rules = Problem(id="p", prompt="q", truth={"tools": TOOLS, "calls": [PARIS]}), load_rules("function_call")
+    assert [rules.judge(text, problem).reward for text in (GOOD, json.dumps(ROME), "no")] == [1.0, 0.4, 0.0]
     response = f"<think>as they asked me</think><answer>{hermes(PARIS)}</answer>"
     assert load_rules("r1_format+function_call").judge(response, problem).reward == pytest.approx(1.1)

@@ -1,4 +1,4 @@
-"""JsonMode and XmlMode: what counts as a document, what it is worth, and that no document hangs, raises or fetches."""
+"""JsonMode and XmlMode: what counts as a document, its score, and that no document hangs, raises or fetches."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from sampled import sampled
 
 from rlvr import Problem, load_rules
 from rlvr.types import Verdict
@@ -130,7 +131,7 @@ def test_json_mode(text: str, score: float, reason: str) -> None:
         ("either", fenced(GOOD), "correct"),
     ],
 )
-def test_where_the_document_stands(extract: str, text: str, reason: str) -> None:
+def test_where_the_document_is(extract: str, text: str, reason: str) -> None:
     assert judge(text, extract=extract).reason == reason
 
 
@@ -188,7 +189,7 @@ def test_schemas(schema: Any, text: str, score: float) -> None:
         ("uuid", "123e4567-e89b-12d3-a456-426614174000", "123e4567e89b12d3a456426614174000"),
     ],
 )
-def test_formats_are_checked_where_asked_for(name: str, good: str, bad: str) -> None:
+def test_formats_are_checked_on_request(name: str, good: str, bad: str) -> None:
     assert judge(json.dumps(good), {"format": name}, formats=True).score == 1.0
     assert judge(json.dumps(bad), {"format": name}, formats=True).score == 0.0
     assert judge(json.dumps(bad), {"format": name}).score == 1.0
@@ -223,7 +224,7 @@ def test_formats_are_checked_where_asked_for(name: str, good: str, bad: str) -> 
         ({"json_schema": json.loads('{"not":' * 100 + "{}" + "}" * 100)}, "deep"),
     ],
 )
-def test_a_schema_that_is_none_is_unscorable_never_zero(truth: dict[str, Any], message: str) -> None:
+def test_an_invalid_schema_is_unscorable_never_zero(truth: dict[str, Any], message: str) -> None:
     problem = Problem(id="p", prompt="q", truth=truth)
     verdict = JsonMode()(GOOD, problem)
     assert (verdict.outcome, verdict.reason) == ("unscorable", "bad_truth")
@@ -233,7 +234,7 @@ def test_a_schema_that_is_none_is_unscorable_never_zero(truth: dict[str, Any], m
 
 
 def test_the_dialect_may_be_named() -> None:
-    """jsonschema would take its own validator for it, whose patterns can hang."""
+    """jsonschema would use its own validator of the dialect, whose patterns can hang."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "properties": {"a": {"pattern": "^(a+)+$"}}}
     assert judge(json.dumps({"a": "a" * 5000 + "!"}), schema).score == 0.0
     assert judge('{"a": "aa"}', schema).score == 1.0
@@ -259,7 +260,7 @@ def test_a_union_that_refers_to_itself_does_not_take_exponential_time() -> None:
     ("schema", "text"),
     [
         ({"pattern": "^(a+)+$"}, json.dumps("a" * 90_000 + "!")),
-        ({"pattern": "(?:a|b|[a-d].{0,900}c)+x"}, json.dumps("abcd" * 24_000)),  # slow even for RE2
+        pytest.param({"pattern": "(?:a|b|[a-d].{0,900}c)+x"}, json.dumps("abcd" * 24_000), marks=pytest.mark.slow),
         ({"items": {"pattern": "[ab]*a[ab]{900}[ab]{900}c"}}, json.dumps(["a" * 9_000] * 10)),
         ({"patternProperties": {"^(a|a)*$": False}}, json.dumps({"a" * 90_000 + "!": 1})),
         ({"additionalProperties": False, "patternProperties": {"^(a|a)*$": {}}}, json.dumps({"a" * 90_000 + "!": 1})),
@@ -271,10 +272,11 @@ def test_a_union_that_refers_to_itself_does_not_take_exponential_time() -> None:
         ({"contains": {"type": "string"}}, "[" + "1," * 49_000 + "1]"),
         ({"unevaluatedItems": False, "contains": {"type": "integer"}}, "[" + "1," * 49_000 + "1]"),
         ({"unevaluatedProperties": False, "properties": {}}, json.dumps({str(i): 1 for i in range(8000)})),
-        ({"properties": {str(i): {} for i in range(5000)}, "required": ["x"]}, json.dumps({str(i): 1 for i in range(8000)})),
+        pytest.param({"properties": {str(i): {} for i in range(5000)}, "required": ["x"]},
+                     json.dumps({str(i): 1 for i in range(8000)}), marks=pytest.mark.slow),
         ({"anyOf": [{"$ref": "#/$defs/a"}] * 9, "$defs": {"a": {"items": {"$ref": "#"}}}}, "[" * 60 + "1" + "]" * 60),
     ],
-)
+)  # fmt: skip
 def test_no_document_makes_a_check_hang(schema: Any, text: str) -> None:
     start = time.process_time()
     verdict = judge(text, schema)
@@ -315,15 +317,18 @@ def _schemas(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 SCHEMAS = st.recursive(st.booleans() | TYPES.map(lambda name: {"type": name}), _schemas, max_leaves=6)
 
 
-@given(SCHEMAS, DOCUMENTS)
-@settings(max_examples=300, deadline=None)
-def test_valid_is_what_jsonschema_itself_calls_valid_and_nothing_else_gets_full_score(schema: Any, document: Any) -> None:
+def check_against_jsonschema(schema: Any, document: Any) -> None:
     checked = compiled(json.dumps(schema))
     assert isinstance(checked, Schema)
     expected = Draft202012Validator(schema).is_valid(document)
     assert (checked.violation(document) is None) == expected
     verdict = judge(json.dumps(document), schema)
     assert verdict.score == 1.0 if expected else 0.0 <= (verdict.score or 0.0) < 1.0
+
+
+@pytest.mark.parametrize("examples", [60, pytest.param(300, marks=pytest.mark.slow)])
+def test_validity_is_that_of_jsonschema_and_only_valid_documents_get_the_full_score(examples: int) -> None:
+    settings(max_examples=examples)(given(SCHEMAS, DOCUMENTS)(check_against_jsonschema))()
 
 
 def test_canonical() -> None:
@@ -418,7 +423,7 @@ def secret(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server() -> Iterator[tuple[str, list[str]]]:
-    """A server on this machine that notes what is asked of it."""
+    """A local server that records requests."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -453,7 +458,7 @@ def test_nothing_is_fetched(server: tuple[str, list[str]], tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("xsd", ["", "<", "<a/>", 3, f"{BOMB}<a/>", XSD.replace("xs:date", "xs:dat"), XSD[:-1], "\ud800"])
-def test_an_xsd_that_is_none_is_unscorable(xsd: Any) -> None:
+def test_an_invalid_xsd_is_unscorable(xsd: Any) -> None:
     problem = Problem(id="p", prompt="q", truth={"xsd": xsd})
     verdict = XmlMode()(NOTE, problem)
     assert (verdict.outcome, verdict.reason) == ("unscorable", "bad_truth")
@@ -496,11 +501,11 @@ def test_any_text_gets_a_score_and_the_same_one_anywhere(text: str) -> None:
             assert first == pool.submit(verifier, text, problem).result()
 
 
-@pytest.mark.parametrize(
-    "piece",
-    ["[", '{"a":', '"', "\\", "1,", "```json\n", "```", "``` \t", "``", "\n", " ", "<think>", "</think>", "<answer>", "<",
-     "<a>", "<!--", "<?", "&", "<![CDATA[", "<a b='", '{"a":1}', "9", "\ud800", "\x00"],
-)  # fmt: skip
+PIECES_400K = ["[", '{"a":', '"', "\\", "1,", "```json\n", "```", "``` \t", "``", "\n", " ", "<think>", "</think>", "<answer>",
+               "<", "<a>", "<!--", "<?", "&", "<![CDATA[", "<a b='", '{"a":1}', "9", "\ud800", "\x00"]  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", sampled(PIECES_400K))
 def test_long_hostile_text_takes_no_time(piece: str) -> None:
     """A quadratic scan of 400,000 characters would take minutes."""
     start = time.process_time()
@@ -516,8 +521,8 @@ def test_long_hostile_text_takes_no_time(piece: str) -> None:
     [("json_mode", {"json_schema": PERSON}, GOOD, GOOD[:-1]), ("xml_mode", {"xsd": XSD}, NOTE, NOTE[:-1])],
 )
 def test_the_packs(pack: str, truth: dict[str, Any], right: str, wrong: str) -> None:
-    problem = Problem(id="p", prompt="q", truth=truth)
-    assert [load_rules(pack).judge(text, problem).reward for text in (right, wrong)] == [1.0, 0.0]
+    problem, rules = Problem(id="p", prompt="q", truth=truth), load_rules(pack)
+    assert [rules.judge(text, problem).reward for text in (right, wrong)] == [1.0, 0.0]
     both = load_rules(f"r1_format+{pack}").judge(f"<think>as they asked me</think><answer>{right}</answer>", problem)
     assert both.reward == pytest.approx(1.1)
 
@@ -531,7 +536,7 @@ def test_the_packs(pack: str, truth: dict[str, Any], right: str, wrong: str) -> 
         {"title": "Anything"},
     ],
 )
-def test_a_schema_without_a_keyword_is_a_bad_truth_and_not_full_score_for_anything(schema: dict[str, Any]) -> None:
+def test_a_schema_without_a_keyword_is_a_bad_truth(schema: dict[str, Any]) -> None:
     problem = Problem(id="p", prompt="q", truth={"json_schema": schema})
     assert JsonMode()("1", problem).reason == "bad_truth"
     assert "has no keyword of JSON Schema, only " in (JsonMode().check_truth(problem.truth) or "")
@@ -566,5 +571,5 @@ def test_an_xsd_that_no_document_can_follow_is_a_bad_truth(inside: str) -> None:
         ({"numbers": [1], "target": 1}, False, False),
     ],
 )
-def test_which_problems_of_a_mixture_are_judged(truth: dict[str, Any], xml: bool, json_mode: bool) -> None:
+def test_which_problems_of_a_mixture_are_scored(truth: dict[str, Any], xml: bool, json_mode: bool) -> None:
     assert (XmlMode().applies(truth), JsonMode().applies(truth)) == (xml, json_mode)
