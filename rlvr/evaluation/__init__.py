@@ -1,1 +1,1 @@
-"""What an evaluation is made of: estimates, their intervals, rules that judge beside the run's, the command's run."""
+"""Evaluation: sampling and scoring, metrics, pass@k and maj@k, confidence intervals, evaluation-only rules."""

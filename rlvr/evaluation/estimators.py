@@ -1,4 +1,4 @@
-"""pass@k and maj@k of one problem, from n completions of which any k might have been all there were."""
+"""pass@k and maj@k of one problem, estimated from n completions."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from math import comb
 
 
 def pass_at_k(*, n: int, correct: int, k: int) -> float:
-    """The chance that at least one of k completions, drawn from n without putting back, is correct.
+    """Probability that at least one of k completions, drawn from n without replacement, is correct.
 
-    Unbiased for what k fresh completions would give: Chen et al. 2021, "Evaluating Large Language Models Trained on Code",
-    eq. 1. Errors: `ValueError` unless 1 <= k <= n and 0 <= correct <= n.
+    The unbiased estimator of Chen et al. 2021, "Evaluating Large Language Models Trained on Code", eq. 1.
+    Errors: `ValueError` unless 1 <= k <= n and 0 <= correct <= n.
     """
     _check(n, k)
     if not 0 <= correct <= n:
@@ -20,39 +20,39 @@ def pass_at_k(*, n: int, correct: int, k: int) -> float:
 
 
 def majority_at_k(votes: Sequence[tuple[Hashable | None, bool]], k: int) -> float:
-    """The chance that the answer given most often by k completions, drawn from all without putting back, is correct.
+    """Probability that the most frequent answer of k completions, drawn from all without replacement, is correct.
 
-    votes: the answer of each completion, and whether it was judged correct. None is no answer and never wins, so where nobody
-    answers the majority is wrong. Of answers that tie, each is taken with equal chance. Where completions with the same answer
-    are judged differently (another rule than that for the answer may find fault), each of them speaks for it with equal
-    chance. The exact mean over all choices of k, and so unbiased as pass@k is; majority voting: Wang et al. 2023,
-    "Self-Consistency Improves Chain of Thought Reasoning". Errors: `ValueError` unless 1 <= k <= len(votes).
+    votes: the answer of each completion, and whether it was scored as correct. None is no answer and never wins, so without
+    any answer the majority is wrong. Ties are broken with equal probability. Where completions with the same answer have
+    different scores (a further rule may count), one of them decides, each with equal probability. The exact mean over all
+    choices of k, and so unbiased as pass@k is; majority voting: Wang et al. 2023, "Self-Consistency Improves Chain of
+    Thought Reasoning". Errors: `ValueError` unless 1 <= k <= len(votes).
     """
     _check(len(votes), k)
-    of_answer: dict[Hashable, list[bool]] = {}
+    by_answer: dict[Hashable, list[bool]] = {}
     for answer, correct in votes:
         if answer is not None:
-            of_answer.setdefault(answer, []).append(correct)
-    silent = len(votes) - sum(map(len, of_answer.values()))
+            by_answer.setdefault(answer, []).append(correct)
+    silent = len(votes) - sum(map(len, by_answer.values()))
     chance = Fraction(0)
-    for answer, judged in of_answer.items():
-        if any(judged):
-            others = [len(each) for other, each in of_answer.items() if other != answer]
-            won = sum((_ways(len(judged), n, others, silent, k) for n in range(1, min(len(judged), k) + 1)), Fraction(0))
-            chance += Fraction(sum(judged), len(judged)) * won
+    for answer, scored in by_answer.items():
+        if any(scored):
+            others = [len(each) for other, each in by_answer.items() if other != answer]
+            won = sum((_ways(len(scored), n, others, silent, k) for n in range(1, min(len(scored), k) + 1)), Fraction(0))
+            chance += Fraction(sum(scored), len(scored)) * won
     return float(chance / comb(len(votes), k))
 
 
 def _ways(size: int, n: int, others: Sequence[int], silent: int, k: int) -> Fraction:
-    """In how many choices of k the answer that `size` completions gave has n votes and wins; 1 / (t + 1) of one in which t
-    other answers have n votes as well."""
+    """Number of choices of k in which the answer of `size` completions has n votes and wins; one in which t other answers
+    also have n votes counts 1 / (t + 1)."""
     rest, ties = k - n, range((k - n) // n + 1)
     rivals = [other for other in others if other >= n]
-    harmless = silent + sum(other for other in others if other < n)  # these can neither win nor tie: any of them may be there
+    harmless = silent + sum(other for other in others if other < n)  # cannot win or tie, so any of them may be chosen
     if harmless + n * len(rivals) < rest:
         return Fraction(0)
     ways = [[comb(harmless, used), *([0] * (len(ties) - 1))] for used in range(rest + 1)]
-    # ways[used][t]: choices of `used` completions of the harmless ones and of the rivals so far, t of which tie.
+    # ways[used][t]: choices of `used` completions from the harmless ones and the rivals so far, of which t tie.
     for rival in rivals:
         grown = [[0] * len(ties) for _ in range(rest + 1)]
         for more in range(min(n, rest) + 1):

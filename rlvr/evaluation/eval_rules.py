@@ -1,7 +1,7 @@
-"""Rules of the evaluation, which judge beside those of the run and change no reward: `eval.rules=PACK`.
+"""Evaluation-only rules, scored alongside the training rules with weight 0: `eval.rules=PACK`.
 
-They join the run's rules as `eval.NAME` with weight 0, so that a rollout is judged once, and its row in the rollout log has what
-both say. What an evaluation calls accuracy and format comes from them where they judge the answer and the form.
+They join the run's rules as `eval.NAME`, so that a rollout is scored once and its row in the rollout log has all verdicts.
+Accuracy and format of an evaluation come from them where they score the answer or the format.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PREFIX = "eval."
 
 
 def with_eval_rules(pack: RulePack, rules: RulePack | None) -> RulePack:
-    """One pack that judges by both; rewards are those of `pack`."""
+    """One pack with both; rewards are those of `pack`."""
     if rules is None:
         return pack
     joining = {
@@ -37,7 +37,7 @@ def with_eval_rules(pack: RulePack, rules: RulePack | None) -> RulePack:
 
 
 def as_scored_by(rules: RulePack, groups: Sequence[Group]) -> list[Group]:
-    """Groups judged by a pack with `rules` beside it, as if judged by `rules` alone."""
+    """Groups scored by `with_eval_rules(pack, rules)`, as if scored by `rules` alone."""
 
     def alone(group: Group) -> Group:
         rollouts = []
@@ -50,15 +50,15 @@ def as_scored_by(rules: RulePack, groups: Sequence[Group]) -> list[Group]:
 
 
 def evaluation_rules(config: Config, search: Sequence[str]) -> RulePack | None:
-    """The pack that `eval.rules` names, from wherever this run's packs come from; None without it.
+    """The pack that `eval.rules` names, or None. search: Hydra overrides that say where packs are found.
 
-    Errors: `ConfigError` as for `rules=PACK`, and where one of the run's own rules has a name that begins with `eval.`.
+    Errors: `ConfigError` as for `rules=PACK`, and where the name of a training rule begins with `eval.`.
     """
     if not config.eval.rules:
         return None
     taken = next((name for name in config.rules if name.startswith(PREFIX)), None)
     if taken:
-        raise ConfigError(f"rules.{taken}: a name that begins with {PREFIX} belongs to the rules of an evaluation; rename it")
+        raise ConfigError(f"rules.{taken}: names that begin with {PREFIX} are reserved for evaluation-only rules; rename it")
     try:
         rules = compose([f"rules={config.eval.rules}", *search]).rules
         return rule_pack(replace(config, rules=rules))

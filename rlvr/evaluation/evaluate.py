@@ -1,4 +1,4 @@
-"""Answers to held-out problems, scored."""
+"""Evaluation of a policy on held-out problems."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from accelerate import PartialState
-from accelerate.utils import gather_object
-
 from rlvr.config.schema import Config, VerifyConfig
 from rlvr.evaluation.eval_rules import as_scored_by, with_eval_rules
 from rlvr.evaluation.metrics import Evaluation, summarise
 from rlvr.models.policy import Policy
+from rlvr.parallel.collectives import gather, share
 from rlvr.rollout.base import RolloutEngine, Sampling
 from rlvr.rules.pack import RulePack
 from rlvr.scoring.backend import Backend
@@ -22,19 +20,19 @@ from rlvr.types import Group, Problem, Rollout
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
-    """What is sampled besides the greedy completion."""
+    """What is sampled in addition to the greedy completion."""
 
     n: int
     """Completions of each problem."""
     temperature: float
     ks: tuple[int, ...]
-    """Which pass@k and maj@k follow, each from 1 to n."""
+    """The k of pass@k and maj@k, each from 1 to n."""
     seed: int
-    """Of the run. The numbers drawn are the same at every evaluation, which makes differences between two clearer."""
+    """Of the run. Every evaluation uses the same random numbers, which reduces the variance of differences between two."""
 
     @classmethod
     def of(cls, config: Config) -> Samples | None:
-        """As configured; None for none."""
+        """As configured; None without samples."""
         n = config.eval.samples
         if not n:
             return None
@@ -43,9 +41,9 @@ class Samples:
         return cls(n=n, temperature=config.eval.temperature, ks=ks, seed=config.seed)
 
 
-OnJudged = Callable[[Sequence[Group], RulePack], None]
-"""Hears of the judged groups, on every process: a problem's greedy completion, then those that were sampled; and of the pack
-that judged them, which is the run's with the rules of the evaluation with_eval_rules."""
+OnScored = Callable[[Sequence[Group], RulePack], None]
+"""Called on every process with the scored groups (each problem's greedy completion, then its samples) and the pack that scored
+them, evaluation-only rules included."""
 
 
 def evaluate(
@@ -60,45 +58,44 @@ def evaluate(
     verify: VerifyConfig,
     rules: RulePack | None = None,
     samples: Samples | None = None,
-    on_judged: OnJudged | None = None,
+    on_scored: OnScored | None = None,
     on_finished: Callable[[], None] | None = None,
 ) -> Evaluation:
-    """Answer every problem once, greedily, and judge the answers; each process takes its share of the problems.
+    """Sample a greedy completion for every problem, and `samples`, and score them; each process takes its share of problems.
 
-    rules: those of the evaluation, which judge with_eval_rules the pack (`rlvr.evaluation.eval_rules`). on_finished: called for every
-    completion of this process. Errors: `JudgingFailed`.
+    rules: evaluation-only rules (`rlvr.evaluation.eval_rules`). on_finished: called for every completion of this process.
+    Errors: `JudgingFailed`.
     """
-    state, by = PartialState(), with_eval_rules(pack, rules)
-    mine = problems[state.process_index :: state.num_processes]
+    both, mine = with_eval_rules(pack, rules), share(problems)
     greedy = Sampling(group_size=1, temperature=0.0, max_new_tokens=max_new_tokens, stop=tuple(stop))
-    with scoring(by, backend, retries=verify.retries) as batch:
-        groups = engine.sample(policy, mine, greedy, on_finished=partial(_hand_in, batch, 0, on_finished))
+    with scoring(both, backend, retries=verify.retries) as batch:
+        groups = engine.sample(policy, mine, greedy, on_finished=partial(_submit, batch, 0, on_finished))
         if samples is not None:
             sampling = replace(greedy, group_size=samples.n, temperature=samples.temperature, seed=samples.seed)
-            others = engine.sample(policy, mine, sampling, on_finished=partial(_hand_in, batch, 1, on_finished))
+            others = engine.sample(policy, mine, sampling, on_finished=partial(_submit, batch, 1, on_finished))
             groups = [replace(a, rollouts=(*a.rollouts, *b.rollouts)) for a, b in zip(groups, others, strict=True)]
-        judged = batch.collect(groups)
+        scored = batch.collect(groups)
     place = {problem.id: i for i, problem in enumerate(problems)}
-    gathered = sorted(gather_object(list(judged.groups)), key=lambda group: place[group.problem.id])
-    check_error_share(gathered, by, verify.max_error_share)
+    gathered = sorted(gather(list(scored.groups)), key=lambda group: place[group.problem.id])
+    check_error_share(gathered, both, verify.max_error_share)
     if rules is not None:
         check_error_share(as_scored_by(rules, gathered), rules, verify.max_error_share)
-    if on_judged is not None:
-        on_judged(gathered, by)
-    return summarise(gathered, by, ks=samples.ks if samples else ())
+    if on_scored is not None:
+        on_scored(gathered, both)
+    return summarise(gathered, both, ks=samples.ks if samples else ())
 
 
-def _hand_in(
+def _submit(
     batch: ScoringBatch, first: int, on_finished: Callable[[], None] | None, problem: Problem, at: int, rollout: Rollout
 ) -> None:
-    """Begin to judge a completion, whose group holds `first` others before those of its call."""
+    """Submit a completion for scoring. first: completions of its group from earlier calls of the engine."""
     batch.submit(problem, first + at, rollout)
     if on_finished is not None:
         on_finished()
 
 
-def begun_with(problems: Sequence[Problem], prefix: str) -> list[Problem]:
-    """The same problems, with the assistant's response made to begin with `prefix`, where it does not already."""
+def with_response_prefix(problems: Sequence[Problem], prefix: str) -> list[Problem]:
+    """The same problems, with assistant responses that start with `prefix`."""
     return [
         p
         if (p.prefill or "").rstrip().endswith(prefix)

@@ -1,4 +1,4 @@
-"""Confidence intervals of what is measured on a sample of problems: what other problems of the same kind might have given."""
+"""Confidence intervals of means over problems, which are taken as a sample of all problems of their kind."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ def of_bounded(
 ) -> list[float] | None:
     """Lower and upper bound for the mean of values in [low, high], one a problem; None without any, or where low is high.
 
-    Wilson's interval (Wilson 1927; Brown, Cai and DasGupta 2001 recommend it for small samples and shares near 0 or 1), which
-    never leaves [low, high] and is no point where all problems agree. Values between the two (pass@k, maj@k) vary less than
-    those of a share with the same mean: they count as as many problems as would vary like them (effective sample size, as in
-    Dean and Pagano 2015). For values that are all 0 or 1 that is their number.
+    Wilson's interval (Wilson 1927; recommended by Brown, Cai and DasGupta 2001 for small samples and shares near 0 or 1),
+    which stays within [low, high] and has a width even where all values are equal to a bound. Values strictly between the
+    bounds (pass@k, maj@k) vary less than a share with the same mean, so the effective sample size replaces the number of
+    problems (Dean and Pagano 2015); for values that are all 0 or 1 it is that number.
     """
     if not values or low >= high:
         return None
     scaled = [min(1.0, max(0.0, (value - low) / (high - low))) for value in values]
     mean, n = fmean(scaled), float(len(scaled))
     variance, at_most = pvariance(scaled), mean * (1 - mean)
-    if at_most > 0:  # where it is not, all are 0 or all are 1
+    if at_most > 0:  # else all are 0 or all are 1
         n = n * at_most / variance if variance > 0 else math.inf
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     middle = (mean + z**2 / (2 * n)) / (1 + z**2 / n)
@@ -33,8 +33,8 @@ def of_bounded(
 
 
 def of_mean(values: Sequence[float], *, confidence: float = CONFIDENCE) -> list[float] | None:
-    """Lower and upper bound for the mean of values of any size, one a problem: mean -+ z x standard error (Miller 2024,
-    "Adding Error Bars to Evals", eq. 1); None for fewer than two, which say nothing about how they vary."""
+    """Lower and upper bound for the mean of unbounded values, one a problem: mean -+ z x standard error (Miller 2024,
+    "Adding Error Bars to Evals", eq. 1); None for fewer than two."""
     if len(values) < 2:
         return None
     mean = fmean(values)

@@ -1,4 +1,4 @@
-"""Loads a model and its tokenizer as a policy, and checks that sharing prefixes is exact for it."""
+"""Loads a model and its tokenizer as a policy, and checks that prefix sharing is exact for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rlvr.models.source import model_source
 
 
 def load_policy(model: ModelConfig, *, autocast: torch.dtype | None = None) -> Policy:
-    """Load model and tokenizer. Errors: `ConfigError` naming the key to set when they cannot be had."""
+    """Load model and tokenizer. autocast: see `Policy`. Errors: `ConfigError` naming the key to set where that fails."""
     source = model_source(model)
     transformers.utils.logging.disable_progress_bar()
     common: dict[str, Any] = {"revision": model.revision}
@@ -28,13 +28,13 @@ def load_policy(model: ModelConfig, *, autocast: torch.dtype | None = None) -> P
     options: dict[str, Any] = {"dtype": getattr(torch, model.dtype)}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **common)
-        if model.gguf_file:  # left in its packed blocks, a model can neither be trained nor saved
+        if model.gguf_file:  # quantized weights can be neither trained nor saved
             options["quantization_config"] = transformers.GgufConfig(dequantize=True)
         network = AutoModelForCausalLM.from_pretrained(source, **common, **options)
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         if isinstance(error, OSError) and model.path is None and model.package is None:
             raise ConfigError(
-                f"model.name={model.name}: not in the local cache, and the hub did not give it; "
+                f"model.name={model.name}: not in the local cache and not available from the hub; "
                 "set model.path=FOLDER to a checkpoint on disk"
             ) from error
         raise ConfigError(f"model: {source} cannot be loaded: {str(error).splitlines()[0]}") from error
@@ -44,9 +44,9 @@ def load_policy(model: ModelConfig, *, autocast: torch.dtype | None = None) -> P
 
 
 def as_policy(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, autocast: torch.dtype | None = None) -> Policy:
-    """A policy from a model and tokenizer at hand; every end-of-sequence token that either names ends a completion.
+    """A policy from a loaded model and tokenizer; the end-of-sequence tokens of both end a completion.
 
-    Errors: `ConfigError` for a model whose attention or output layer is not the one that sharing prefixes relies on.
+    Errors: `ConfigError` for a model whose attention or output layer does not support prefix sharing.
     """
     named: Any = getattr(network.generation_config, "eos_token_id", None)
     own: Any = tokenizer.eos_token_id
@@ -78,7 +78,7 @@ def _head(network: PreTrainedModel) -> Head:
 def _check_shares_prefixes(policy: Policy) -> None:
     """Two completions of a prompt as a tree must give the logits of the plain forward pass, for this very model.
 
-    The plain pass comes first, with the attention that the model came with.
+    The plain pass comes first, with the model's original attention.
     """
     network, device = policy.model, policy.model.device
     kind = f"model: {type(network).__name__}"
@@ -91,12 +91,14 @@ def _check_shares_prefixes(policy: Policy) -> None:
         network.set_attn_implementation(NAME)
         hidden_6W, _ = TreeForward(policy.hidden, tree, device=device).hidden(schedule_passes(tree, budget=6)[0])
         ours_4V = policy.logits(hidden_6W[2:])
-    except (ValueError, TypeError, AttributeError, KeyError, IndexError, RuntimeError) as error:  # whatever it is made of
+    except (ValueError, TypeError, AttributeError, KeyError, IndexError, RuntimeError) as error:  # depends on the architecture
         raise ConfigError(
-            f"{kind} cannot take its attention from outside, so completions cannot share their prompt: {error}"
+            f"{kind} does not support a replaced attention function, so completions cannot share their prompt: {error}"
         ) from error
     plain_4V = plain_4V.to(ours_4V.dtype)
     computed_in = policy.autocast or network.dtype
     rounding = 1e-3 if torch.finfo(computed_in).bits >= 32 else 0.05
     if not (ours_4V - plain_4V).abs().max() <= rounding * plain_4V.abs().max():
-        raise ConfigError(f"{kind} gives other logits when completions share their prompt; this family is not supported")
+        raise ConfigError(
+            f"{kind} gives different logits when completions share their prompt; this architecture is not supported"
+        )

@@ -1,4 +1,4 @@
-"""From hidden states to log-probabilities of chosen tokens, and entropies, without ever holding the logits of a whole batch."""
+"""Log-probabilities of chosen tokens, and entropies, from hidden states in chunks: a batch's logits are never held at once."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 CHUNK = 2**24
-"""Logits held at a time: 64 MiB in float32."""
+"""Logits held at a time; 64 MiB in float32."""
 
 _LEAST = -1e4
 """Log-probability below which the exponential is 0 anyway; keeps 0 x -inf out of the entropy."""
 
 
 class _ChosenLogprobs(torch.autograd.Function):
-    """Rows go through the output layer in chunks; the backward pass computes their logits once more."""
+    """Rows go through the output layer in chunks; the backward pass recomputes their logits."""
 
     @staticmethod
     def forward(
@@ -28,15 +28,15 @@ class _ChosenLogprobs(torch.autograd.Function):
         softcap: float | None,
         entropies: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        logprobs, denominators, found = [], [], []
+        logprobs, denominators, entropy_chunks = [], [], []
         cast_VW, cast_V = _cast(weight_VW, bias_V, hidden_MW.dtype)
         for rows in _chunks(len(hidden_MW), len(weight_VW)):
             logits, _ = _logits(hidden_MW[rows], cast_VW, cast_V, scale, softcap)
             denominators.append(logits.logsumexp(dim=-1))
             logprobs.append(logits.gather(-1, targets_M[rows, None]).squeeze(-1) - denominators[-1])
             if entropies:
-                found.append(_entropy(logits, denominators[-1]))
-        entropies_M = torch.cat(found) if entropies else None
+                entropy_chunks.append(_entropy(logits, denominators[-1]))
+        entropies_M = torch.cat(entropy_chunks) if entropies else None
         ctx.save_for_backward(hidden_MW, weight_VW, bias_V, targets_M, torch.cat(denominators), entropies_M)
         ctx.scale, ctx.softcap = scale, softcap
         return torch.cat(logprobs), entropies_M
@@ -51,7 +51,7 @@ class _ChosenLogprobs(torch.autograd.Function):
         d_bias = torch.zeros_like(bias_V) if ctx.needs_input_grad[2] else None
         for rows in _chunks(len(hidden_MW), len(weight_VW)):
             logits, squashed = _logits(hidden_MW[rows], cast_VW, cast_V, ctx.scale, ctx.softcap)
-            d_logits = logits.sub_(denominators_M[rows, None])  # so far the log-probabilities of all tokens
+            d_logits = logits.sub_(denominators_M[rows, None])  # the log-probabilities of all tokens, so far
             if entropies_M is None:
                 d_logits.exp_().mul_(-d_logprobs_M[rows, None])
             else:  # dH/dlogit = -p (log p + H)
@@ -80,20 +80,20 @@ def chosen_logprobs(
     softcap: float | None = None,
     entropies: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """For each row the log-probability of one token, and the entropy of the distribution that gives it, where asked for.
+    """The log-probability of one token for each row, and the entropy of its distribution (None without `entropies`).
 
-    Both in nats, [M], in float32 at least, of the softmax of `scale` x logits; exact gradients for both.
+    Both in nats, [M], at least float32, of the softmax of `scale` x logits, with exact gradients.
 
-    hidden_MW: last hidden states, W wide; weight_VW, bias_V: the output layer; targets_M: int64; softcap: of Gemma,
+    hidden_MW: last hidden states; weight_VW, bias_V: the output layer; targets_M: int64; softcap: as in Gemma,
     softcap x tanh(logits / softcap) before scaling. Memory beyond the arguments and their gradients: a few times `CHUNK`
-    logits, and the weights once more where their type is not that of the hidden states.
+    logits, and a copy of the weights where their type is not that of the hidden states.
     """
     result: Any = _ChosenLogprobs.apply(hidden_MW, weight_VW, bias_V, targets_M, scale, softcap, entropies)
     return result
 
 
 def _entropy(logits: Tensor, denominators: Tensor) -> Tensor:
-    """Of each row, in place of its logits."""
+    """Entropy of each row; overwrites its logits."""
     logprobs = logits.sub_(denominators[:, None]).clamp_(min=_LEAST)
     return -logprobs.mul_(logprobs.exp()).sum(dim=-1)
 

@@ -1,7 +1,7 @@
-"""Low-rank adapters through peft: small matrices beside frozen weights, which are all that is trained.
+"""LoRA adapters through peft: small trained matrices next to frozen weights.
 
-LoRA, Hu et al. 2021, arXiv:2106.09685: a linear layer W becomes W + (alpha / rank) B A. B starts at zero, so a run starts from
-the model as it was loaded, and with the adapters off the model is again that one: the reference of a KL penalty costs nothing.
+LoRA, Hu et al. 2021, arXiv:2106.09685: a linear layer W becomes W + (alpha / rank) B A. B starts at zero, so training starts
+from the loaded model. With adapters off the network is that model again, so the reference of a KL penalty needs no memory.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _ADAPTER = "default"
 
 
 def add_adapters(network: PreTrainedModel, model: ModelConfig, *, seed: int) -> None:
-    """Put an adapter on every layer that `model.lora_targets` names, and freeze everything else; the network stays the object
-    it is. Adapters are float32 where the weights are shorter. The same seed starts A the same, whatever was drawn before.
+    """Put an adapter on every layer that `model.lora_targets` names, in place, and freeze everything else.
 
+    Adapters are float32 where the weights are float16 or bfloat16. The start of A depends on `seed` alone.
     Errors: `ConfigError` for a target that is no linear layer below the output layer (whose weights are read directly).
     """
-    import peft  # takes seconds, which runs without adapters need not wait for
+    import peft  # takes seconds
 
     head = network.get_output_embeddings()
     layers = [n for n, each in network.named_modules() if isinstance(each, torch.nn.Linear | Conv1D) and each is not head]
@@ -58,7 +58,7 @@ def has_adapters(network: PreTrainedModel) -> bool:
 
 @contextmanager
 def adapters_off(network: PreTrainedModel) -> Iterator[None]:
-    """The network computes what it did before `add_adapters`, to the bit."""
+    """Within, the network computes what it did before `add_adapters`, to the bit."""
     layers = [layer for _, layer in _adapted(network)]
     try:
         for layer in layers:
@@ -71,9 +71,9 @@ def adapters_off(network: PreTrainedModel) -> Iterator[None]:
 
 @torch.no_grad()
 def merged_state(network: PreTrainedModel) -> dict[str, Tensor]:
-    """The weights of a network without adapters that computes the same up to rounding, under the names it had without them.
+    """State dict of the same network without adapters: each adapter is added to its layer's weight, rounded once.
 
-    The network itself is left as it is. Sums lie in the memory of the processor, and so that the device needs no more.
+    The network itself is unchanged. Sums are kept in CPU memory, so that the device needs no more.
     """
     state = {name: each for name, each in network.state_dict().items() if ".base_layer." not in name and ".lora_" not in name}
     for name, layer in _adapted(network):
@@ -84,7 +84,7 @@ def merged_state(network: PreTrainedModel) -> dict[str, Tensor]:
 
 
 def save_adapters(network: PreTrainedModel, folder: Path) -> None:
-    """As `peft.PeftModel.from_pretrained(base, folder)` loads them."""
+    """Save the adapters for `peft.PeftModel.from_pretrained(base, folder)`."""
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 

@@ -1,4 +1,4 @@
-"""The model and its tokenizer: hidden states of packed tokens, logits and log-probabilities."""
+"""The policy: a model with its tokenizer; hidden states of packed tokens, logits and log-probabilities."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rlvr.models.prefix_tree.attention import Attending
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What a model does to the output of its last layer: softcap x tanh(linear / softcap), if there is a soft cap, x scale."""
+    """From the output layer's result to logits: softcap x tanh(linear / softcap) if there is a soft cap, x scale."""
 
     scale: float = 1.0
     softcap: float | None = None
@@ -33,9 +33,9 @@ class Policy:
     pad_id: int
     head: Head
     autocast: torch.dtype | None = None
-    """Type that the model computes in where that is not the type of its weights (mixed precision)."""
+    """The type to compute in, where it is not that of the weights (mixed precision)."""
     version: int = 0
-    """Of the weights: counts up whenever they change, so that what was computed with them can be kept until then."""
+    """Version of the weights; counts up whenever they change, and so says when cached results are stale."""
 
     @property
     def n_parameters(self) -> int:
@@ -43,28 +43,28 @@ class Policy:
 
     @property
     def context(self) -> int:
-        """The most tokens of prompt and completion together."""
+        """Context length: the most tokens of prompt and completion together."""
         return int(getattr(self.model.config, "max_position_embeddings", 2**31))
 
     @property
     def _output_layer(self) -> Any:
-        """Linear, width to vocabulary."""
+        """Linear, W to V."""
         return self.model.get_output_embeddings()
 
     def encode(self, prompt: str) -> tuple[int, ...]:
-        """Token ids of a rendered prompt, with what the tokenizer puts in front of every text (usually nothing)."""
+        """Token ids of a rendered prompt, with the special tokens that the tokenizer adds to every text, if any."""
         rendered_by_template = self.tokenizer.bos_token is not None and prompt.startswith(str(self.tokenizer.bos_token))
         return tuple(self.tokenizer(prompt, add_special_tokens=not rendered_by_template)["input_ids"])
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """The completion as judged: all that was sampled but the token that ended it. Special tokens stay visible."""
+        """The completion as scored: all sampled tokens except the end-of-sequence token. Special tokens stay visible."""
         ids = list(token_ids[:-1] if token_ids and token_ids[-1] in self.eos_ids else token_ids)
         return str(self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def hidden(self, ids_N: Tensor, positions_N: Tensor, tree: Attending) -> Tensor:
-        """Last hidden states [N, width] of packed tokens, each of which attends as `tree` says."""
+        """Last hidden states [N, W] of packed tokens. tree: which tokens each of them attends to."""
         device = ids_N.device
-        ready = torch.zeros((1, 1, 1, 1), device=device)  # a mask of four dimensions is taken as it is; `tree` decides instead
+        ready = torch.zeros((1, 1, 1, 1), device=device)  # a 4-d mask is passed on unchanged; `tree` decides instead
         with torch.autocast(device.type, self.autocast, enabled=self.autocast is not None):
             output = self.model.base_model(
                 input_ids=ids_N[None], position_ids=positions_N[None], attention_mask=ready, use_cache=False, tree=tree
@@ -72,7 +72,7 @@ class Policy:
         return output.last_hidden_state[0]
 
     def logits(self, hidden_MW: Tensor) -> Tensor:
-        """Of the next token, for each row: [M, V], in float32 at least."""
+        """Logits of the next token for each row: [M, V], at least float32."""
         with torch.autocast(hidden_MW.device.type, self.autocast, enabled=self.autocast is not None):
             logits_MV = self._output_layer(hidden_MW)
         logits_MV = logits_MV.to(torch.promote_types(logits_MV.dtype, torch.float32))
@@ -81,7 +81,7 @@ class Policy:
         return logits_MV * self.head.scale if self.head.scale != 1.0 else logits_MV
 
     def logprobs(self, hidden_MW: Tensor, targets_M: Tensor, *, temperature: float) -> Tensor:
-        """Log-probability (nats) of a token for each row, under the distribution that sampling draws from."""
+        """Log-probability (nats) of a token for each row, under the sampling distribution."""
         return self.logprobs_and_entropies(hidden_MW, targets_M, temperature=temperature, entropies=False)[0]
 
     def logprobs_and_entropies(

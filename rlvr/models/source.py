@@ -1,4 +1,4 @@
-"""Where a model's files are; apart from `policy`, so that a wrong path is reported before torch is imported."""
+"""Finds a model's files. Imports no torch, so that a wrong path is reported at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rlvr.hub import offline_if_unreachable
 def model_source(model: ModelConfig) -> str:
     """`model.path`, else the folder of `model.package`, else the name on the hub.
 
-    Errors: `ConfigError` naming the key when there is nothing to load from there.
+    Errors: `ConfigError` naming the key when nothing can be loaded from there.
     """
     if model.path is not None:
         if not Path(model.path).is_dir():

@@ -1,0 +1,1 @@
+"""Devices and collectives of the processes of a run."""

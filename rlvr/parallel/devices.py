@@ -1,4 +1,4 @@
-"""What a run computes on."""
+"""The devices and precision that a run computes with."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from rlvr.errors import ConfigError
 
 
 def make_accelerator(*, mixed_precision: str, cpu: bool) -> Accelerator:
-    """Errors: `ConfigError` for a precision that the machine lacks, and for processes that would not find one another."""
+    """Accelerate for this process. Errors: `ConfigError` for a precision that the machine lacks, and for processes that would
+    not form one group."""
     try:
         accelerator = Accelerator(mixed_precision=mixed_precision, cpu=cpu)
     except ValueError as error:
         raise ConfigError(f"cluster.mixed_precision={mixed_precision}: {str(error).splitlines()[0]}") from error
-    if int(os.environ.get("WORLD_SIZE") or 1) > accelerator.num_processes:  # each would train by itself, into one folder
+    if int(os.environ.get("WORLD_SIZE") or 1) > accelerator.num_processes:  # each would train alone, into one folder
         raise ConfigError(f"cluster.cpu={cpu}: several processes without GPUs need cluster.cpu=true")
     return accelerator

@@ -1,0 +1,1 @@
+"""Sampling: the interface of rollout engines, random numbers, stop strings, and the engines."""

@@ -1,4 +1,4 @@
-"""What samples completions, and where its random numbers come from."""
+"""Rollout engines: how completions are sampled."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How to sample."""
+    """How completions are sampled."""
 
     group_size: int
     """Completions of each problem."""
     temperature: float
     """0: greedy."""
     max_new_tokens: int
+    """Tokens of a completion at most."""
     seed: int = 0
-    """The run's."""
+    """Of the run; part of the RNG key."""
     step: int = 0
-    """The round of sampling (as a rule the training step): other noise in every one."""
+    """Sampling round; part of the RNG key, so each step draws fresh noise."""
     stop: tuple[str, ...] = ()
-    """Strings that end a completion; the text that is judged ends with the first of them."""
+    """Strings that end a completion; the text that is scored ends with the first of them."""
 
 
 OnFinished = Callable[[Problem, int, Rollout], None]
-"""Hears of a rollout as soon as it has ended, while others still run: its problem, its place in the group, and itself."""
+"""Called as soon as a rollout is finished, while others are still sampled: problem, index in the group, rollout."""
 
 
 class RolloutEngine(ABC):
-    """Turns rendered problems into groups of rollouts, without verdicts yet."""
+    """Samples groups of rollouts, not yet scored, for rendered problems."""
 
     @abstractmethod
     def sample(
         self, policy: Policy, problems: Sequence[Problem], sampling: Sampling, *, on_finished: OnFinished | None = None
     ) -> list[Group]:
-        """One group a problem, in the order given, each with `group_size` rollouts of at least one token.
+        """One group for each problem, in order, with `group_size` rollouts of at least one token each.
 
-        `on_finished` is called once for each of them, in the thread that called and before this returns; it must not block.
+        on_finished: called once for each rollout, in the calling thread and before this returns; it must not block.
         """

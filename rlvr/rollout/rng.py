@@ -1,4 +1,4 @@
-"""Random numbers of a rollout, which belong to (seed, step, problem, rollout)."""
+"""Random numbers of a rollout."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from rlvr.rollout.base import Sampling
 
 
 def noise(sampling: Sampling, problem_id: str, rollout: int) -> np.ndarray:
-    """The uniform random numbers of one rollout, float64 in [0, 1), one a token: shape [max_new_tokens].
+    """Uniform random numbers of one rollout, one a token: float64 in [0, 1), [max_new_tokens].
 
-    They belong to (seed, step, problem, rollout) and to nothing else, so that a rollout does not depend on the batch, the
-    process or the order it was sampled in.
+    They are a function of (seed, step, problem, rollout) alone, so that a rollout does not depend on the batch, the process
+    or the order it is sampled in. rollout: index in the group.
     """
     name = f"{sampling.seed}/{sampling.step}/{rollout}/{problem_id}"
     key = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=16).digest(), "little")

@@ -1,4 +1,4 @@
-"""One token from a distribution: inversion of the distribution function at a given uniform number."""
+"""Sampling of one token by inversion of the cumulative distribution at a given uniform number."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ import torch
 from torch import Tensor
 
 BLOCK = 256
+"""Tokens of the vocabulary that are summed up together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The tokens of b rollouts, and what was known about each when it was chosen."""
+    """One token for each of b rollouts."""
 
     tokens_b: Tensor
-    """int64."""
+    """int64, token ids."""
     logprobs_b: Tensor
-    """Log-probability of each (nats), after temperature."""
+    """Log-probability of each token (nats), after temperature."""
     entropies_b: Tensor
     """Entropy of the distribution it was drawn from (nats)."""
 
 
 def choose(logits_bV: Tensor, uniforms_b: Tensor | None, *, temperature: float) -> Choice:
-    """Tokens from softmax(logits / temperature), or the likeliest where there are no uniforms (as if at temperature 1).
+    """Tokens from softmax(logits / temperature), or without uniforms the likeliest, with log-probabilities at temperature 1.
 
     uniforms_b: float64 in [0, 1). A token of probability 0 is never chosen.
     """
     logits_bV = logits_bV.to(torch.promote_types(logits_bV.dtype, torch.float32))
     if uniforms_b is not None and temperature != 1.0:
         logits_bV = logits_bV / temperature
-    # Below the clamp the exponential is 0 anyway; it keeps 0 x -inf out of the entropy.
+    # Below the clamp the exponential is 0 anyway; clamping avoids 0 x -inf in the entropy.
     below_bV = (logits_bV - logits_bV.amax(dim=-1, keepdim=True)).clamp_(min=-1e4)
     weights_bV = below_bV.exp()
     total_b = weights_bV.sum(dim=-1)
@@ -46,8 +47,8 @@ def choose(logits_bV: Tensor, uniforms_b: Tensor | None, *, temperature: float) 
 def _invert(weights_bV: Tensor, uniforms_b: Tensor) -> Tensor:
     """The first token whose cumulative weight exceeds uniform x total.
 
-    Sums are in double precision: over a large vocabulary those of float32 drift by more than the rare tokens' weights. First
-    the block of tokens is found, then the token in it, so that only one block a row is summed up token by token.
+    Sums are in float64: over a large vocabulary, rounding errors of float32 sums exceed the weights of rare tokens. First the
+    block of tokens is found, then the token in it, so that only one block in each row is summed up token by token.
     """
     b, V = weights_bV.shape
     padded_bV = torch.nn.functional.pad(weights_bV, (0, -V % BLOCK))
@@ -61,7 +62,7 @@ def _invert(weights_bV: Tensor, uniforms_b: Tensor) -> Tensor:
 
 
 def _first_above(cumulative: Tensor, threshold_b1: Tensor) -> Tensor:
-    """Index of the first sum above the threshold; by rounding the threshold may reach the last sum, and is put below it."""
+    """Index of the first sum above the threshold, which is kept below the last sum (by rounding it may reach it)."""
     last = cumulative[:, -1:]
     below_last = torch.minimum(threshold_b1, torch.nextafter(last, torch.zeros_like(last)))
     return torch.searchsorted(cumulative, below_last, right=True)

@@ -1,4 +1,4 @@
-"""What a run shows: a live display on a terminal, a line a step elsewhere, and the result at the end."""
+"""Console output of training: a live display on a terminal, otherwise one line a step, and the result at the end."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from rlvr.tracking.observer import Observer
 from rlvr.training.result import TrainResult
 
 _RECENT = 20
-"""Steps whose mean time says how long the rest will take."""
+"""Steps whose mean time gives the estimate of the time left."""
 
 
 class RunDisplay(Observer):
-    """An observer of the trainer; also prints the head and the end of a run."""
+    """An observer of the trainer that also prints the head and the result of a run."""
 
     def __init__(
         self,
@@ -33,18 +33,18 @@ class RunDisplay(Observer):
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """label: before every line, for a job of a sweep; clock: seconds."""
+        """label: printed before every line, for jobs of a sweep; clock: seconds."""
         self._steps, self._label, self._clock = steps, label, clock
         self._console = console or Console(highlight=False, soft_wrap=True)
-        self._marks: deque[tuple[int, float]] = deque(maxlen=_RECENT + 1)  # steps and when they were done
+        self._marks: deque[tuple[int, float]] = deque(maxlen=_RECENT + 1)  # step, and when it was done
         self._numbers = ""
         self._live: Live | None = None
-        # Jobs that share a terminal would draw over each other.
+        # Jobs that share a terminal would overwrite each other.
         if self._console.is_terminal and multiprocessing.parent_process() is None:
             self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4, transient=True)
 
     def head(self, rows: Mapping[str, str]) -> None:
-        """What is being trained, a line each."""
+        """Print a table of names and values, one line each."""
         width = max(map(len, rows))
         for name, value in rows.items():
             self._console.print(Text.assemble(self._label, (f"{name:>{width}}", "bold"), f"  {value}"))
@@ -59,39 +59,39 @@ class RunDisplay(Observer):
             self._line(f"{self._at(step)}  held out, greedy: {_evaluated(metrics)}")
         if self._live is not None:
             if step < self._steps:
-                self._live.start()  # does nothing where it has begun
+                self._live.start()  # does nothing if already started
             else:
                 self._live.stop()
         if step and (self._live is None or step == self._steps):
             self._line(f"{self._at(step)}/{self._steps}  {'  '.join(filter(None, [self._numbers, self._left()]))}")
 
     def stop(self) -> None:
-        """Give the terminal back."""
+        """End the live display."""
         if self._live is not None:
             self._live.stop()
 
-    def result(self, outcome: TrainResult, folder: Path, hints: Sequence[str]) -> None:
-        """Before and after, where things are, and what to try next."""
+    def result(self, result: TrainResult, folder: Path, hints: Sequence[str]) -> None:
+        """Print the evaluations, the run folder, and what to try next."""
         self.stop()
         table = Table(title=None, box=None, pad_edge=False, header_style="bold")
         table.add_column(f"{self._label}held out, greedy")
         for name in ("accuracy", "format", "reward"):
             table.add_column(name, justify="right")
         forced = "before, reasoning forced"
-        for name, evaluation in (("before", outcome.before), (forced, outcome.forced), ("after", outcome.after)):
+        for name, evaluation in (("before", result.before), (forced, result.forced), ("after", result.after)):
             if evaluation is not None:
                 table.add_row(name, *_cells(evaluation))
         self._console.print()
-        if outcome.stopped:
-            self._line(f"stopped after {outcome.steps} steps: {outcome.stopped}")
+        if result.stopped:
+            self._line(f"stopped after {result.steps} steps: {result.stopped}")
         if table.row_count:
             self._console.print(table)
-            if outcome.before and outcome.before.accuracy is None:
+            if result.before and result.before.accuracy is None:
                 self._line(
-                    "accuracy: no rule of this pack judges the answer (add +answer with rules.answer.weight=0 to watch it)"
+                    "accuracy: no rule of this pack scores the answer (add +answer with rules.answer.weight=0 to watch it)"
                 )
-        seconds = outcome.seconds
-        self._line(f"{outcome.steps} steps in {seconds['train']:.0f} s of training and {seconds['eval']:.0f} s of evaluation")
+        seconds = result.seconds
+        self._line(f"{result.steps} steps in {seconds['train']:.0f} s of training and {seconds['eval']:.0f} s of evaluation")
         self._line(f"everything is in {folder}  (report.html, metrics.jsonl, rollouts/, summary.json, model/)")
         for hint in hints:
             self._line(f"  {hint}")
@@ -103,7 +103,7 @@ class RunDisplay(Observer):
         self._console.print(f"{self._label}{text}", markup=False)
 
     def _left(self) -> str:
-        """How long the other steps take if they are as fast as the last ones; empty before there are any, and at the end."""
+        """Time left at the speed of the last steps; empty before the second step, and at the end."""
         if len(self._marks) < 2 or self._marks[-1][0] >= self._steps:
             return ""
         (first, began), (last, ended) = self._marks[0], self._marks[-1]
@@ -118,7 +118,7 @@ class RunDisplay(Observer):
 
 
 def numbers(metrics: Mapping[str, float]) -> str:
-    """The numbers of a step that are worth a look while it trains; the rules are those of the step. Empty without any."""
+    """The main metrics of a training step, in one line; empty for other steps."""
     if "reward/mean" not in metrics:
         return ""
     rules = [key.removeprefix("rule/").removesuffix("/score") for key in metrics if _is_score(key)]

@@ -1,4 +1,4 @@
-"""What an evaluation shows: what is asked, how far it is, and a table of what came out."""
+"""Console output of an evaluation: its settings, progress, and a table of results."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _NO_SHARES = ("reward", "length")
 
 
 class Display:
-    """The terminal, or a file: then without a progress bar."""
+    """Prints to the terminal, or to a file without a progress bar. quiet: prints nothing."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._console = Console(highlight=False, soft_wrap=True, quiet=quiet)
 
     def head(self, rows: Mapping[str, str], warnings: Sequence[str]) -> None:
-        """What is evaluated, a line each."""
+        """Print a table of names and values, one line each, and warnings."""
         width = max(map(len, rows))
         for name, value in rows.items():
             self._console.print(f"[bold]{name:>{width}}[/bold]  ", end="")
@@ -35,34 +35,34 @@ class Display:
 
     @contextmanager
     def progress(self, completions: int) -> Iterator[Callable[[], None]]:
-        """Yields what is to be called for every completion."""
+        """Yields a function to call for every completion."""
         columns = (BarColumn(bar_width=18), MofNCompleteColumn(), TextColumn("completions"), TimeRemainingColumn())
         shown = self._console.is_terminal and not self._console.quiet
         with Progress(*columns, console=self._console, transient=True, disable=not shown) as progress:
             task = progress.add_task("", total=completions)
             yield lambda: progress.advance(task)
 
-    def result(self, found: Evaluation, config: Config) -> None:
-        """Every measure with its interval, and what the rules gave as their reasons."""
+    def result(self, evaluation: Evaluation, config: Config) -> None:
+        """Print every measure with its interval, and the counts of reasons by rule."""
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for name in (f"{found.problems} problems", "", f"{CONFIDENCE:.0%} interval"):
+        for name in (f"{evaluation.problems} problems", "", f"{CONFIDENCE:.0%} interval"):
             table.add_column(name, justify="left" if name.endswith("problems") else "right")
-        for name, value in found.measures.items():
+        for name, value in evaluation.measures.items():
             if value is not None:
-                interval = found.intervals.get(name)
+                interval = evaluation.intervals.get(name)
                 between = "" if interval is None else " to ".join(_shown(name, bound) for bound in interval)
                 table.add_row(Text(name), _shown(name, value), between)
         self._console.print()
         self._console.print(table)
-        for name, reasons in found.reasons.items():
-            told = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "does not apply"
-            self._console.print(f"{name}: {told}", markup=False)
-        if found.accuracy is None:
+        for name, reasons in evaluation.reasons.items():
+            counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "does not apply"
+            self._console.print(f"{name}: {counts}", markup=False)
+        if evaluation.accuracy is None:
             hint = "" if config.eval.rules else " (eval.rules=answer adds one that changes no reward)"
-            self._console.print(f"accuracy: no rule judges the answer{hint}", markup=False)
+            self._console.print(f"accuracy: no rule scores the answer{hint}", markup=False)
 
     def end(self, folder: Path, seconds: float) -> None:
-        """Where everything is."""
+        """Print the folder and the time."""
         self._console.print(f"{seconds:.1f} s; everything is in {folder}  (summary.json, rollouts/, config.yaml)", markup=False)
 
 

@@ -12,7 +12,7 @@ from rlvr.tracking.tracker import Session, Tracker
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoTracker(Tracker):
-    """Nothing besides the run folder."""
+    """Records nothing; the run folder has all metrics anyway."""
 
     def begin(self, *, name: str, config: Mapping[str, Any], folder: Path, sweep: str | None = None) -> Session:
         return Session()

@@ -1,4 +1,4 @@
-"""Who hears of what a run does: the run folder, the tracker, the terminal."""
+"""Observers of a run: the run folder, the tracker, the terminal."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from rlvr.rules.pack import RulePack
 from rlvr.types import Group
 
 if TYPE_CHECKING:
-    from rlvr.runs.rows import Split
+    from rlvr.runs.entries import Split
 
 
 class Observer:
-    """Called by the trainer on the main process; each observer overrides what it cares for."""
+    """Called by the trainer on the main process; each observer overrides the methods it needs."""
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Everything of a step that has a number; once a step, steps rising, 0 before training."""
+        """The metrics of a step; called once for each in ascending order, 0 before training."""
 
     def rollouts(self, step: int, split: Split, groups: Sequence[Group], pack: RulePack) -> None:
-        """The judged groups of a step, before its `log`: training groups with the advantages that the loss saw."""
+        """The scored groups of a step, before its `log`; training groups with the advantages used in the loss."""
 
-    def settle(self) -> None:
-        """Before a checkpoint: on return, what was heard of is on the disk itself."""
+    def flush(self) -> None:
+        """Flush to disk (fsync); called before a checkpoint is written."""
 
     def note(self, step: int, text: str) -> None:
-        """Something that a reader of the run should know of: rules that changed, an edit that was refused."""
+        """A message for readers of the run: rules that changed, an edit that was refused."""

@@ -1,4 +1,4 @@
-"""The numbers of a step, under the names that metrics.jsonl and W&B show."""
+"""The metrics of a step, named as in metrics.jsonl and W&B."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rlvr.types import Group, Rollout
 
 
 def rollout_metrics(groups: Sequence[Group], pack: RulePack) -> dict[str, float]:
-    """What was sampled and how it was judged; rewards are those that the loss saw (masked rollouts are in none)."""
+    """Metrics of sampling and scoring. Rewards and entropy are of the rollouts that are not masked."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     rewards = [rollout.reward for rollout in rollouts if rollout.reward is not None]
     entropies = [entropy for rollout in rollouts if rollout.reward is not None for entropy in rollout.entropies]
@@ -37,9 +37,10 @@ def rollout_metrics(groups: Sequence[Group], pack: RulePack) -> dict[str, float]
 
 
 def time_metrics(seconds: Mapping[str, float], *, scoring: Sequence[float], tokens: int) -> dict[str, float]:
-    """Seconds of each part of the step (`rollout`, `verify`, `train`), and completion tokens a second over the whole of it.
+    """Seconds of each part of the step (`rollout`, `verify`, `train`), and completion tokens a second over the whole step.
 
-    `verify`: from the end of sampling until the last verdict, which is what sampling did not hide; `scoring`: of each rollout.
+    `verify` is the part of scoring that did not overlap with sampling: from its end until the last verdict. scoring: seconds
+    for each rollout.
     """
     p50, p99 = np.percentile(scoring, [50, 99]) if len(scoring) else (0.0, 0.0)
     return {
@@ -51,7 +52,7 @@ def time_metrics(seconds: Mapping[str, float], *, scoring: Sequence[float], toke
 
 
 def eval_metrics(evaluation: Evaluation | None) -> dict[str, float]:
-    """Those of an evaluation that the pack defines; none without an evaluation."""
+    """Metrics of an evaluation; empty without one."""
     return {} if evaluation is None else evaluation.metrics()
 
 

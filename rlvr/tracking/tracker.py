@@ -1,4 +1,4 @@
-"""What a metrics service is to a run."""
+"""The interface of metrics services."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from rlvr.tracking.observer import Observer
 
 
 class Tracker(ABC):
-    """A metrics service; the trainer works with `begin(...)` as a session."""
+    """A metrics service."""
 
     @abstractmethod
     def begin(self, *, name: str, config: Mapping[str, Any], folder: Path, sweep: str | None = None) -> Session:
-        """`config`: plain values without passwords; `sweep`: of which the run is a job, by name."""
+        """Begin a run. config: plain values without secrets; sweep: name of the sweep this run belongs to."""
 
 
 class Session(Observer):
-    """One run at a metrics service; this one keeps nothing."""
+    """One run at a metrics service; the base class records nothing."""
 
     def finish(self, summary: Mapping[str, Any] | None) -> None:
-        """The run is over, by an error where there is no summary. Nothing follows."""
+        """End the run; summary: None where it failed. No other call follows."""

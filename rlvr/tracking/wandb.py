@@ -1,4 +1,4 @@
-"""Where metrics go besides the run folder."""
+"""Weights & Biases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import psutil
 from rlvr.errors import describe
 from rlvr.rules.fingerprint import fingerprint
 from rlvr.rules.pack import RulePack
-from rlvr.runs.rows import Split
+from rlvr.runs.entries import Split
 from rlvr.tracking.tracker import Session, Tracker
 from rlvr.types import Group
 
@@ -26,16 +26,16 @@ logger = logging.getLogger(__name__)
 
 _BINS = 32
 _WAITING = 10_000
-"""Calls that may wait for W&B before it counts as hung."""
+"""Calls that may be queued for W&B before it counts as hung."""
 _PROMPT, _COMPLETION = 500, 2_000
-"""Characters shown in a table: the end of a prompt, the start of a completion."""
+"""Characters shown in a table: of the end of a prompt, of the start of a completion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WandbTracker(Tracker):
     """Weights & Biases: online when logged in, otherwise files in the run folder (`wandb sync` uploads them later).
 
-    A run that is resumed goes on under the id it had. Steps that it does again are in W&B as they were the first time.
+    A resumed run keeps its id. Steps that it repeats remain in W&B as they were the first time.
     """
 
     project: str = "rlvr"
@@ -43,13 +43,13 @@ class WandbTracker(Tracker):
     entity: str | None = None
     """Team or user in W&B; None: the default of the account."""
     mode: str | None = None
-    """online, offline or disabled; None: online when logged in, else offline. WANDB_MODE goes before it."""
+    """online, offline or disabled; None: online when logged in, else offline. WANDB_MODE overrides it."""
     table_every: int = 10
-    """Steps between tables of sample rollouts with their verdicts; there is one for every evaluation too. 0: none."""
+    """Steps between tables of sample rollouts with their verdicts, which evaluations always have. 0: no tables."""
     table_rollouts: int = 4
-    """Rollouts in a table."""
+    """Rollouts in each table."""
     patience_s: float = 60.0
-    """Seconds that the end of a run waits for W&B."""
+    """Seconds to wait for W&B at the end of a run."""
 
     def __post_init__(self) -> None:
         if self.mode not in (None, "online", "offline", "disabled"):
@@ -72,17 +72,17 @@ class WandbTracker(Tracker):
 
 
 def _earlier_id(folder: Path) -> str | None:
-    """The id of the run as it was before it was resumed, from the names `[offline-]run-TIME-ID` of W&B's folders."""
+    """The id that a resumed run has had, from the names `[offline-]run-TIME-ID` of W&B's folders; None for a new run."""
     runs = [path.name.rsplit("-", 2) for path in (folder / "wandb").glob("*run-*-*")]
     return max(runs, key=lambda parts: parts[1])[2] if runs else None
 
 
 class _WandbSession(Session):
-    """Hands everything to a thread of its own: W&B may be slow, fail or hang, and the run goes on whatever it does."""
+    """Calls W&B in a separate thread, so that training continues whether W&B is slow, fails or hangs."""
 
     def __init__(self, tracker: WandbTracker, arguments: Mapping[str, Any], *, rules_from: Sequence[str]) -> None:
         self._tracker, self._arguments, self._rules_from = tracker, arguments, rules_from
-        self._row: dict[str, Any] = {}  # of the step to come; what W&B has to make is a function without arguments
+        self._row: dict[str, Any] = {}  # of the next step; functions make values of W&B's types in the thread
         self._notes: list[list[Any]] = []  # step and text
         self._rules: str | None = None
         self._given_up = False
@@ -92,7 +92,7 @@ class _WandbSession(Session):
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         row, self._row = {**metrics, **self._row}, {}
-        self._put(lambda run: run.log(_made(row), step=step, commit=True))
+        self._put(lambda run: run.log(_values(row), step=step, commit=True))
 
     def rollouts(self, step: int, split: Split, groups: Sequence[Group], pack: RulePack) -> None:
         rules = fingerprint(pack, self._rules_from).hash
@@ -115,8 +115,8 @@ class _WandbSession(Session):
         self._row["notes"] = partial(_table, ["step", "note"], list(self._notes))
 
     def finish(self, summary: Mapping[str, Any] | None) -> None:
-        if row := self._row:  # said after the last step
-            self._put(lambda run: run.log(_made(row)))
+        if row := self._row:  # logged after the last step
+            self._put(lambda run: run.log(_values(row)))
         if summary is not None:
             self._put(lambda run: run.summary.update(dict(summary)))
         self._put(lambda run: run.finish(exit_code=int(summary is None)))
@@ -124,26 +124,26 @@ class _WandbSession(Session):
         self._thread.join(self._tracker.patience_s)
         if self._thread.is_alive():
             self._give_up(f"does not finish within {self._tracker.patience_s:g} s")
-            _kill_service()  # or W&B would wait for it when the interpreter exits
+            _kill_service()  # or W&B would wait for it at exit
             self._thread.join(5)
 
     def _put(self, call: Callable[[Any], object] | None) -> None:
         try:
             self._calls.put_nowait(call)
         except queue.Full:
-            self._give_up("takes nothing any more")
+            self._give_up("no longer accepts data")
 
     def _give_up(self, why: str) -> None:
         if not self._given_up:
             self._given_up = True
-            logger.warning("W&B %s; going on without it", why)
+            logger.warning("W&B %s; continuing without it", why)
 
     def _work(self) -> None:
         try:
             run = self._start()
             while (call := self._calls.get()) is not None:
                 call(run)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  whatever W&B raises is no reason to stop a run
+        except (Exception, SystemExit) as error:  # noqa: BLE001  nothing that W&B raises may stop a run
             self._give_up(f"failed: {_one_line(error)}")
         finally:
             _tear_down()
@@ -157,7 +157,7 @@ class _WandbSession(Session):
         if wanted in (None, "online"):
             logged_in = wandb.login(prompt=False, verify=False)
             if wanted and not logged_in:
-                logger.warning("W&B is not logged in, going on offline")
+                logger.warning("W&B is not logged in, continuing offline")
             wanted = "online" if logged_in else "offline"
         settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
         common = {"project": tracker.project, "entity": tracker.entity, "job_type": "train", "settings": settings}
@@ -168,14 +168,13 @@ class _WandbSession(Session):
             except (wandb.Error, OSError) as error:
                 if mode == "offline":
                     raise
-                logger.warning("W&B cannot be reached, going on offline: %s", _one_line(error))
-                wandb.teardown()  # the service holds the id of the run that did not start
+                logger.warning("W&B cannot be reached, continuing offline: %s", _one_line(error))
+                wandb.teardown()  # the service still holds the run's id
         raise AssertionError("the last mode returns or raises")
 
 
 def samples(groups: Sequence[Group], pack: RulePack, n: int) -> tuple[list[str], list[list[Any]]]:
-    """Columns and rows of a table of `n` rollouts: the best and the worst of one group after another, groups that teach
-    something first."""
+    """Columns and rows of a table of `n` rollouts: the best and the worst of each group, degenerate groups last."""
     chosen: list[tuple[Group, int]] = []
     for group in sorted(groups, key=lambda group: group.degenerate):
         rewards = [float("-inf") if rollout.reward is None else rollout.reward for rollout in group.rollouts]
@@ -197,7 +196,7 @@ def _one_line(error: BaseException) -> str:
     return " ".join(describe(error).split())
 
 
-def _made(row: Mapping[str, Any]) -> dict[str, Any]:
+def _values(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value() if callable(value) else value for name, value in row.items()}
 
 
@@ -214,13 +213,13 @@ def _table(columns: Any, rows: Any) -> Any:
 
 
 def _tear_down() -> None:
-    """End W&B's service here, where it may hang, and not when the interpreter exits."""
+    """End W&B's service in this thread, which may hang, rather than at exit."""
     try:
         import wandb
 
         wandb.teardown()
-    except Exception as error:  # noqa: BLE001  the run is over for W&B
-        logger.debug("W&B's service did not end well: %s", error)
+    except Exception as error:  # noqa: BLE001  the run is over
+        logger.debug("W&B's service could not be ended: %s", error)
 
 
 def _kill_service() -> None:

@@ -1,0 +1,1 @@
+"""GRPO: the training loop, advantages, losses, policy updates, checkpoints and early stopping."""

@@ -1,7 +1,7 @@
-"""Advantages of rollouts within their groups, from rewards. Shapes: see `rlvr.types`.
+"""Group-relative advantages from rewards. Shapes: see `rlvr.types`.
 
-Sources: GRPO, DeepSeekMath (Shao et al. 2024, arXiv:2402.03300); no division by the deviation, Dr. GRPO (Liu et al. 2025,
-arXiv:2503.20783).
+Sources: GRPO, DeepSeekMath (Shao et al. 2024, arXiv:2402.03300, section 4.1.2); no division by the standard deviation,
+Dr. GRPO (Liu et al. 2025, arXiv:2503.20783).
 """
 
 from __future__ import annotations
@@ -15,36 +15,13 @@ from torch import Tensor
 from rlvr.types import Group
 
 
-def group_advantages(rewards_PG: Tensor, *, scaling: str = "group", deviation: str = "population", eps: float = 1e-6) -> Tensor:
-    """Advantages of rollouts within their groups: (reward - group mean) / standard deviation.
-
-    rewards_PG: float, NaN where a rollout is masked; it then takes no part in any mean and its advantage is 0.
-    scaling: divide by the deviation of the `group` (DeepSeekMath section 4.1.2), of all rewards (`batch`), or by nothing
-    (`none`, Dr. GRPO). A group of equal rewards gets exactly 0; `eps` guards the division otherwise.
-    deviation: `population` (mean square) or `sample` (sum of squares by n - 1).
-    """
-    judged_PG = ~torch.isnan(rewards_PG)
-    mean_P1 = torch.nan_to_num(rewards_PG.nanmean(dim=1, keepdim=True))
-    centred_PG = torch.where(judged_PG, rewards_PG - mean_P1, 0.0)
-    # Equal rewards may differ from their mean by a rounding error, which the division would blow up.
-    highest_P1 = torch.where(judged_PG, rewards_PG, -torch.inf).amax(dim=1, keepdim=True)
-    lowest_P1 = torch.where(judged_PG, rewards_PG, torch.inf).amin(dim=1, keepdim=True)
-    centred_PG = torch.where(highest_P1 > lowest_P1, centred_PG, 0.0)
-    match scaling:
-        case "none":
-            return centred_PG
-        case "group":
-            return centred_PG / (_deviation(centred_PG, judged_PG, deviation, dim=(1,)) + eps)
-        case "batch":
-            from_all_PG = torch.where(judged_PG, rewards_PG - rewards_PG.nanmean(), 0.0)
-            return centred_PG / (_deviation(from_all_PG, judged_PG, deviation, dim=(0, 1)) + eps)
-    raise AssertionError(scaling)
-
-
-def _deviation(centred_PG: Tensor, judged_PG: Tensor, deviation: str, dim: tuple[int, ...]) -> Tensor:
-    """Of values with mean 0 over `dim`, which are 0 where not judged; 0 where there are too few of them."""
-    n = judged_PG.sum(dim=dim, keepdim=True) - {"population": 0, "sample": 1}[deviation]
-    return (centred_PG.square().sum(dim=dim, keepdim=True) / n.clamp(min=1)).sqrt()
+def with_advantages(groups: Sequence[Group], *, scaling: str, deviation: str = "population") -> list[Group]:
+    """The groups with the advantage of every rollout filled in."""
+    advantages_PG = group_advantages(rewards_of(groups), scaling=scaling, deviation=deviation).tolist()
+    return [
+        replace(group, rollouts=tuple(replace(r, advantage=a) for r, a in zip(group.rollouts, row, strict=True)))
+        for group, row in zip(groups, advantages_PG, strict=True)
+    ]
 
 
 def rewards_of(groups: Sequence[Group]) -> Tensor:
@@ -54,10 +31,33 @@ def rewards_of(groups: Sequence[Group]) -> Tensor:
     return torch.tensor(rows, dtype=torch.float64)
 
 
-def with_advantages(groups: Sequence[Group], *, scaling: str, deviation: str = "population") -> list[Group]:
-    """The groups with the advantage of every rollout filled in from the rewards."""
-    advantages_PG = group_advantages(rewards_of(groups), scaling=scaling, deviation=deviation).tolist()
-    return [
-        replace(group, rollouts=tuple(replace(r, advantage=a) for r, a in zip(group.rollouts, row, strict=True)))
-        for group, row in zip(groups, advantages_PG, strict=True)
-    ]
+def group_advantages(rewards_PG: Tensor, *, scaling: str = "group", deviation: str = "population", eps: float = 1e-6) -> Tensor:
+    """(reward - group mean) / standard deviation, for each rollout.
+
+    rewards_PG: float, NaN where a rollout is masked; it counts in no mean and its advantage is 0.
+    scaling: divide by the standard deviation of the `group` (GRPO), of the `batch`, or by nothing (`none`, Dr. GRPO).
+    deviation: `population` (mean square) or `sample` (sum of squares by n - 1).
+    eps: added to the deviation. A degenerate group gets exactly 0 whatever it is.
+    """
+    scored_PG = ~torch.isnan(rewards_PG)
+    mean_P1 = torch.nan_to_num(rewards_PG.nanmean(dim=1, keepdim=True))
+    centred_PG = torch.where(scored_PG, rewards_PG - mean_P1, 0.0)
+    # Equal rewards may differ from their mean by a rounding error, which the division would amplify.
+    highest_P1 = torch.where(scored_PG, rewards_PG, -torch.inf).amax(dim=1, keepdim=True)
+    lowest_P1 = torch.where(scored_PG, rewards_PG, torch.inf).amin(dim=1, keepdim=True)
+    centred_PG = torch.where(highest_P1 > lowest_P1, centred_PG, 0.0)
+    match scaling:
+        case "none":
+            return centred_PG
+        case "group":
+            return centred_PG / (_deviation(centred_PG, scored_PG, deviation, dim=(1,)) + eps)
+        case "batch":
+            from_all_PG = torch.where(scored_PG, rewards_PG - rewards_PG.nanmean(), 0.0)
+            return centred_PG / (_deviation(from_all_PG, scored_PG, deviation, dim=(0, 1)) + eps)
+    raise AssertionError(scaling)
+
+
+def _deviation(centred_PG: Tensor, scored_PG: Tensor, deviation: str, dim: tuple[int, ...]) -> Tensor:
+    """Standard deviation over `dim` of values with mean 0 there, which are 0 where not scored; 0 where there are too few."""
+    n = scored_PG.sum(dim=dim, keepdim=True) - {"population": 0, "sample": 1}[deviation]
+    return (centred_PG.square().sum(dim=dim, keepdim=True) / n.clamp(min=1)).sqrt()

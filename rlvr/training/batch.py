@@ -1,4 +1,4 @@
-"""From judged groups to the tree that training goes through, and the tensors of each pass."""
+"""From scored groups to the prefix tree of a batch, and the tensors of each micro-batch."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rlvr.types import Group, Rollout
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingTree:
-    """Prompts and completions that take part in training."""
+    """The prefix tree of the prompts and completions that are trained on."""
 
     tree: Tree
-    """The leaf of a rollout holds its tokens but the last, which predicts nothing (a rollout of one token keeps it)."""
+    """The leaf of a rollout holds its tokens except the last, which predicts nothing (a rollout of one token keeps it)."""
     rollouts: Mapping[int, Rollout]
-    """By leaf."""
+    """By leaf: its index in the tree."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +29,11 @@ class MicroBatch:
     rows_N: Tensor
     """int64, row of the hidden state that predicts each token."""
     targets_N: Tensor
-    """int64, the tokens."""
+    """int64, the token ids."""
     rollout_N: Tensor
-    """int64, which of the R rollouts a token is of."""
+    """int64, the rollout that each token belongs to, as an index into R."""
     sampling_logprobs_N: Tensor
-    """float, as recorded by the rollout engine."""
+    """float, nats, as recorded by the rollout engine."""
     advantages_R: Tensor
     """float."""
     lengths_R: Tensor
@@ -41,7 +41,7 @@ class MicroBatch:
 
 
 def taking_part(groups: Sequence[Group], *, mask_truncated: bool = False) -> list[tuple[Group, Rollout]]:
-    """The rollouts that count in the loss: those with a reward; `mask_truncated`: only if the model itself ended them."""
+    """The rollouts that count in the loss: those with a reward; with `mask_truncated` without those cut at the token limit."""
     return [
         (group, rollout)
         for group in groups
@@ -51,26 +51,26 @@ def taking_part(groups: Sequence[Group], *, mask_truncated: bool = False) -> lis
 
 
 def training_tree(members: Sequence[tuple[Group, Rollout]]) -> TrainingTree:
-    """The tree of some rollouts of groups, those of one group side by side."""
+    """The prefix tree of some rollouts, grouped by prompt."""
     families: dict[int, tuple[Group, list[Rollout]]] = {}
     for group, rollout in members:
         families.setdefault(id(group), (group, []))[1].append(rollout)
-    kept = list(families.values())
+    trained = list(families.values())
     tree = build_tree(
-        [group.prompt_ids for group, _ in kept],
-        [[rollout.token_ids[:-1] or rollout.token_ids for rollout in rollouts] for _, rollouts in kept],
+        [group.prompt_ids for group, _ in trained],
+        [[rollout.token_ids[:-1] or rollout.token_ids for rollout in rollouts] for _, rollouts in trained],
     )
     prompts = {node.parent for node in tree if node.parent is not None}
     leaves = [i for i in range(len(tree)) if i not in prompts]
     return TrainingTree(
-        tree=tree, rollouts=dict(zip(leaves, (rollout for _, rollouts in kept for rollout in rollouts), strict=True))
+        tree=tree, rollouts=dict(zip(leaves, (rollout for _, rollouts in trained for rollout in rollouts), strict=True))
     )
 
 
 def micro_batch(training: TrainingTree, step: Pass, last: Mapping[int, int], *, device: torch.device) -> MicroBatch | None:
     """The rollouts whose leaves are in a pass; None without any.
 
-    last: the row of every node's last token (`TreeForward.hidden`).
+    last: row of the last token of every node (`TreeForward.hidden`).
     """
     leaves = [i for i in step.nodes if i in training.rollouts]
     if not leaves:
@@ -89,7 +89,7 @@ def micro_batch(training: TrainingTree, step: Pass, last: Mapping[int, int], *, 
 
 
 def _rows(leaf: Node, end: int, length: int, last: Mapping[int, int]) -> list[int]:
-    """The prompt's last token predicts the first of a completion, each token of the leaf the next."""
+    """The prompt's last token predicts the first token of a completion, each token of the leaf the next one."""
     assert leaf.parent is not None
     first = end + 1 - len(leaf.ids)
     return [last[leaf.parent], *range(first, first + length - 1)]

@@ -1,4 +1,4 @@
-"""What a run needs to go on as if it had never stopped: written whole or not at all, and a bounded number kept."""
+"""Checkpoints for exact resume: written atomically, flushed to disk, a bounded number kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from rlvr.errors import ConfigError, RunStopped
 
 CHECKPOINTS = "checkpoints"
-"""Their folder in that of a run."""
+"""Their folder within a run folder."""
 STATE, TENSORS = "state.json", "tensors.pt"
 
 
@@ -29,9 +29,9 @@ class Checkpoint:
     state: Mapping[str, Any]
     """Plain values, as JSON holds them."""
     tensors: Mapping[str, Any]
-    """Weights and the optimizer's state: nested mappings and lists of tensors and plain values."""
+    """The learner's state (weights, optimizer): nested mappings and lists of tensors and plain values."""
     score: float | None = None
-    """Of the evaluation at this step; None: there was none."""
+    """Of the evaluation after this step, where it is the best so far; else None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +40,10 @@ class Checkpoints:
 
     folder: Path
     keep: int
-    """The latest so many stay, and the one with the best score (of equals the earliest)."""
+    """How many of the latest are kept, in addition to the one with the best score (the earliest of equals)."""
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Errors: `RunStopped` when the disk does not take it; what was saved before is then still there."""
+        """Errors: `RunStopped` when it cannot be written; earlier checkpoints are unaffected."""
         final, unfinished = self.folder / str(checkpoint.step), self.folder / f".{checkpoint.step}.unfinished"
         state = {"step": checkpoint.step, "score": checkpoint.score, **checkpoint.state}
         try:
@@ -52,16 +52,16 @@ class Checkpoints:
             _write(unfinished / TENSORS, lambda path: torch.save(dict(checkpoint.tensors), path))
             _write(unfinished / STATE, lambda path: path.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8"))
             _sync(unfinished)
-            self._remove(checkpoint.step)  # of a step that is done again
+            self._remove(checkpoint.step)  # a resumed run may repeat a step
             unfinished.replace(final)
             _sync(self.folder)
             self._thin_out()
-        except (OSError, RuntimeError) as error:  # torch raises the latter where the disk is full
+        except (OSError, RuntimeError) as error:  # torch raises the latter when the disk is full
             shutil.rmtree(unfinished, ignore_errors=True)
             raise RunStopped(f"the checkpoint of step {checkpoint.step} cannot be written: {error}") from error
 
     def latest(self) -> Checkpoint | None:
-        """The one to go on from; None before the first. Errors: `ConfigError` where it cannot be read."""
+        """The one to resume from; None before the first. Errors: `ConfigError` where it cannot be read."""
         steps = self._steps()
         return self._load(steps[-1]) if steps else None
 
@@ -77,7 +77,7 @@ class Checkpoints:
                 self._remove(step)
 
     def _remove(self, step: int) -> None:
-        """Out of sight first: a kill in the middle leaves nothing that looks like a checkpoint."""
+        """Renamed first, so that a kill in the middle leaves nothing that looks like a checkpoint."""
         removed = self.folder / f".{step}.removed"
         shutil.rmtree(removed, ignore_errors=True)
         if (self.folder / str(step)).exists():
@@ -104,7 +104,7 @@ class Checkpoints:
 
 
 def tidy(folder: Path) -> None:
-    """Remove what a kill left half-written or half-removed of checkpoints."""
+    """Remove checkpoints that a kill left half-written or half-removed."""
     for left in folder.glob(".*"):
         shutil.rmtree(left, ignore_errors=True)
 
@@ -115,7 +115,7 @@ def _write(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def _sync(path: Path) -> None:
-    """To the disk itself, so that what is renamed afterwards is whole even where the machine stops."""
+    """Flush to disk (fsync), so that a rename afterwards is never of incomplete data, even after a power failure."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

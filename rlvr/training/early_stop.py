@@ -1,4 +1,4 @@
-"""When a policy has collapsed: it says one thing, says nothing, never ends, or its rewards no longer tell anything apart."""
+"""Early stopping of a collapsed policy: no entropy, empty or endless completions, or only degenerate groups."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from rlvr.config.schema import EarlyStopConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sign:
-    """A metric that must not stay beyond its limit."""
+    """A metric that shows collapse when it stays beyond its limit."""
 
     key: str
-    """Of `EarlyStopConfig`."""
+    """The limit's name in `EarlyStopConfig`."""
     metric: str
     beyond: Literal["below", "above"]
-    what: str
-    """It means."""
+    meaning: str
+    """What it says of the policy, for the message."""
     remedy: str
     """What to try."""
 
-    def shown_by(self, value: float, limit: float) -> bool:
+    def passed(self, value: float, limit: float) -> bool:
         return value < limit if self.beyond == "below" else value > limit
 
 
@@ -31,14 +31,14 @@ _SIGNS = (
         key="min_entropy",
         metric="policy/entropy",
         beyond="below",
-        what="the policy has collapsed onto one answer",
+        meaning="the policy has collapsed onto one answer",
         remedy="a higher algo.temperature or algo.entropy_bonus, or a lower algo.learning_rate",
     ),
     _Sign(
         key="max_degenerate",
         metric="group/degenerate",
         beyond="above",
-        what="the rollouts of nearly every problem earn the same, so there is nothing to learn from",
+        meaning="the rollouts of nearly every problem earn the same, so there is nothing to learn from",
         remedy="other problems (easier where reward/mean is low, harder where it is high), algo.curriculum=true, "
         "or a higher algo.temperature",
     ),
@@ -46,31 +46,31 @@ _SIGNS = (
         key="min_length",
         metric="rollout/length",
         beyond="below",
-        what="completions have collapsed to almost nothing",
+        meaning="completions have collapsed to almost nothing",
         remedy="a rule that asks for reasoning, algo.aggregation=max_length, or a lower algo.learning_rate",
     ),
     _Sign(
         key="max_truncated",
         metric="rollout/truncated",
         beyond="above",
-        what="the policy no longer ends its completions",
+        meaning="the policy no longer ends its completions",
         remedy="a higher algo.max_new_tokens, a rule that punishes length, or a lower algo.learning_rate",
     ),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CollapseWatch:
-    """Tells from the metrics of each step when to end a run. What it remembers between steps is handed in and out."""
+class EarlyStopping:
+    """Decides from the metrics of each step whether to end a run. It holds no state: streaks are passed in and returned."""
 
     limits: EarlyStopConfig
 
     def after(self, streaks: Mapping[str, int], metrics: Mapping[str, float]) -> tuple[dict[str, int], str | None]:
-        """For how many steps in a row each limit has been passed, one step on, and why to end the run, if so.
+        """The streaks after one more step, and the reason to end the run, or None.
 
-        streaks: of the step before, empty before the first; by key of `EarlyStopConfig`, plain JSON. A step that lacks a
-        metric leaves its streak as it is. A streak that ends a run begins anew, so that a run resumed after that has
-        `early_stop.patience` steps to recover.
+        streaks: by key of `EarlyStopConfig`, for how many consecutive steps its limit has been passed; empty before the first
+        step. A step without the metric leaves its streak unchanged. A streak that ends a run restarts from 0, so that a
+        resumed run has `early_stop.patience` steps to recover.
         """
         counted: dict[str, int] = {}
         reasons = []
@@ -80,7 +80,7 @@ class CollapseWatch:
                 continue
             streak, value = streaks.get(sign.key, 0), metrics.get(sign.metric)
             if value is not None:
-                streak = streak + 1 if sign.shown_by(value, limit) else 0
+                streak = streak + 1 if sign.passed(value, limit) else 0
                 if streak >= self.limits.patience:
                     reasons.append(_reason(sign, value, limit, streak))
                     streak = 0
@@ -90,4 +90,4 @@ class CollapseWatch:
 
 def _reason(sign: _Sign, value: float, limit: float, steps: int) -> str:
     span = "1 step" if steps == 1 else f"{steps} steps"
-    return f"{sign.metric} was {sign.beyond} {limit:g} for {span} ({value:.3g}): {sign.what}; try {sign.remedy}"
+    return f"{sign.metric} was {sign.beyond} {limit:g} for {span} ({value:.3g}): {sign.meaning}; try {sign.remedy}"

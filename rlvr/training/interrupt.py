@@ -1,4 +1,4 @@
-"""Ctrl-C that lets the step in hand finish."""
+"""Ctrl-C that lets the current step finish."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Interrupt:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
-        if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
+        if threading.current_thread() is threading.main_thread():  # Python allows handlers only there
             self._before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 

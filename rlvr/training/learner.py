@@ -1,4 +1,4 @@
-"""One batch of judged rollouts in, updated weights out."""
+"""Policy updates: one batch of scored rollouts in, updated weights out."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rlvr.models.lora import adapters_off
 from rlvr.models.policy import Policy
 from rlvr.models.prefix_tree.forward import TreeForward
 from rlvr.models.prefix_tree.layout import Pass, schedule_passes
+from rlvr.parallel.collectives import n_processes, summed
 from rlvr.training import losses
 from rlvr.training.batch import MicroBatch, TrainingTree, micro_batch, taking_part, training_tree
 from rlvr.training.kl import kl_estimate
@@ -26,14 +27,14 @@ METRICS = ("policy/loss", "policy/kl", "policy/clip_fraction", "rollout/logprob_
 
 
 class Learner:
-    """Holds the optimizer; `update` is the only thing that changes weights.
+    """Holds the optimizer; `update` is all that changes weights.
 
-    Gradients are summed over passes and processes with token weights that count the whole batch (`losses.loss_weight`), so
-    how a batch is split changes nothing but rounding.
+    Gradients are summed over passes and processes, with token weights that refer to the whole batch (`losses.loss_weight`),
+    so that splitting a batch differently changes only rounding.
     """
 
     def __init__(self, policy: Policy, algo: AlgoConfig, accelerator: Accelerator, reference: Policy | None) -> None:
-        """reference: what the KL divergence is to; the policy itself: to its model with the adapters off."""
+        """reference: what the KL penalty is to; the policy itself stands for its model with the adapters off."""
         assert (reference is None) == (algo.beta == 0.0)
         self._policy, self._algo, self._accelerator, self._reference = policy, algo, accelerator, reference
         for each in (policy, reference):
@@ -46,8 +47,8 @@ class Learner:
         self._optimizer = accelerator.prepare(optimizer)
 
     def state(self) -> dict[str, Any]:
-        """What `load_state` takes to go on with the same bits: trained weights, the optimizer's state, the learning rate's, and
-        the reference's weights once they are not those that it was loaded with."""
+        """For exact resume by `load_state`: trained weights, the state of optimizer and learning rate, and the reference's
+        weights once they differ from those it was loaded with."""
         scaler: Any = self._accelerator.scaler
         return {
             "weights": {name: parameter.detach() for name, parameter in self._trained()},
@@ -60,12 +61,12 @@ class Learner:
 
     @torch.no_grad()
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Of `state`, of the same model and options."""
+        """state: of a learner with the same model and options."""
         for name, parameter in self._trained():
             parameter.copy_(state["weights"][name])
         self._optimizer.load_state_dict(state["optimizer"])
         self._warmup.load_state_dict(state["warmup"])
-        rate, decay = self._algo.learning_rate, self._algo.weight_decay  # a run that goes on may be given others
+        rate, decay = self._algo.learning_rate, self._algo.weight_decay  # may be changed on resume
         factor = self._warmup.lr_lambdas[0](self._warmup.last_epoch)
         self._warmup.base_lrs = [rate for _ in self._warmup.base_lrs]
         for group in self._optimizer.param_groups:
@@ -83,7 +84,7 @@ class Learner:
         self._policy.version += 1
 
     def _trained(self) -> list[tuple[str, torch.nn.Parameter]]:
-        """Tied weights once."""
+        """Trainable parameters by name, tied weights once."""
         return [(name, parameter) for name, parameter in self._policy.model.named_parameters() if parameter.requires_grad]
 
     def _reference_weights(self) -> list[tuple[str, torch.nn.Parameter]]:
@@ -91,15 +92,14 @@ class Learner:
 
     @property
     def learning_rate(self) -> float:
-        """Of the next update."""
+        """Learning rate of the next update."""
         return float(self._warmup.get_last_lr()[0])
 
     def update(self, groups: Sequence[Group]) -> dict[str, float]:
         """Train on the rollouts that have a reward, `updates_per_batch` times; returns metrics over all processes.
 
-        Rollouts that cannot move the weights (no advantage, no reference to keep to, no entropy to raise) count in the
-        averages of the loss but do not go through the model. A batch that teaches nothing leaves the weights as they are,
-        whatever the optimizer's momentum.
+        Rollouts without a gradient (advantage 0, no KL penalty, no entropy bonus) count in the averages of the loss but do not
+        go through the model. A batch without any gradient leaves the weights unchanged, whatever the optimizer's momentum.
         """
         algo = self._algo
         entropies = algo.entropy_bonus > 0.0
@@ -110,10 +110,10 @@ class Learner:
         reference = [None] * len(passes) if self._reference is None else self._logprobs(self._reference, training, passes)
         old: list[Tensor | None] = [None] * len(passes)
         sums, grad_norm = torch.zeros(len(METRICS), dtype=torch.float64), 0.0
-        self._policy.model.train(self._policy.model.is_activation_checkpointing)  # which works in training mode only
+        self._policy.model.train(self._policy.model.is_activation_checkpointing)  # works in training mode only
         for _ in range(algo.updates_per_batch if n_rollouts else 0):
             for k, batch, logprobs_N, entropies_N in self._forward(self._policy, training, passes, entropies=entropies):
-                if old[k] is None:  # sampled by these very weights, so the ratio is 1 and carries the gradient
+                if old[k] is None:  # these weights sampled, so the ratio is 1 and carries the gradient
                     old[k] = logprobs_N.detach()
                 loss, parts = self._loss(batch, logprobs_N, entropies_N, old[k], reference[k], int(n_rollouts), int(n_tokens))
                 self._accelerator.backward(loss)
@@ -132,8 +132,8 @@ class Learner:
     def _forward(
         self, policy: Policy, training: TrainingTree, passes: Sequence[Pass], *, entropies: bool
     ) -> Iterator[tuple[int, MicroBatch, Tensor, Tensor | None]]:
-        """The passes that hold completions: their number, their tensors, the log-probability of every completion token, and
-        with `entropies` the entropy of the distribution that gives it."""
+        """The passes that hold completions: index, micro-batch, the log-probability of every completion token, and with
+        `entropies` the entropy of the distribution it was drawn from."""
         device = self._accelerator.device
         forward = TreeForward(policy.hidden, training.tree, device=device)
         for k, step in enumerate(passes):
@@ -154,7 +154,7 @@ class Learner:
 
     @torch.no_grad()
     def _refresh(self) -> None:
-        """The policy as it is now becomes the reference."""
+        """Sync the KL reference with the policy."""
         weights = dict(self._policy.model.named_parameters())
         for name, parameter in self._reference_weights():
             parameter.copy_(weights[name])
@@ -172,7 +172,7 @@ class Learner:
         n_rollouts: int,
         n_tokens: int,
     ) -> tuple[Tensor, Tensor]:
-        """This micro-batch's part of the loss, and of the sums behind METRICS."""
+        """The micro-batch's part of the loss, and of the sums behind METRICS."""
         algo = self._algo
         assert old_N is not None
         loss_N, clipped_N = losses.policy_loss(
@@ -203,26 +203,28 @@ class Learner:
         ]
         weight_R = torch.tensor(weights, dtype=loss_N.dtype, device=loss_N.device)
         loss = (loss_N * weight_R[batch.rollout_N]).sum()
-        mismatch_N = (old_N - batch.sampling_logprobs_N).abs()  # not of later updates, whose weights are others
-        summed = [each.detach().sum() for each in (kl_N, clipped_N, mismatch_N)]
-        return loss, torch.stack([loss.detach(), *summed]).double().cpu()
+        mismatch_N = (old_N - batch.sampling_logprobs_N).abs()  # of the first update; later weights did not sample
+        token_sums = [each.detach().sum() for each in (kl_N, clipped_N, mismatch_N)]
+        return loss, torch.stack([loss.detach(), *token_sums]).double().cpu()
 
     def _step(self) -> float:
-        """One step of the optimizer with the gradients of all processes, clipped; returns their norm."""
+        """One optimizer step with the clipped gradient of all processes; returns its norm before clipping.
+
+        Errors: `RunStopped` where it is not finite.
+        """
         parameters = [parameter for _, parameter in self._trained()]
-        if self._accelerator.num_processes > 1:
+        if n_processes() > 1:
             for parameter in parameters:
-                gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-                parameter.grad = self._reduced(gradient)
-        if all(parameter.grad is None for parameter in parameters):  # nothing went through the model, in no process
+                parameter.grad = summed(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
+        if all(parameter.grad is None for parameter in parameters):  # nothing went through the model in any process
             return 0.0
-        scaler: Any = self._accelerator.scaler  # of fp16 only: it leaves out steps whose gradient overflowed
+        scaler: Any = self._accelerator.scaler  # in fp16: it skips steps whose gradient overflowed
         clipped: Any = self._accelerator.clip_grad_norm_(parameters, self._algo.max_grad_norm)
         norm = float(clipped)
         if scaler is None and not math.isfinite(norm):
             raise RunStopped(f"the gradient is {norm}; try a lower algo.learning_rate")
         if norm == 0.0 and scaler is not None:
-            scaler.update()  # it has been told of the gradient, and must not be told twice
+            scaler.update()  # it has unscaled the gradient, and must not do so twice
         elif norm != 0.0:
             self._optimizer.step()
             self._warmup.step()
@@ -232,8 +234,4 @@ class Learner:
 
     def _sum(self, values: Sequence[float]) -> list[float]:
         """Over all processes."""
-        return self._reduced(torch.tensor(values, dtype=torch.float64)).tolist()
-
-    def _reduced(self, tensor: Tensor) -> Tensor:
-        reduced: Any = self._accelerator.reduce(tensor.to(self._accelerator.device), reduction="sum")
-        return reduced
+        return summed(torch.tensor(values, dtype=torch.float64).to(self._accelerator.device)).tolist()

@@ -1,31 +1,14 @@
-"""Everything numerical between rewards and loss: pure functions of tensors. Shapes: see `rlvr.types`.
+"""Policy losses of GRPO and its variants, as pure functions of tensors. Shapes: see `rlvr.types`.
 
 Sources: GRPO, DeepSeekMath (Shao et al. 2024, arXiv:2402.03300); token-level aggregation and separate clips, DAPO (Yu et al.
-2025, arXiv:2503.14476); no division by length or deviation, Dr. GRPO (Liu et al. 2025, arXiv:2503.20783); the ratio of a
-sequence, GSPO (Zheng et al. 2025, arXiv:2507.18071); CISPO, MiniMax-M1 (2025, arXiv:2506.13585); k1, k2, k3, Schulman (2020,
-"Approximating KL divergence").
+2025, arXiv:2503.14476); a constant in place of the length, Dr. GRPO (Liu et al. 2025, arXiv:2503.20783); the ratio of a
+sequence, GSPO (Zheng et al. 2025, arXiv:2507.18071); CISPO, MiniMax-M1 (2025, arXiv:2506.13585).
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-
-
-def loss_weight(*, length: int, aggregation: str, n_rollouts: int, n_tokens: int, max_length: int) -> float:
-    """What one completion token of a rollout counts in the loss; every token of a rollout counts the same.
-
-    n_rollouts, n_tokens: rollouts and completion tokens of the whole batch, over all micro-batches and processes, so that
-    the sum over any split of it is the same loss.
-    """
-    match aggregation:
-        case "sequence_mean":  # mean over tokens, then over rollouts (DeepSeekMath equation 3)
-            return 1.0 / (length * n_rollouts)
-        case "token_mean":  # mean over all tokens (DAPO equation 8)
-            return 1.0 / n_tokens
-        case "max_length":  # sum over tokens by a constant (Dr. GRPO)
-            return 1.0 / (max_length * n_rollouts)
-    raise AssertionError(aggregation)
 
 
 def policy_loss(
@@ -39,11 +22,11 @@ def policy_loss(
     clip_low: float,
     clip_high: float,
 ) -> tuple[Tensor, Tensor]:
-    """Surrogate objective of each token, negated, and whether clipping changed the gradient of it.
+    """Negated surrogate objective of each token, and whether clipping changed its gradient.
 
-    rollout_N: int64, the rollout (index into advantages_R) of each token; all tokens of a rollout are here.
-    ratio: new probability by old, of each `token` (DeepSeekMath equation 3), or of the `sequence`: the geometric mean over a
-    rollout's tokens, which each of them gets, gradient included (GSPO equation 7).
+    rollout_N: int64, the rollout of each token, as an index into R; all tokens of a rollout must be here.
+    ratio: new by old probability of each `token` (DeepSeekMath equation 3), or of the `sequence`: the geometric mean over a
+    rollout's tokens, used for each of them, gradient included (GSPO equation 7).
     surrogate: `clip`, the smaller of the gains with and without clipping (PPO; GSPO equation 5), or `cispo`, the
     log-probability weighted by the clipped ratio as a constant, so that no token loses its gradient (MiniMax-M1 equation 4).
 
@@ -61,6 +44,22 @@ def policy_loss(
         case "cispo":
             return -clamped_N.detach() * advantages_N * logprobs_N, (clamped_N != ratio_N) & (advantages_N != 0)
     raise AssertionError(surrogate)
+
+
+def loss_weight(*, length: int, aggregation: str, n_rollouts: int, n_tokens: int, max_length: int) -> float:
+    """Weight in the loss of each completion token of a rollout of `length` tokens.
+
+    n_rollouts, n_tokens: rollouts and completion tokens of the whole batch, over all micro-batches and processes, so that
+    the loss does not depend on how the batch is split.
+    """
+    match aggregation:
+        case "sequence_mean":  # mean over tokens, then over rollouts (DeepSeekMath equation 3)
+            return 1.0 / (length * n_rollouts)
+        case "token_mean":  # mean over all tokens (DAPO equation 8)
+            return 1.0 / n_tokens
+        case "max_length":  # sum over tokens / constant (Dr. GRPO)
+            return 1.0 / (max_length * n_rollouts)
+    raise AssertionError(aggregation)
 
 
 def _rollout_mean(values_N: Tensor, rollout_N: Tensor, *, n_rollouts: int) -> Tensor:

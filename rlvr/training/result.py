@@ -1,4 +1,4 @@
-"""What a training run returns."""
+"""The result of a training run."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from rlvr.rules.pack import RulePack
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainResult:
-    """What a training run came to."""
+    """What `Trainer.run` returns."""
 
     before: Evaluation | None
+    """Before the first step; None without held-out problems."""
     after: Evaluation | None
-    """At the end; the latest one, if there was any, when the run was stopped."""
+    """After the last step; of a stopped run the latest, if any."""
     forced: Evaluation | None
-    """The untrained model with its response made to begin with `eval.forced_prefix`."""
+    """Of the untrained model, with responses that start with `eval.forced_prefix`."""
     steps: int
     """Steps done."""
     tokens: int
@@ -24,6 +25,6 @@ class TrainResult:
     seconds: dict[str, float]
     """Wall time of `train` (the steps) and `eval`."""
     stopped: str | None
-    """Why the run ended before its last step."""
+    """Why the run ended before its last step, if it did."""
     pack: RulePack
     """The rules in force at the end."""

@@ -1,4 +1,4 @@
-"""How far a run has come, as a checkpoint keeps it."""
+"""Where training is between two steps, as kept in checkpoints."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from rlvr.evaluation.metrics import Evaluation
 
 
 @dataclass(slots=True, kw_only=True)
-class Progress:
-    """What the trainer has to know besides weights and rules to go on between two steps."""
+class TrainState:
+    """What the trainer needs, in addition to weights and rules, to resume between two steps."""
 
     done: int = 0
-    """Steps."""
+    """Steps done."""
     rounds: int = 0
-    """Of sampling: as many as steps, and more where a step asks again. The noise of rollouts goes by them."""
+    """Sampling rounds: one a step, more with `algo.resample`. Part of the RNG key of rollouts."""
     tokens: int = 0
     """Completion tokens sampled in training."""
     train_seconds: float = 0.0
-    """Wall time of the steps, over all sessions of the run."""
+    """Wall time of the steps, over all sessions of the run; `eval_seconds` likewise."""
     eval_seconds: float = 0.0
     before: Evaluation | None = None
     forced: Evaluation | None = None
     after: Evaluation | None = None
     """The latest."""
     best: float | None = None
-    """The best evaluation so far: accuracy, or reward where no rule judges the answer."""
+    """The best evaluation so far: accuracy, or reward where no rule scores the answer."""
     best_step: int | None = None
-    """The step it came after."""
+    """The step after which it was measured."""
     streaks: dict[str, int] = field(default_factory=dict)
-    """Steps in a row that each limit of `early_stop` has been passed."""
+    """By key of `early_stop`: for how many consecutive steps its limit has been passed."""
 
-    def evaluated(self, evaluation: Evaluation | None) -> bool:
-        """Take note of an evaluation after the steps done; returns whether it is the best so far."""
+    def record(self, evaluation: Evaluation | None) -> bool:
+        """Record an evaluation after the steps done; returns whether it is the best so far."""
         self.after = evaluation
         if evaluation is None:
             return False
@@ -49,7 +49,7 @@ class Progress:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Progress:
+    def from_json(cls, values: Mapping[str, Any]) -> TrainState:
         kinds = ("before", "forced", "after")
         evaluations = {kind: Evaluation.from_dict(values[kind]) if values[kind] else None for kind in kinds}
         return cls(**{**values, **evaluations})

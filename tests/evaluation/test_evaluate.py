@@ -1,20 +1,19 @@
-"""Evaluation: pass@k, maj@k and intervals against what is known, rules with_eval_rules the run's, and the command."""
+"""Evaluation: pass@k, maj@k and intervals against known values, evaluation-only rules, and the command."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,17 +46,17 @@ votes_and_k = st.lists(
 
 
 def mean_over_choices(votes: Votes, k: int, worth: Any) -> float:
-    """Of what a choice of k is worth, over all of them."""
+    """Mean of `worth` over all choices of k."""
     worths = [Fraction(worth(choice)) for choice in combinations(votes, k)]
     return float(sum(worths) / len(worths))
 
 
 def voted(choice: Sequence[tuple[int | None, bool]]) -> Fraction:
-    """What the majority of these is worth, by the book."""
+    """The score of the majority answer, by its definition."""
     counts = Counter(answer for answer, _ in choice if answer is not None)
     winners = [answer for answer, count in counts.items() if count == max(counts.values())]
-    judged = [[right for answer, right in choice if answer == winner] for winner in winners]
-    return sum((Fraction(sum(each), len(each)) for each in judged), Fraction(0)) / max(1, len(winners))
+    scored = [[right for answer, right in choice if answer == winner] for winner in winners]
+    return sum((Fraction(sum(each), len(each)) for each in scored), Fraction(0)) / max(1, len(winners))
 
 
 @given(votes_and_k)
@@ -79,7 +78,7 @@ def test_majority_of_a_few_known_votes() -> None:
     assert majority_at_k([a, a, b], 3) == 1.0
     assert majority_at_k([a, b], 2) == 0.5, "a tie is decided by chance"
     assert majority_at_k([a, b, c], 3) == pytest.approx(1 / 3)
-    assert majority_at_k([a, none, none, none], 4) == 1.0, "who says nothing does not vote"
+    assert majority_at_k([a, none, none, none], 4) == 1.0, "no answer is no vote"
     assert majority_at_k([none, none], 2) == 0.0
     assert majority_at_k([a, b, b], 1) == pytest.approx(1 / 3), "maj@1 is pass@1"
 
@@ -131,14 +130,14 @@ HEDGED = "\\boxed{3} or \\boxed{2}"
 SILENT = "The smaller root is 2."
 
 
-def judged(policy: Policy, pack: RulePack, texts: Sequence[list[str]], **more: Any) -> list[Group]:
+def scored_groups(policy: Policy, pack: RulePack, texts: Sequence[list[str]], **more: Any) -> list[Group]:
     return [group_of(policy, problem(f"p{at}", **more), said, pack) for at, said in enumerate(texts)]
 
 
 def test_what_an_evaluation_says_of_known_completions(tiny: Policy) -> None:
-    """Two problems, each answered greedily and then four times more."""
+    """Two problems, each with a greedy completion and four samples."""
     pack = load_rules("r1_format+answer")
-    groups = judged(tiny, pack, [[RIGHT, RIGHT, WRONG, WRONG, SILENT], [SILENT, HEDGED, "\\boxed{ 2 }", WRONG, WRONG]])
+    groups = scored_groups(tiny, pack, [[RIGHT, RIGHT, WRONG, WRONG, SILENT], [SILENT, HEDGED, "\\boxed{ 2 }", WRONG, WRONG]])
     found = summarise(groups, pack, ks=(1, 2, 4))
     assert (found.accuracy, found.format, found.problems, found.samples) == (0.5, 0.5, 2, 4)
     assert found.reward == pytest.approx(1.1 / 2)
@@ -147,7 +146,7 @@ def test_what_an_evaluation_says_of_known_completions(tiny: Policy) -> None:
     assert found.sampled["pass@1"] == pytest.approx((1 / 4 + 2 / 4) / 2)
     assert found.sampled["pass@2"] == pytest.approx((1 - 3 / 6 + 1 - 1 / 6) / 2)
     assert found.sampled["pass@4"] == 1.0
-    assert found.sampled["maj@4"] == pytest.approx((0 + 0.5) / 2), "2 is said twice and 3 twice; a box may have spaces in it"
+    assert found.sampled["maj@4"] == pytest.approx((0 + 0.5) / 2), "2 and 3 have two votes each; spacing is normalized"
     assert found.intervals["accuracy"] == of_bounded([1.0, 0.0])
     assert set(found.intervals) == {name for name, value in found.measures.items() if value is not None}
     assert found.metrics()["eval/pass@2"] == found.sampled["pass@2"]
@@ -156,20 +155,20 @@ def test_what_an_evaluation_says_of_known_completions(tiny: Policy) -> None:
 
 def test_what_no_rule_says_is_left_out(tiny: Policy) -> None:
     form = load_rules("r1_format")
-    found = summarise(judged(tiny, form, [[RIGHT, WRONG]]), form, ks=(1,))
+    found = summarise(scored_groups(tiny, form, [[RIGHT, WRONG]]), form, ks=(1,))
     assert (found.accuracy, found.format, found.sampled) == (None, 1.0, {})
     assert "eval/accuracy" not in found.metrics()
     pack = load_rules("r1_format+answer")
-    unscorable = judged(tiny, pack, [[RIGHT, RIGHT]], truth={"answer": "?!"})
+    unscorable = scored_groups(tiny, pack, [[RIGHT, RIGHT]], truth={"answer": "?!"})
     assert summarise(unscorable, pack, ks=(1,)).accuracy is None, "not a zero"
 
 
-def test_rules_beside_change_accuracy_and_no_reward(tiny: Policy) -> None:
+def test_evaluation_only_rules_change_accuracy_but_no_reward(tiny: Policy) -> None:
     lenient = load_rules("answer")
     strict = load_rules("answer", ["rules.answer.verifier.which=unique"])
     both = with_eval_rules(lenient, strict)
     assert both.weights == {"answer": 1.0, "eval.answer": 0.0}
-    groups = judged(tiny, both, [[HEDGED], [RIGHT]])
+    groups = scored_groups(tiny, both, [[HEDGED], [RIGHT]])
     assert [group.rollouts[0].reward for group in groups] == [1.0, 1.0]
     found = summarise(groups, both)
     assert found.accuracy == 0.5
@@ -177,11 +176,11 @@ def test_rules_beside_change_accuracy_and_no_reward(tiny: Policy) -> None:
     assert found.passed == {"answer": 1.0, "eval.answer": 0.5}
     alone = as_scored_by(strict, groups)
     assert [group.rollouts[0].reward for group in alone] == [0.0, 1.0]
-    assert alone == judged(tiny, strict, [[HEDGED], [RIGHT]])
+    assert alone == scored_groups(tiny, strict, [[HEDGED], [RIGHT]])
     assert with_eval_rules(lenient, None) is lenient
 
 
-def test_rules_beside_keep_what_they_require() -> None:
+def test_evaluation_only_rules_keep_what_they_require() -> None:
     rules = load_rules("r1_format+answer", ["rules.answer.requires=[format]", "rules.format.weight={0: 1, 5: 2}"])
     both = with_eval_rules(load_rules("answer"), rules)
     assert both.rules["eval.answer"].requires == ("eval.format",)
@@ -230,19 +229,20 @@ def test_what_cannot_be_asked(overrides: list[str], says: str) -> None:
 
 
 def test_which_k() -> None:
-    found = [Samples.of(with_eval(f"samples={n}")) for n in (0, 1, 6, 8)]
+    config = compose([])
+    found = [Samples.of(replace(config, eval=replace(config.eval, samples=n))) for n in (0, 1, 6, 8)]
     assert [each and each.ks for each in found] == [None, (1,), (1, 2, 4, 6), (1, 2, 4, 8)]
-    asked = Samples.of(with_eval("samples=6", "ks=[3]"))
-    assert asked is not None
-    assert asked.ks == (3,)
+    chosen = Samples.of(replace(config, eval=replace(config.eval, samples=6, ks=[3])))
+    assert chosen is not None
+    assert chosen.ks == (3,)
 
 
-def test_samples_come_besides_and_change_nothing_greedy(tiny: Policy) -> None:
+def test_samples_change_nothing_of_the_greedy_completions(tiny: Policy) -> None:
     config, pack = compose([]), load_rules("r1_format+answer")
-    problems = [dataclasses.replace(p, prompt=f"{p.prompt}\n") for p in Arithmetic().load().test[:6]]
-    kept: list[list[Group]] = []
+    problems = [replace(p, prompt=f"{p.prompt}\n") for p in Arithmetic().load().test[:4]]
+    scored: list[list[Group]] = []
 
-    def run(seed: int | None) -> Evaluation:
+    def evaluated(seed: int | None) -> Evaluation:
         samples = None if seed is None else Samples(n=3, temperature=1.0, ks=(1, 3), seed=seed)
         with Supervisor(workers=1) as backend:
             return evaluate(
@@ -250,46 +250,34 @@ def test_samples_come_besides_and_change_nothing_greedy(tiny: Policy) -> None:
                 NativeEngine(),
                 pack,
                 problems,
-                max_new_tokens=24,
+                max_new_tokens=16,
                 backend=backend,
                 verify=config.verify,
                 samples=samples,
-                on_judged=lambda groups, by: kept.append(list(groups)),
+                on_scored=lambda groups, by: scored.append(list(groups)),
             )
 
-    greedy, first, again, other = (run(seed) for seed in (None, 0, 0, 1))
+    greedy, first, again, other = (evaluated(seed) for seed in (None, 0, 0, 1))
     assert first == again
     assert (greedy.accuracy, greedy.reward, greedy.length) == (first.accuracy, first.reward, first.length)
     assert greedy.reasons == first.reasons
-    assert [[len(group.rollouts) for group in groups] for groups in kept] == [[1] * 6, *([[4] * 6] * 3)]
-    assert [group.problem.id for group in kept[1]] == [p.id for p in problems]
-    texts = [[[rollout.text for rollout in group.rollouts] for group in groups] for groups in kept]
+    assert [[len(group.rollouts) for group in groups] for groups in scored] == [[1] * 4, *([[4] * 4] * 3)]
+    assert [group.problem.id for group in scored[1]] == [p.id for p in problems]
+    texts = [[[rollout.text for rollout in group.rollouts] for group in groups] for groups in scored]
     assert [each[0] for each in texts[0]] == [each[0] for each in texts[1]] == [each[0] for each in texts[3]]
-    assert texts[1] != texts[3], "another seed, other samples"
+    assert texts[1] != texts[3], "a different seed gives different samples"
     assert other.samples == 3
-
-
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "rlvr", "evaluate", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )
 
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Greedily and in samples, by rules of the user's with_eval_rules the run's."""
+    """The folder and output of an evaluation with samples and evaluation-only rules of the user's."""
     place = tmp_path_factory.mktemp("evaluated")
     (place / "rules").mkdir()
     pack = (ROOT / "conf" / "rules" / "answer.yaml").read_text().replace("which: last", "which: unique")
     (place / "rules" / "mine.yaml").write_text(pack)
     asked = ["eval.problems=6", "eval.samples=2", "eval.rules=mine", f"hydra.run.dir={place / 'run'}"]
-    result = command(*asked, "--config-dir", str(place))
+    result = run("evaluate", *asked, "--config-dir", str(place))
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     return place / "run", result.stdout
@@ -331,7 +319,7 @@ def test_the_rollout_log_of_an_evaluation_has_all_that_it_says(evaluated: tuple[
 
 def test_config_yaml_repeats_an_evaluation(evaluated: tuple[Path, str], tmp_path: Path) -> None:
     place = ["--config-path", str(evaluated[0]), "--config-name", "config"]
-    again = command(*place, "eval.rules=null", f"hydra.run.dir={tmp_path / 'again'}")
+    again = run("evaluate", *place, "eval.rules=null", f"hydra.run.dir={tmp_path / 'again'}")
     assert again.returncode == 0, again.stderr
     first, second = (read_rollout_log(each, columns=["completion", "reward"]) for each in (evaluated[0], tmp_path / "again"))
     assert first == second

@@ -1,4 +1,4 @@
-"""Which models are taken, which are refused, and that what is taken computes what the model itself does."""
+"""Which models are accepted, which are refused, and that an accepted one computes the same as by itself."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def plain(model: PreTrainedModel, *, temperature: float = 1.0) -> torch.Tensor:
 
 
 NO_WORSE = 2.5
-"""By how much the rounding error of a tree may differ, on average over tokens, from that of each text by itself."""
+"""Bound on the mean rounding error of a tree over that of separate texts."""
 
 
 def error(found: torch.Tensor, exact: torch.Tensor) -> float:
@@ -72,7 +72,7 @@ def error(found: torch.Tensor, exact: torch.Tensor) -> float:
 @pytest.mark.parametrize(
     "config",
     [
-        BloomConfig(vocab_size=61, hidden_size=32, n_head=4, n_layer=2),  # has positions of its own
+        BloomConfig(vocab_size=61, hidden_size=32, n_head=4, n_layer=2),  # has no position ids
         MambaConfig(vocab_size=61, hidden_size=32, num_hidden_layers=2),  # has no attention
         GptOssConfig(**SMALL, head_dim=8, num_local_experts=4, num_experts_per_tok=2),  # has sinks in its softmax
     ],
@@ -85,7 +85,7 @@ def test_a_model_that_would_be_wrong_is_refused(config: PreTrainedConfig, tiny64
 
 
 class _Halved(Qwen2ForCausalLM):
-    """Does to its logits what no field of its configuration says."""
+    """Scales its logits in a way that its configuration does not show."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         output = super().forward(*args, **kwargs)
@@ -93,15 +93,15 @@ class _Halved(Qwen2ForCausalLM):
         return output
 
 
-def test_another_output_transformation_is_refused(tiny64: Policy) -> None:
+def test_an_unknown_output_transformation_is_refused(tiny64: Policy) -> None:
     config = Qwen2Config(**SMALL)
     torch.manual_seed(0)
     assert as_policy(Qwen2ForCausalLM(config), tiny64.tokenizer).head.scale == 1.0
-    with pytest.raises(ConfigError, match=r"^model: _Halved gives other logits"):
+    with pytest.raises(ConfigError, match=r"^model: _Halved gives different logits"):
         as_policy(_Halved(config), tiny64.tokenizer)
 
 
-def test_a_model_without_an_end_is_refused() -> None:
+def test_a_model_without_an_end_of_sequence_is_refused() -> None:
     model = random_model("qwen2", eos_token_id=None)
     model.generation_config.eos_token_id = None
     with pytest.raises(ConfigError, match="end-of-sequence"):
@@ -109,7 +109,7 @@ def test_a_model_without_an_end_is_refused() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_is_taken_in_every_type(family: str, tiny64: Policy) -> None:
+def test_every_family_is_accepted_in_every_type(family: str, tiny64: Policy) -> None:
     exact = plain(random_model(family))
     for dtype in (torch.float32, torch.bfloat16):
         policy = as_policy(random_model(family, dtype=dtype), tiny64.tokenizer)
@@ -135,7 +135,7 @@ def test_scaled_logits(config: PreTrainedConfig, temperature: float, tiny64: Pol
 @pytest.mark.parametrize("budget", [10_000, 20])
 @pytest.mark.parametrize("family", ["qwen2.5", "qwen3", "gemma2", "gemma3", "starcoder2"])
 def test_mixed_precision(family: str, budget: int, tiny64: Policy) -> None:
-    """Computes in bfloat16, also where norms put queries and keys, but not values, back to float32."""
+    """Computes in bfloat16, also where norms return queries and keys, but not values, in float32."""
     exact = plain(random_model(family))
     with torch.autocast("cpu", torch.bfloat16):
         alone = plain(random_model(family, dtype=torch.float32))
@@ -150,7 +150,7 @@ def test_mixed_precision(family: str, budget: int, tiny64: Policy) -> None:
 
 @pytest.mark.parametrize("family", ["qwen2.5", "qwen3", "gemma2"])
 def test_gradients_in_mixed_precision(family: str, tiny64: Policy) -> None:
-    """As near to those in float64 as bfloat16 comes without a tree, or nearer."""
+    """About as close to those in float64 as in bfloat16 without a tree."""
     model = random_model(family)
     plain(model).sum().backward()
     alone = random_model(family, dtype=torch.float32)

@@ -1,14 +1,10 @@
-"""Adapters: what is trained, that the gradient is right, what the reference is, what is left on disk."""
+"""LoRA adapters: what is trained, the gradient, the reference, and what is saved."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import hashlib
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from forked import run, start
 from learning import copy_of, gradient, groups
 from random_models import plain_logprobs, random_group, random_model
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from conftest import ROOT
 from rlvr.config.compose import compose
 from rlvr.config.schema import AlgoConfig, ModelConfig
 from rlvr.errors import ConfigError
@@ -75,7 +71,7 @@ def same(some: dict[str, Tensor], others: dict[str, Tensor]) -> bool:
 @pytest.mark.parametrize("targets", [[], ["layers.1.self_attn.o_proj"], ["q_proj", "v_proj"]], ids=["all", "one", "two"])
 @pytest.mark.parametrize("family", [*FAMILIES, "starcoder2"])
 def test_the_gradient_through_the_tree_is_that_of_the_plain_forward(tiny64: Policy, family: str, targets: list[str]) -> None:
-    """Each rollout by itself through the model, against all at once with shared prompts, in many passes."""
+    """Each rollout separately through the model, against all at once with shared prompts, in many passes."""
     model = random_model(family)
     add_adapters(model, options(lora_targets=targets), seed=0)
     policy = _stirred(as_policy(model.to(torch.float64), tiny64.tokenizer))
@@ -108,16 +104,16 @@ def test_only_adapters_are_trained_and_kept(tiny: Policy) -> None:
     assert any(not torch.equal(before[name], value) for name, value in state["weights"].items())
 
 
-def test_a_learner_goes_on_with_the_same_bits(tiny: Policy) -> None:
+def test_a_learner_resumes_with_the_same_bits(tiny: Policy) -> None:
     algo = AlgoConfig(learning_rate=1e-2, warmup_steps=0, beta=0.1)
     whole = adapted(tiny, stirred=False, dtype=torch.float32)
     learner = Learner(whole, algo, Accelerator(cpu=True), whole)
     learner.update(groups(whole))
-    kept = copy.deepcopy(learner.state())
+    saved = copy.deepcopy(learner.state())
     wanted = learner.update(groups(whole))
-    other = adapted(tiny, dtype=torch.float32)  # other adapters, until the state is loaded
+    other = adapted(tiny, dtype=torch.float32)  # different adapters, until the state is loaded
     resumed = Learner(other, algo, Accelerator(cpu=True), other)
-    resumed.load_state(kept)
+    resumed.load_state(saved)
     assert resumed.update(groups(other)) == wanted
     assert same(trained(other.model), trained(whole.model))
 
@@ -131,7 +127,7 @@ def test_adapters_start_from_the_seed_alone(tiny: Policy) -> None:
     torch.manual_seed(5)
     first, left = drawn(0), torch.rand(3)
     torch.manual_seed(5)
-    assert torch.equal(torch.rand(3), left), "what others draw is not shifted"
+    assert torch.equal(torch.rand(3), left), "other random numbers do not change"
     assert same(first, drawn(0))
     assert not same(first, drawn(1))
     assert all(not value.any() for name, value in first.items() if "lora_B" in name)
@@ -155,7 +151,7 @@ def test_adapters_off_is_the_model_as_it_was(tiny: Policy, dtype: torch.dtype) -
     assert torch.equal(off, plain)
     assert torch.equal(on, again)
     assert not torch.equal(on, plain)
-    assert trained(policy.model), "adapters that were off for a while are trained on"
+    assert trained(policy.model), "adapters can be trained after having been off"
 
 
 def test_the_reference_is_the_model_without_adapters(tiny64: Policy) -> None:
@@ -172,7 +168,7 @@ def test_the_reference_is_the_model_without_adapters(tiny64: Policy) -> None:
 
 
 def test_sampling_draws_from_the_adapted_model(tiny64: Policy) -> None:
-    """The log-probabilities that the engine noted are those of the plain forward with adapters, after an update too."""
+    """The log-probabilities that the engine records are those of the plain forward with adapters, after an update too."""
     policy = adapted(tiny64)
     engine, base = NativeEngine(), copy_of(tiny64)
     learner = Learner(policy, AlgoConfig(learning_rate=1e-2, warmup_steps=0), Accelerator(cpu=True), None)
@@ -182,8 +178,8 @@ def test_sampling_draws_from_the_adapted_model(tiny64: Policy) -> None:
         rollouts = [(group, rollout) for group in engine.sample(policy, problems, sampling) for rollout in group.rollouts]
         with torch.no_grad():
             for group, rollout in rollouts:
-                noted = torch.tensor(rollout.logprobs, dtype=torch.float64)
-                assert (plain_logprobs(policy.model, group, rollout) - noted).abs().max() < 1e-4
+                recorded = torch.tensor(rollout.logprobs, dtype=torch.float64)
+                assert (plain_logprobs(policy.model, group, rollout) - recorded).abs().max() < 1e-4
             apart = [(plain_logprobs(base.model, g, r) - torch.tensor(r.logprobs)).abs().max() for g, r in rollouts]
         assert max(apart) > 1e-2
         learner.update(groups(policy))
@@ -199,8 +195,8 @@ def test_what_is_saved_loads_without_peft(tiny64: Policy, family: str, tmp_path:
     with torch.no_grad():
         wanted = plain_logprobs(model, *_one())
     RunFolder(path=tmp_path).save_model(policy)
-    RunFolder(path=tmp_path).save_model(policy)  # as a run that goes on does
-    assert same(state, model.state_dict()), "the policy stays as it is"
+    RunFolder(path=tmp_path).save_model(policy)  # as a resumed run does
+    assert same(state, model.state_dict()), "the policy is unchanged"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter", "model"]
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float64, attn_implementation="eager")
     assert not has_adapters(loaded)
@@ -265,28 +261,28 @@ def _one() -> tuple[Any, Any]:
     return group, group.rollouts[0]
 
 
-SMALL = ["steps=4", "eval.every=0", "eval.problems=4", "eval.forced_prefix=null", "checkpoint.every=2", "tracking=none"]
-SMALL += ["algo.problems=3", "algo.group_size=4", "algo.beta=0.05", "algo.learning_rate=0.01", "model.lora_rank=4"]
+SMALL = ["steps=2", "eval.every=0", "eval.problems=2", "eval.forced_prefix=null", "checkpoint.every=1", "tracking=none"]
+SMALL += ["algo.problems=2", "algo.group_size=4", "algo.max_new_tokens=32"]
+SMALL += ["algo.beta=0.05", "algo.learning_rate=0.01", "model.lora_rank=4"]
 
 
-def _bits(run: Path) -> dict[str, str]:
-    files = [run / "model" / "model.safetensors", run / "adapter" / "adapter_model.safetensors", *(run / "rollouts").iterdir()]
+def _bits(folder: Path) -> dict[str, str]:
+    files = [folder / "model" / "model.safetensors", folder / "adapter" / "adapter_model.safetensors"]
+    files += (folder / "rollouts").iterdir()
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_a_killed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "train.py")]
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run([*command, *SMALL, f"hydra.run.dir={tmp_path}/whole"], check=True, timeout=300, **quiet)
+    run("train", *SMALL, f"hydra.run.dir={tmp_path}/whole").check_returncode()
     killed = tmp_path / "killed"
-    process = subprocess.Popen([*command, *SMALL, f"hydra.run.dir={killed}"], **quiet)
+    command = start("train", *SMALL, f"hydra.run.dir={killed}")
     end = time.monotonic() + 120
-    while not (killed / "rollouts" / "00000003-train.parquet").exists():
-        assert time.monotonic() < end
+    while not (killed / "rollouts" / "00000002-train.parquet").exists():
+        assert time.monotonic() < end, command.stderr
         time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    subprocess.run([*command, f"resume={killed}"], check=True, timeout=300, **quiet)
+    command.kill()
+    command.wait()
+    run("train", f"resume={killed}").check_returncode()
     assert _bits(killed) == _bits(tmp_path / "whole")
-    kept = torch.load(killed / "checkpoints" / "4" / "tensors.pt", weights_only=True)
-    assert all("lora_" in name for name in kept["weights"])
+    saved = torch.load(killed / "checkpoints" / "2" / "tensors.pt", weights_only=True)
+    assert all("lora_" in name for name in saved["weights"])

@@ -1,4 +1,4 @@
-"""The token that a uniform number stands for."""
+"""Sampling by inversion of the cumulative distribution."""
 
 from __future__ import annotations
 

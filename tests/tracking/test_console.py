@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import os
 import pty
-import subprocess
 import sys
-import textwrap
+import threading
+import time
 
 import pytest
 from rich.console import Console
 
-from conftest import ROOT
 from rlvr.tracking.console import RunDisplay, duration, numbers
 
 METRICS = {
@@ -26,7 +25,7 @@ METRICS = {
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -78,15 +77,15 @@ def test_time_left_goes_by_the_last_steps() -> None:
     assert out.getvalue().splitlines()[-1].endswith("15:00 left")
 
 
-def test_a_resumed_run_counts_from_where_it_goes_on() -> None:
+def test_a_resumed_run_counts_from_where_it_resumes() -> None:
     clock = Clock()
     shown, out = display(steps=100, clock=clock)
-    shown.note(90, "goes on after step 90")
+    shown.note(90, "resumes after step 90")
     for step in (91, 92):
         clock.now += 5
         shown.log(step, METRICS)
     first, second, third = out.getvalue().splitlines()
-    assert first == "step   90  goes on after step 90"
+    assert first == "step   90  resumes after step 90"
     assert "left" not in second, "one mark says nothing of speed"
     assert third.endswith("0:40 left")
 
@@ -102,41 +101,26 @@ def test_notes_and_names_are_shown_as_they_are() -> None:
     ]
 
 
-PROGRAM = """
-    import sys, time
-    from rlvr.tracking.console import RunDisplay
-
-    shown = RunDisplay(steps=3)
-    shown.log(0, {"eval/reward": 0.25})
-    for step in (1, 2, 3):
-        time.sleep(0.4)
-        if step == 2:
-            shown.note(2, "rules.yaml: rule style added")
-        if step == 3:
-            print("a warning", file=sys.stderr)
-        shown.log(step, {"reward/mean": step / 10, "rule/answer/score": 0.5, "tokens_per_second": 100.0})
-    print("after")
-"""
-
-
-def test_a_terminal_gets_a_display_that_moves_and_then_is_gone() -> None:
+def test_a_terminal_gets_a_display_that_moves_and_then_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TERM": "xterm-256color", "COLUMNS": "70", "LINES": "24"}.items():
+        monkeypatch.setenv(name, value)
     leader, follower = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "70", "LINES": "24"}
-    command = [sys.executable, "-c", textwrap.dedent(PROGRAM)]
-    streams = {"stdin": follower, "stdout": follower, "stderr": follower}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, **streams) as process:  # pyright: ignore
-        os.close(follower)
-        raw = bytearray()
-        while True:
-            try:
-                part = os.read(leader, 65536)
-            except OSError:  # so Linux says that the other side is closed
-                break
-            if not part:
-                break
-            raw += part
+    raw = bytearray()
+    reader = threading.Thread(target=read_all, args=(leader, raw))
+    reader.start()
+    with open(follower, "w") as terminal:
+        shown = RunDisplay(steps=3, console=Console(file=terminal, highlight=False, soft_wrap=True))
+        shown.log(0, {"eval/reward": 0.25})
+        for step in (1, 2, 3):
+            time.sleep(0.3)  # it refreshes four times a second
+            if step == 2:
+                shown.note(2, "rules.yaml: rule style added")
+            if step == 3:
+                print("a warning", file=sys.stderr)
+            shown.log(step, {"reward/mean": step / 10, "rule/answer/score": 0.5, "tokens_per_second": 100.0})
+        terminal.write("after\n")
+    reader.join()
     os.close(leader)
-    assert process.returncode == 0
     text = raw.decode()
     for moving in ("0/3", "1/3", "2/3", "reward 0.200  answer 50.0%  100 tokens/s", "left"):
         assert moving in text
@@ -146,3 +130,14 @@ def test_a_terminal_gets_a_display_that_moves_and_then_is_gone() -> None:
     assert "step    3/3  reward 0.300  answer 50.0%  100 tokens/s\r\nafter" in still, "what remains is the last step"
     lines = [line.strip() for line in text.replace("\x1b[2K", "\r").replace("\x1b[1A", "\r").splitlines()]
     assert {"step    2  rules.yaml: rule style added", "a warning", "step    0  held out, greedy: reward 0.250"} <= set(lines)
+
+
+def read_all(leader: int, raw: bytearray) -> None:
+    while True:
+        try:
+            part = os.read(leader, 65536)
+        except OSError:  # Linux: the other side is closed
+            return
+        if not part:
+            return
+        raw += part

@@ -1,4 +1,4 @@
-"""What W&B gets, read back from its files; and that whatever happens to it, the session goes on and says so once."""
+"""What W&B records, read back from its files; and that the run continues whatever W&B does, and says so once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TEXTS = [r"\boxed{4}", r"\boxed{5}", "four"]
 CONFIG = {"seed": 1, "rules_from": []}
 
 
-def judged(identity: str, *, texts: list[str] = TEXTS, pack: RulePack = PACK) -> Group:
+def scored_group(identity: str, *, texts: list[str] = TEXTS, pack: RulePack = PACK) -> Group:
     problem = Problem(id=identity, prompt=f"{'long ' * 200}What is 2 + 2?", truth={"answer": "4"})
     rollouts = []
     for text in texts:
@@ -90,14 +90,14 @@ def test_what_a_run_leaves_in_wandb(tmp_path: Path) -> None:
     session = begin(tmp_path, sweep="weights", table_every=2)
     session.log(0, {"eval/accuracy": 0.25})
     for step in (1, 2, 3):
-        session.rollouts(step, "train", [judged("p1"), judged("p2")], PACK)
+        session.rollouts(step, "train", [scored_group("p1"), scored_group("p2")], PACK)
         session.log(step, {"reward/mean": step / 10, "rule/answer/score": 0.5})
     session.finish({"after": 0.5})
     rows, run = history(tmp_path), run_of(tmp_path)
     assert [rows[step]["reward/mean"] for step in (1, 2, 3)] == [0.1, 0.2, 0.3]
     assert (rows[0]["eval/accuracy"], rows[3]["rule/answer/score"]) == (0.25, 0.5)
     assert sum(rows[1]["reward/histogram.values"]) == sum(rows[1]["advantage/histogram.values"]) == 6
-    assert rows[1]["advantage/histogram.bins"][0] == pytest.approx(judged("p1").rollouts[1].advantage, abs=1e-6)
+    assert rows[1]["advantage/histogram.bins"][0] == pytest.approx(scored_group("p1").rollouts[1].advantage, abs=1e-6)
     assert [step for step in rows if "rollouts/train.path" in rows[step]] == [1, 2]
     assert (run.run_group, run.job_type, run.display_name) == ("weights", "train", "grpo")
     config = {u.key: json.loads(u.value_json) for r in records(tmp_path) if r.HasField("config") for u in r.config.update}
@@ -109,10 +109,10 @@ def test_what_a_run_leaves_in_wandb(tmp_path: Path) -> None:
 
 def test_the_table_shows_verdicts_and_the_curve_changes_of_rules(tmp_path: Path) -> None:
     session, other = begin(tmp_path), load_rules("answer", ["rules.answer.weight=0.5"])
-    session.rollouts(1, "train", [judged("p1")], PACK)
+    session.rollouts(1, "train", [scored_group("p1")], PACK)
     session.log(1, {"reward/mean": 0.3})
     session.note(2, "rules.yaml: rules.answer.weight 1.0 -> 0.5")
-    session.rollouts(2, "train", [judged("p1", pack=other)], other)
+    session.rollouts(2, "train", [scored_group("p1", pack=other)], other)
     session.log(2, {"reward/mean": 0.2, "rules/changes": 1.0})
     session.note(2, "checkpoint")
     session.finish(None)
@@ -130,7 +130,7 @@ def test_the_table_shows_verdicts_and_the_curve_changes_of_rules(tmp_path: Path)
 
 def test_sample_rollouts() -> None:
     """The best and the worst of each group; groups in which all are the same come last; a masked one is worse than any."""
-    same, mixed = judged("same", texts=["four", "five"]), judged("mixed")
+    same, mixed = scored_group("same", texts=["four", "five"]), scored_group("mixed")
     columns, rows = samples([same, mixed], PACK, 3)
     assert [(row[0], row[2]) for row in rows] == [("mixed", TEXTS[0]), ("mixed", TEXTS[1]), ("same", "four")]
     assert len(rows[0][1]) <= 500
@@ -140,18 +140,18 @@ def test_sample_rollouts() -> None:
     _, rows = samples([replace(mixed, rollouts=(mixed.rollouts[0], mixed.rollouts[1], failed))], PACK, 2)
     assert rows[1][3:6] == [None, failed.advantage, None]
     _, rows = samples([replace(mixed, rollouts=tuple(replace(r, verdicts={}) for r in mixed.rollouts))], PACK, 1)
-    assert rows[0][5:] == [None, "", None], "the rule does not judge this problem"
+    assert rows[0][5:] == [None, "", None], "the rule does not apply to this problem"
 
 
-def test_a_resumed_run_goes_on_under_its_id(tmp_path: Path) -> None:
+def test_a_resumed_run_keeps_its_id(tmp_path: Path) -> None:
     ids = []
     for step in (1, 2):
+        time.sleep(step - 1)  # W&B names folders by the second
         session = begin(tmp_path)
         session.log(step, {"reward/mean": 0.1})
         session.finish({})
         ids.append(run_of(tmp_path).run_id)
         assert set(history(tmp_path)) == {step}
-        time.sleep(1)  # W&B names folders by the second
     assert ids[0] == ids[1]
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 2
 
@@ -192,27 +192,33 @@ def in_a_process(folder: Path, trouble: str = "none", patience: float = 60.0, **
 
 @pytest.mark.parametrize(
     ("trouble", "reason"),
-    [("killed", "failed: "), ("hanging", "does not finish within 3 s"), ("refusing", "failed: TypeError: ")],
+    [
+        pytest.param("killed", "failed: ", marks=pytest.mark.slow),
+        ("hanging", "does not finish within 1 s"),
+        pytest.param("refusing", "failed: TypeError: ", marks=pytest.mark.slow),
+    ],
 )
-def test_a_run_goes_on_whatever_wandb_does(trouble: str, reason: str, tmp_path: Path) -> None:
-    """Its service is killed, or hangs, or it refuses what it is given: one line, and the process ends as if nothing were."""
-    out, err = in_a_process(tmp_path, trouble, 3.0)
+def test_a_run_continues_whatever_wandb_does(trouble: str, reason: str, tmp_path: Path) -> None:
+    """Its service is killed, or hangs, or it refuses its input: one line, and the process ends normally."""
+    out, err = in_a_process(tmp_path, trouble, 1.0 if trouble == "hanging" else 3.0)
     assert out == "done\n"
     assert err.startswith(f"W&B {reason}")
-    assert err.endswith("; going on without it\n")
+    assert err.endswith("; continuing without it\n")
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_without_a_key_it_stays_offline_and_silent(tmp_path: Path) -> None:
     assert in_a_process(tmp_path) == ("done\n", "")
     assert history(tmp_path)[1]["reward/mean"] == 0.1
-    assert in_a_process(tmp_path, WANDB_MODE="online") == ("done\n", "W&B is not logged in, going on offline\n")
+    assert in_a_process(tmp_path, WANDB_MODE="online") == ("done\n", "W&B is not logged in, continuing offline\n")
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_costs_nothing_but_a_warning(tmp_path: Path) -> None:
     out, err = in_a_process(tmp_path, WANDB_API_KEY="a" * 40, WANDB_BASE_URL="http://127.0.0.1:9", WANDB_INIT_TIMEOUT="3")
     assert out == "done\n"
-    assert err.startswith("W&B cannot be reached, going on offline: ")
+    assert err.startswith("W&B cannot be reached, continuing offline: ")
     assert err.count("\n") == 1
     assert history(tmp_path)[49]["reward/mean"] == 0.2, "nothing is lost"
 
@@ -227,7 +233,7 @@ def test_wrong_options_are_refused(options: dict[str, Any], key: str) -> None:
 
 def test_no_tracker_keeps_nothing(tmp_path: Path) -> None:
     session = NoTracker().begin(name="grpo", config={}, folder=tmp_path)
-    session.rollouts(1, "train", [judged("p1")], PACK)
+    session.rollouts(1, "train", [scored_group("p1")], PACK)
     session.log(1, {"reward/mean": 0.1})
     session.finish({})
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""When a run is ended because its policy has collapsed, and what it says then."""
+"""Early stopping of a collapsed policy, and its message."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rlvr.config.compose import compose
 from rlvr.config.schema import EarlyStopConfig
 from rlvr.errors import ConfigError
 from rlvr.runs.plan import plan
-from rlvr.training.early_stop import CollapseWatch
+from rlvr.training.early_stop import EarlyStopping
 
 METRICS = {
     "min_entropy": "policy/entropy",
@@ -22,22 +22,22 @@ METRICS = {
 }
 
 
-def ends(watch: CollapseWatch, steps: Sequence[Mapping[str, float]]) -> list[str | None]:
-    """What it says after each step; its streaks go through JSON in between, as in a checkpoint."""
+def ends(stopping: EarlyStopping, steps: Sequence[Mapping[str, float]]) -> list[str | None]:
+    """The reason after each step; streaks go through JSON in between, as in a checkpoint."""
     streaks, said = dict[str, int](), []
     for metrics in steps:
-        streaks, reason = watch.after(json.loads(json.dumps(streaks)), metrics)
+        streaks, reason = stopping.after(json.loads(json.dumps(streaks)), metrics)
         said.append(reason)
     return said
 
 
-def entropies(watch: CollapseWatch, values: Sequence[float]) -> list[str | None]:
-    return ends(watch, [{"policy/entropy": value} for value in values])
+def entropies(stopping: EarlyStopping, values: Sequence[float]) -> list[str | None]:
+    return ends(stopping, [{"policy/entropy": value} for value in values])
 
 
 def test_the_reason_names_metric_limit_steps_value_and_what_to_try() -> None:
-    watch = CollapseWatch(limits=EarlyStopConfig(min_entropy=0.01))
-    assert entropies(watch, [0.003] * 10) == [
+    stopping = EarlyStopping(limits=EarlyStopConfig(min_entropy=0.01))
+    assert entropies(stopping, [0.003] * 10) == [
         *[None] * 9,
         "policy/entropy was below 0.01 for 10 steps (0.003): the policy has collapsed onto one answer; "
         "try a higher algo.temperature or algo.entropy_bonus, or a lower algo.learning_rate",
@@ -47,15 +47,15 @@ def test_the_reason_names_metric_limit_steps_value_and_what_to_try() -> None:
 @pytest.mark.parametrize("key", METRICS)
 @pytest.mark.parametrize("patience", [1, 3])
 def test_each_limit_by_itself(key: str, patience: int) -> None:
-    """On the limit is not beyond it, and other metrics do not matter."""
+    """A value at the limit is within it, and other metrics do not matter."""
     limit = 0.5
-    watch = CollapseWatch(limits=EarlyStopConfig(patience=patience, **{key: limit}))
+    stopping = EarlyStopping(limits=EarlyStopConfig(patience=patience, **{key: limit}))
     beyond, within = (0.4, 0.6) if key.startswith("min") else (0.6, 0.4)
     others = {metric: value for metric in METRICS.values() for value in (beyond,) if metric != METRICS[key]}
     for fine in (within, limit):
         steps = [{**others, METRICS[key]: value} for value in [*[beyond] * (patience - 1), fine] * 3]
-        assert ends(watch, steps) == [None] * len(steps)
-    said = ends(watch, [{**others, METRICS[key]: beyond}] * patience)
+        assert ends(stopping, steps) == [None] * len(steps)
+    said = ends(stopping, [{**others, METRICS[key]: beyond}] * patience)
     assert said[:-1] == [None] * (patience - 1)
     span = "1 step" if patience == 1 else f"{patience} steps"
     assert f"{METRICS[key]} was {'below' if key.startswith('min') else 'above'} 0.5 for {span} ({beyond})" in str(said[-1])
@@ -63,32 +63,32 @@ def test_each_limit_by_itself(key: str, patience: int) -> None:
 
 def test_all_limits_are_off_by_default() -> None:
     worst = {"policy/entropy": 0.0, "group/degenerate": 1.0, "rollout/length": 0.0, "rollout/truncated": 1.0}
-    assert ends(CollapseWatch(limits=EarlyStopConfig()), [worst] * 100) == [None] * 100
-    assert CollapseWatch(limits=EarlyStopConfig()).after({}, worst) == ({}, None)
+    assert ends(EarlyStopping(limits=EarlyStopConfig()), [worst] * 100) == [None] * 100
+    assert EarlyStopping(limits=EarlyStopConfig()).after({}, worst) == ({}, None)
 
 
 def test_a_streak_is_broken_by_one_step_within_the_limit() -> None:
-    watch = CollapseWatch(limits=EarlyStopConfig(min_entropy=0.1, patience=3))
-    said = entropies(watch, [0.0, 0.0, 0.5, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0])
+    stopping = EarlyStopping(limits=EarlyStopConfig(min_entropy=0.1, patience=3))
+    said = entropies(stopping, [0.0, 0.0, 0.5, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0])
     assert [reason is not None for reason in said] == [False] * 8 + [True]
 
 
 def test_a_step_that_was_not_measured_does_not_count() -> None:
-    watch = CollapseWatch(limits=EarlyStopConfig(min_entropy=0.1, patience=2))
-    said = ends(watch, [{"policy/entropy": 0.0}, {}, {}, {"policy/entropy": 0.0}])
+    stopping = EarlyStopping(limits=EarlyStopConfig(min_entropy=0.1, patience=2))
+    said = ends(stopping, [{"policy/entropy": 0.0}, {}, {}, {"policy/entropy": 0.0}])
     assert [reason is not None for reason in said] == [False, False, False, True]
 
 
 def test_several_reasons_at_once() -> None:
-    watch = CollapseWatch(limits=EarlyStopConfig(min_entropy=0.1, min_length=5, patience=1))
-    (said,) = ends(watch, [{"policy/entropy": 0.0, "rollout/length": 1.0}])
+    stopping = EarlyStopping(limits=EarlyStopConfig(min_entropy=0.1, min_length=5, patience=1))
+    (said,) = ends(stopping, [{"policy/entropy": 0.0, "rollout/length": 1.0}])
     assert said is not None
     assert said.index("policy/entropy was below 0.1") < said.index("; rollout/length was below 5 for 1 step (1)")
 
 
 def test_after_an_end_there_are_as_many_steps_to_recover() -> None:
-    watch = CollapseWatch(limits=EarlyStopConfig(min_entropy=0.1, patience=3))
-    assert [reason is not None for reason in entropies(watch, [0.0] * 9)] == [False, False, True] * 3
+    stopping = EarlyStopping(limits=EarlyStopConfig(min_entropy=0.1, patience=3))
+    assert [reason is not None for reason in entropies(stopping, [0.0] * 9)] == [False, False, True] * 3
 
 
 def test_the_definition_written_out() -> None:
@@ -97,8 +97,8 @@ def test_the_definition_written_out() -> None:
     for _ in range(300):
         patience = rng.randint(1, 4)
         values = [rng.choice([0.0, 0.0, 1.0]) for _ in range(12)]
-        watch = CollapseWatch(limits=EarlyStopConfig(min_entropy=0.5, patience=patience))
-        said = entropies(watch, values)
+        stopping = EarlyStopping(limits=EarlyStopConfig(min_entropy=0.5, patience=patience))
+        said = entropies(stopping, values)
         first = next((i for i, reason in enumerate(said) if reason), None)
         whole = [i for i in range(patience - 1, 12) if not any(values[i - patience + 1 : i + 1])]
         assert first == (whole[0] if whole else None)

@@ -1,4 +1,4 @@
-"""What must not change the gradient, what must not change the weights, what must not go through the model."""
+"""What does not change the gradient, what does not change the weights, what does not go through the model."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from forked import start
 from learning import WORDS, copy_of, gradient, groups, moved, tokens_seen, tree_tokens
 from random_models import plain_logprobs
 from torch import Tensor
 
-from conftest import with_rewards
+from conftest import ROOT, SUPPORT, with_rewards
 from rlvr.config.schema import AGGREGATIONS, AlgoConfig, ModelConfig
+from rlvr.errors import RunStopped
 from rlvr.models.load import load_policy
 from rlvr.models.policy import Policy
+from rlvr.parallel.collectives import share
 from rlvr.training.learner import Learner
 from rlvr.types import Group
 
@@ -35,7 +38,7 @@ def test_the_budget_does_not_change_the_gradient(tiny64: Policy, options: dict[s
     batch, reference = groups(tiny64), moved(tiny64) if beta else None
     whole = gradient(tiny64, batch, reference, micro_batch_tokens=10_000, **options)
     assert whole.abs().max() > 1e-4
-    for budget in (1, 30, 100):
+    for budget in (1, 60):
         split = gradient(tiny64, batch, reference, micro_batch_tokens=budget, **options)
         assert (split - whole).abs().max() <= 1e-6 * whole.abs().max()
 
@@ -59,28 +62,31 @@ def _first_moment(learner: Learner) -> Tensor:
     return torch.cat([state["exp_avg"].flatten() for state in states.values()])
 
 
-def _train_a_share(process: int, folder: Path, port: int) -> None:
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    os.environ |= {"RANK": str(process), "LOCAL_RANK": str(process)}
-    torch.set_num_threads(1)
+def train_a_share(folder: str) -> None:
+    """In one of two processes: an update on this process's share of the groups."""
     policy = load_policy(ModelConfig(name="tiny", package="rlvr.assets.tiny"))
     policy.model.to(torch.float64)
     accelerator = Accelerator(cpu=True)
     assert accelerator.num_processes == 2
     learner = Learner(policy, PROCESS_OPTIONS, accelerator, None)
-    metrics = learner.update(groups(policy)[process::2])
-    torch.save((metrics, _first_moment(learner)), folder / f"{process}.pt")
+    metrics = learner.update(share(groups(policy, 3)))
+    torch.save((metrics, _first_moment(learner)), f"{folder}/{accelerator.process_index}.pt")
     torch.distributed.destroy_process_group()
 
 
 def test_processes_do_not_change_the_gradient(tiny64: Policy, tmp_path: Path) -> None:
-    """Three groups on one process, or two on one and one on another."""
+    """Three groups on one process, or two on one and one on the other."""
     alone = Learner(copy_of(tiny64), PROCESS_OPTIONS, Accelerator(cpu=True), None)
-    wanted = alone.update(groups(tiny64))
+    wanted = alone.update(groups(tiny64, 3))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_train_a_share, args=(tmp_path, port), nprocs=2)
+        common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    paths = [ROOT, ROOT / "tests", SUPPORT, Path(__file__).parent]
+    environment = {**os.environ, **common, "PYTHONPATH": os.pathsep.join(map(str, paths))}
+    code = f"import test_learner; test_learner.train_a_share({str(tmp_path)!r})"
+    commands = [start("--version", env={**environment, "RANK": rank, "LOCAL_RANK": rank}, preexec=code) for rank in ("0", "1")]
+    for command in commands:
+        assert command.wait() == 0, command.stderr
     for process in range(2):
         metrics, moment = torch.load(tmp_path / f"{process}.pt")
         assert metrics == pytest.approx(wanted, rel=1e-6)
@@ -88,7 +94,7 @@ def test_processes_do_not_change_the_gradient(tiny64: Policy, tmp_path: Path) ->
 
 
 def test_masked_rollouts_change_nothing(tiny64: Policy) -> None:
-    """A rollout without a reward is as if it had not been sampled."""
+    """A rollout without a reward counts as not sampled."""
     batch = groups(tiny64)
     masked = [with_rewards(group, [1.0, None, 0.0, None, 0.5]) for group in batch]
     left_out = [replace(g, rollouts=tuple(r for r in g.rollouts if r.reward is not None)) for g in masked]
@@ -108,17 +114,17 @@ def _truncated(group: Group, which: set[int]) -> Group:
     return replace(group, rollouts=tuple(rollouts))
 
 
-def test_only_what_teaches_goes_through_the_model(tiny: Policy) -> None:
+def test_only_what_has_a_gradient_goes_through_the_model(tiny: Policy) -> None:
     batch = groups(tiny, 5)
     batch[1] = with_rewards(batch[1], [0.5] * 5)  # degenerate
     batch[2] = with_rewards(batch[2], [None] * 5)  # masked
     batch[3] = with_rewards(batch[3], [1.0, None, 0.0, 0.5, None])  # one rollout is exactly average, two are masked
     batch[4] = _truncated(batch[4], {0, 1})
-    kept = [batch[0], _only(batch[3], {0, 2}), _only(batch[4], {2, 3, 4})]
+    trained = [batch[0], _only(batch[3], {0, 2}), _only(batch[4], {2, 3, 4})]
     seen = tokens_seen(tiny)
     learner = Learner(tiny, AlgoConfig(mask_truncated=True, micro_batch_tokens=100), Accelerator(cpu=True), None)
     metrics = learner.update(batch)
-    assert sum(seen) == tree_tokens(kept)
+    assert sum(seen) == tree_tokens(trained)
     assert metrics["policy/grad_norm"] > 0.0
 
 
@@ -126,7 +132,7 @@ def _only(group: Group, which: set[int]) -> Group:
     return replace(group, rollouts=tuple(r for i, r in enumerate(group.rollouts) if i in which))
 
 
-def test_a_reference_holds_on_to_rollouts_without_an_advantage(tiny: Policy) -> None:
+def test_a_kl_penalty_keeps_rollouts_without_an_advantage(tiny: Policy) -> None:
     batch = [with_rewards(group, [0.5] * 5) for group in groups(tiny)]
     reference = moved(tiny)
     seen = tokens_seen(tiny)
@@ -146,3 +152,13 @@ def test_all_wrong_all_right_all_masked_leave_the_weights(tiny: Policy, reward: 
     assert (seen, tiny.version) == ([], version)
     assert metrics["policy/grad_norm"] == 0.0
     assert all(math.isfinite(value) for value in metrics.values())
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run(tiny: Policy) -> None:
+    """Before it reaches the weights."""
+    first, *others = groups(tiny, 1)[0].rollouts
+    batch = [replace(groups(tiny, 1)[0], rollouts=(replace(first, advantage=math.nan), *others))]
+    before = copy.deepcopy(tiny.model.state_dict())
+    with pytest.raises(RunStopped, match=r"^the gradient is nan; try a lower algo.learning_rate$"):
+        Learner(tiny, AlgoConfig(), Accelerator(cpu=True), None).update(batch)
+    assert all(torch.equal(before[name], value) for name, value in tiny.model.state_dict().items())

@@ -1,4 +1,4 @@
-"""Updates on a batch: how many forward passes they take, what they clip, what they report."""
+"""Updates on a batch: their forward passes, clipping, and metrics."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rlvr.training.batch import taking_part, training_tree
 from rlvr.training.learner import Learner
 
 
-@pytest.mark.parametrize("updates", [1, 3])
+@pytest.mark.parametrize("updates", [1, 2])
 @pytest.mark.parametrize("budget", [10_000, 60])
 @pytest.mark.parametrize("beta", [0.0, 0.1])
 def test_no_forward_is_wasted(tiny: Policy, updates: int, budget: int, beta: float) -> None:
-    """One pass of the policy an update, old log-probabilities from the first; one of the reference a batch, if there is one."""
+    """One pass of the policy in each update, old log-probabilities from the first; one of the reference in each batch."""
     batch, reference = groups(tiny), moved(tiny)
     passes = len(schedule_passes(training_tree(taking_part(batch)).tree, budget=budget))
     seen, seen_by_reference = tokens_seen(tiny), tokens_seen(reference)
@@ -33,7 +33,7 @@ def test_no_forward_is_wasted(tiny: Policy, updates: int, budget: int, beta: flo
 
 
 def test_old_logprobs_are_those_before_the_first_update(tiny64: Policy) -> None:
-    """The second of two updates, against its loss written out: the ratio is to the policy that sampled, and it is clipped."""
+    """The second of two updates against its loss written out: the ratio is to the policy that sampled, and is clipped."""
     batch = groups(tiny64)
     algo = AlgoConfig(
         updates_per_batch=2,
@@ -93,10 +93,10 @@ def test_metrics(tiny64: Policy) -> None:
     assert without["policy/kl"] == 0.0
 
 
-@pytest.mark.parametrize("updates", [1, 3])
+@pytest.mark.parametrize("updates", [1, 2])
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_mismatch_is_between_sampler_and_trainer(tiny: Policy, updates: int, temperature: float) -> None:
-    """And says nothing of how far later updates have moved."""
+    """Whatever later updates have changed."""
     algo = AlgoConfig(updates_per_batch=updates, learning_rate=1e-3, warmup_steps=0, temperature=temperature)
     for off in (0.0, 0.25):
         policy = copy_of(tiny)
@@ -113,7 +113,7 @@ def test_kl_holds_the_policy_back(tiny: Policy) -> None:
         algo = AlgoConfig(beta=beta, learning_rate=3e-4, warmup_steps=0)
         learner = Learner(policy, algo, Accelerator(cpu=True), reference if beta else None)
         first = learner.update(groups(policy))
-        for _ in range(4):
+        for _ in range(2):
             last = learner.update(groups(policy))
         assert first["policy/kl"] == 0.0
         assert (last["policy/kl"] > 0.0) == (beta > 0)
@@ -128,5 +128,5 @@ def test_learning_rate_warms_up(tiny: Policy) -> None:
     rates = []
     for _ in range(6):
         rates.append(learner.learning_rate)
-        learner.update(groups(tiny))
+        learner.update(groups(tiny, 1))
     assert rates == pytest.approx([0.25e-5, 0.5e-5, 0.75e-5, 1e-5, 1e-5, 1e-5])

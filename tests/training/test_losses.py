@@ -1,4 +1,4 @@
-"""Surrogates and estimates of the KL divergence: numbers worked out by hand, and laws."""
+"""Surrogates and estimators of the KL divergence: numbers worked out by hand, and properties."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,16 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
 import rlvr
+from conftest import needs
 from rlvr.config.compose import compose
 from rlvr.config.schema import DEVIATIONS, SCALINGS, AlgoConfig
 from rlvr.training import losses
 from rlvr.training.advantages import group_advantages
 from rlvr.training.kl import kl_estimate
 
-trl = pytest.importorskip("trl", minversion="1.16")
-
 pytestmark = [
+    pytest.mark.slow,
+    needs(find_spec("trl") is not None, "pip install trl"),
     pytest.mark.filterwarnings("ignore:You are using 'rollout_func':UserWarning"),
     pytest.mark.filterwarnings("ignore:`(is_)?gradient_checkpointing` is deprecated:FutureWarning"),
 ]
@@ -62,7 +64,7 @@ class Case:
     algo: str
     """Name of our configuration file."""
     changes: dict[str, Any] = field(default_factory=dict)
-    """Options of ours besides."""
+    """Our other options."""
     trl: dict[str, Any]
     """Fields of TRL's configuration."""
     noise: float
@@ -80,7 +82,7 @@ def named(algo: str) -> AlgoConfig:
 
 # The files as they are.
 NAMED = [
-    Case(algo="losses", trl={"loss_type": "losses"}, noise=0.3),
+    Case(algo="grpo", trl={"loss_type": "grpo"}, noise=0.3),
     Case(algo="dr_grpo", trl={"loss_type": "dr_grpo", "scale_rewards": "none"}, noise=0.3),
     Case(
         algo="dapo",
@@ -89,7 +91,7 @@ NAMED = [
     ),
     Case(
         algo="gspo",
-        trl={"loss_type": "losses", "importance_sampling_level": "sequence", "epsilon": 3e-4, "epsilon_high": 4e-4},
+        trl={"loss_type": "grpo", "importance_sampling_level": "sequence", "epsilon": 3e-4, "epsilon_high": 4e-4},
         noise=1e-3,
     ),
     # TRL's epsilon_high of this loss is the cap itself, ours the distance from 1.
@@ -112,7 +114,7 @@ GRID = [
         },
         noise=0.4,
     )
-    for algo in ("losses", "dr_grpo", "dapo", "cispo")
+    for algo in ("grpo", "dr_grpo", "dapo", "cispo")
     for ratio in ("token", "sequence")
 ]
 
@@ -143,6 +145,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def trainer_and_batch(checkpoint: Path, options: dict[str, Any], rewards: list[float | None]) -> tuple[Any, dict[str, Tensor]]:
     """TRL's trainer, and what it makes of the rollouts: masks, advantages, the number of tokens."""
+    import trl
+
     prompts = [PROMPTS[i // G] for i in range(len(COMPLETIONS))]
     sampled = {"prompt_ids": prompts, "completion_ids": COMPLETIONS, "logprobs": [[0.0] * n for n in LENGTHS]}
     trainer = trl.GRPOTrainer(
@@ -236,7 +240,7 @@ def test_loss_and_gradient_agree(checkpoint: Path, case: Case) -> None:
 
 def test_k2_has_the_gradient_of_the_penalty_that_trl_corrects(checkpoint: Path) -> None:
     """On-policy, k3 times the ratio (DeepSeek-V3.2, TRL's default) has the gradient of k2, token by token."""
-    case = Case(algo="losses", changes={"beta": 0.2, "kl": "k2"}, trl={"loss_type": "losses", "beta": 0.2}, noise=0.0)
+    case = Case(algo="grpo", changes={"beta": 0.2, "kl": "k2"}, trl={"loss_type": "grpo", "beta": 0.2}, noise=0.0)
     model = Qwen2ForCausalLM.from_pretrained(checkpoint)
     logprobs_N = logprobs_of(model)
     torch.manual_seed(1)
@@ -248,8 +252,8 @@ def test_k2_has_the_gradient_of_the_penalty_that_trl_corrects(checkpoint: Path) 
 
 def test_rollouts_left_out_do_not_thin_the_mean(checkpoint: Path) -> None:
     """Where the mean is over rollouts, TRL divides by the truncated ones too; ours is the mean of those that take part."""
-    options = {"loss_type": "losses", "mask_truncated_completions": True}
-    case = Case(algo="losses", changes={"mask_truncated": True}, trl=options, noise=0.0)
+    options = {"loss_type": "grpo", "mask_truncated_completions": True}
+    case = Case(algo="grpo", changes={"mask_truncated": True}, trl=options, noise=0.0)
     model = Qwen2ForCausalLM.from_pretrained(checkpoint)
     with torch.no_grad():
         logprobs_N = logprobs_of(model)
@@ -259,9 +263,9 @@ def test_rollouts_left_out_do_not_thin_the_mean(checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)
-@pytest.mark.parametrize("unjudged", [[], [1, 4], [0, 1, 2]], ids=lambda unjudged: f"unjudged={unjudged}")
-def test_advantages_agree(checkpoint: Path, scaling: str, unjudged: list[int]) -> None:
-    rewards = [None if i in unjudged else reward for i, reward in enumerate(REWARDS)]
+@pytest.mark.parametrize("masked", [[], [1, 4], [0, 1, 2]], ids=lambda masked: f"masked={masked}")
+def test_advantages_agree(checkpoint: Path, scaling: str, masked: list[int]) -> None:
+    rewards = [None if i in masked else reward for i, reward in enumerate(REWARDS)]
     _, batch = trainer_and_batch(checkpoint, {"scale_rewards": scaling}, rewards)
     rewards_PG = torch.tensor([float("nan") if reward is None else reward for reward in rewards]).view(-1, G)
     ours = {each: group_advantages(rewards_PG, scaling=scaling, deviation=each, eps=TRL_EPS) for each in DEVIATIONS}

@@ -1,4 +1,4 @@
-"""Dynamic sampling, curriculum and one-shot training, through the real loop."""
+"""Dynamic sampling, curriculum and training on one problem, in the real loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rlvr.data.curriculum import enough
 from rlvr.models.policy import Policy
 from rlvr.rollout.native.engine import NativeEngine
 from rlvr.rules.pack import RulePack
-from rlvr.runs.rows import Split
+from rlvr.runs.entries import Split
 from rlvr.scoring.local.supervisor import shared
 from rlvr.tracking.observer import Observer
 from rlvr.training.trainer import Trainer
@@ -21,7 +21,7 @@ from rlvr.types import Group
 PROBLEMS = [Problem(id=f"p{n}", prompt=f"What is {n} + 4?\n", truth={"answer": str(n + 4)}) for n in range(200)]
 
 
-class Kept(Observer):
+class Recorder(Observer):
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
         self.groups: list[list[Group]] = []
@@ -33,9 +33,9 @@ class Kept(Observer):
         self.groups.append(list(groups))
 
 
-def train(policy: Policy, problems: Sequence[Problem], *overrides: str) -> Kept:
-    small = ["algo.problems=4", "algo.group_size=2", "algo.max_new_tokens=24", "eval.problems=0", "algo.warmup_steps=1"]
-    config, kept = compose([*small, *overrides]), Kept()
+def train(policy: Policy, problems: Sequence[Problem], *overrides: str) -> Recorder:
+    small = ["algo.problems=4", "algo.group_size=2", "algo.max_new_tokens=16", "eval.problems=0", "algo.warmup_steps=1"]
+    config, recorded = compose([*small, *overrides]), Recorder()
     Trainer(
         config,
         policy=policy,
@@ -46,39 +46,39 @@ def train(policy: Policy, problems: Sequence[Problem], *overrides: str) -> Kept:
         train=problems,
         held_out=[],
         accelerator=Accelerator(cpu=True),
-        observers=(kept,),
+        observers=(recorded,),
     ).run()
-    return kept
+    return recorded
 
 
-def test_dynamic_sampling_asks_until_enough_groups_differ(tiny: Policy) -> None:
-    kept = train(tiny, PROBLEMS, "steps=4", "algo.resample=3")
-    assert any(row["rollout/rounds"] > 1 for row in kept.rows[1:])
-    for groups, row in zip(kept.groups, kept.rows[1:], strict=True):
+def test_dynamic_sampling_goes_on_until_enough_groups_differ(tiny: Policy) -> None:
+    recorded = train(tiny, PROBLEMS, "steps=2", "algo.resample=3")
+    assert any(row["rollout/rounds"] > 1 for row in recorded.rows[1:])
+    for groups, row in zip(recorded.groups, recorded.rows[1:], strict=True):
         rounds = row["rollout/rounds"]
         assert len(groups) == 4 * rounds
-        assert len({group.problem.id for group in groups}) == len(groups), "always others"
+        assert len({group.problem.id for group in groups}) == len(groups), "each problem once"
         differing = sum(not group.degenerate for group in groups)
         assert differing >= 4 or rounds == 4
-        assert sum(not group.degenerate for group in groups[:-4]) < 4, "not once more than needed"
-        assert row["group/degenerate"] == 1 - differing / len(groups), "what was sampled is what is shown"
+        assert sum(not group.degenerate for group in groups[:-4]) < 4, "no round more than needed"
+        assert row["group/degenerate"] == 1 - differing / len(groups), "metrics are of all that was sampled"
 
 
-def test_without_it_a_step_asks_once(tiny: Policy) -> None:
-    kept = train(tiny, PROBLEMS, "steps=3")
-    assert [len(groups) for groups in kept.groups] == [4, 4, 4]
-    assert all("rollout/rounds" not in row for row in kept.rows)
+def test_without_it_a_step_samples_once(tiny: Policy) -> None:
+    recorded = train(tiny, PROBLEMS, "steps=2")
+    assert [len(groups) for groups in recorded.groups] == [4, 4]
+    assert all("rollout/rounds" not in row for row in recorded.rows)
 
 
 def test_one_problem_many_times(tiny: Policy) -> None:
-    kept = train(tiny, enough(PROBLEMS[:1], 4), "steps=2")
-    for groups in kept.groups:
+    recorded = train(tiny, enough(PROBLEMS[:1], 4), "steps=2")
+    for groups in recorded.groups:
         assert {group.problem.prompt for group in groups} == {"What is 0 + 4?\n"}
-        assert len({rollout.token_ids for group in groups for rollout in group.rollouts}) > 4, "each with noise of its own"
+        assert len({rollout.token_ids for group in groups for rollout in group.rollouts}) > 4, "each with different noise"
 
 
 def test_a_curriculum_learns_pass_rates(tiny: Policy) -> None:
-    kept = train(tiny, PROBLEMS[:6], "steps=6", "algo.curriculum=true", "algo.group_size=4")
-    asked = [group.problem.id for groups in kept.groups for group in groups]
-    assert len(asked) == 24
-    assert len(set(asked)) == 6
+    recorded = train(tiny, PROBLEMS[:6], "steps=4", "algo.curriculum=true", "algo.group_size=4")
+    sampled = [group.problem.id for groups in recorded.groups for group in groups]
+    assert len(sampled) == 16
+    assert len(set(sampled)) == 6

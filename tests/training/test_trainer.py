@@ -1,4 +1,4 @@
-"""The loop with rules that are slow: judged while sampling goes on, by rollout, whoever judges how many at a time."""
+"""The training loop with slow rules: rollouts are scored while others are sampled, by any number of workers."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ PROBLEMS = [Problem(id=f"p{n}", prompt=f"What is {n} + 4?\n", truth={"answer": s
 
 
 @dataclass(kw_only=True)
-class Told(NativeEngine):
-    """Writes down when sampling ends, and lets the first rollout's verdict come before the other rollouts go on."""
+class Watched(NativeEngine):
+    """Records when sampling ends, and waits for the first rollout's verdict before it samples on."""
 
     path: Path
 
@@ -38,25 +38,25 @@ class Told(NativeEngine):
         self, policy: Policy, problems: Sequence[Problem], sampling: Sampling, *, on_finished: OnFinished | None = None
     ) -> list[Group]:
         before = len(lines(self.path))
-        told: list[int] = []
+        finished: list[int] = []
 
-        def tell(problem: Problem, at: int, rollout: Rollout) -> None:
+        def wait(problem: Problem, at: int, rollout: Rollout) -> None:
             assert on_finished is not None
             on_finished(problem, at, rollout)
-            told.append(at)
+            finished.append(at)
             end = time.monotonic() + 30
-            while len(told) == 1 and len(lines(self.path)) == before:
-                assert time.monotonic() < end, "no verdict while sampling goes on"
+            while len(finished) == 1 and len(lines(self.path)) == before:
+                assert time.monotonic() < end, "no verdict during sampling"
                 time.sleep(0.01)
 
-        # Not super(): a class with slots is made twice, and the first one would be meant.
-        groups = NativeEngine.sample(self, policy, problems, sampling, on_finished=tell)
+        # Not super(): a dataclass with slots is a second class, and super() refers to the first.
+        groups = NativeEngine.sample(self, policy, problems, sampling, on_finished=wait)
         with self.path.open("a") as file:
             file.write("sampled\n")
         return groups
 
 
-class Kept(Observer):
+class Recorder(Observer):
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
 
@@ -71,22 +71,22 @@ def lines(path: Path) -> list[str]:
 def train(policy: Policy, path: Path, *, workers: int, seconds: float = 0.0) -> tuple[TrainResult, list[dict[str, float]]]:
     from slow_verifiers import Programs
 
-    rule = Rule(name="noted", weight=1.0, verifier=Programs(path=str(path), seconds=seconds))
-    kept = Kept()
+    rule = Rule(name="recorded", weight=1.0, verifier=Programs(path=str(path), seconds=seconds))
+    recorder = Recorder()
     with Supervisor(workers=workers) as backend:
         trainer = Trainer(
             config(),
             policy=policy,
             reference=None,
-            engine=Told(path=path),
-            pack=RulePack(rules={"noted": rule}),
+            engine=Watched(path=path),
+            pack=RulePack(rules={"recorded": rule}),
             backend=backend,
             train=PROBLEMS[:4],
             held_out=PROBLEMS[4:],
             accelerator=Accelerator(cpu=True),
-            observers=(kept,),
+            observers=(recorder,),
         )
-        return trainer.run(), kept.rows
+        return trainer.run(), recorder.rows
 
 
 def config() -> Config:
@@ -99,16 +99,16 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(SUPPORT))
 
 
-def test_verdicts_come_while_sampling_goes_on(tiny: Policy, tmp_path: Path) -> None:
-    outcome, rows = train(tiny, tmp_path / "notes", workers=2, seconds=0.05)
+def test_verdicts_come_during_sampling(tiny: Policy, tmp_path: Path) -> None:
+    result, rows = train(tiny, tmp_path / "notes", workers=2, seconds=0.05)
     events = lines(tmp_path / "notes")
     assert events.count("sampled") == 4, "two evaluations and two steps"
     assert events[0] != "sampled"
     for at, event in enumerate(events[:-1]):
-        assert event != "sampled" or events[at + 1] != "sampled", "every time some verdicts came first"
-    assert outcome.steps == 2
-    assert outcome.before is not None
-    assert outcome.before.problems == 4
+        assert event != "sampled" or events[at + 1] != "sampled", "some verdicts came first each time"
+    assert result.steps == 2
+    assert result.before is not None
+    assert result.before.problems == 4
     for row in rows[1:]:
         assert row["verify/error"] == row["group/masked"] == 0
         assert row["time/rollout"] > 0

@@ -1,1 +1,1 @@
-"""Prompts and completions as a tree, so that what rollouts share goes through the model once."""
+"""Prompts and completions as a tree of tokens, so that shared prefixes go through the model once."""

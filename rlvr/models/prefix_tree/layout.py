@@ -1,4 +1,4 @@
-"""The tree of a batch (shared prefix, prompts, completions) and how it is cut into forward passes of bounded size."""
+"""The prefix tree of a batch (shared prefix, prompts, completions), and its forward passes of bounded size."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """Tokens that go on where its parent ends."""
+    """Tokens that follow those of the parent."""
 
     ids: tuple[int, ...]
     """At least one."""
     parent: int | None
     """Index in the tree; None for a root."""
     start: int
-    """Position of the first token: the length of everything above it."""
+    """Position of the first token: the number of tokens above it."""
 
     @property
     def end(self) -> int:
@@ -27,7 +27,7 @@ class Node:
 
 
 Tree = tuple[Node, ...]
-"""Nodes depth first: a parent stands before its children, and all that is below a node follows it without a gap."""
+"""Nodes in depth-first order: a parent precedes its children, and all descendants of a node follow it without a gap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,22 +36,22 @@ class Pass:
 
     nodes: tuple[int, ...]
     ancestors: tuple[int, ...]
-    """Nodes of earlier passes that these go on from, outermost first: their keys and values are needed."""
+    """Nodes of earlier passes above these, outermost first: their keys and values are needed."""
     keeps: bool
-    """Later passes go on from these nodes."""
+    """Later passes need the keys and values of these nodes."""
 
 
 def shared_prefix_length(prompts: Sequence[tuple[int, ...]]) -> int:
-    """How many leading tokens all prompts share; each keeps at least one of its own, and one prompt alone shares nothing."""
+    """How many leading tokens all prompts share, short of a whole prompt; 0 for a single prompt."""
     if len(prompts) < 2:
         return 0
-    first, last = min(prompts), max(prompts)  # whatever these two share, all that lie between them in order share
+    first, last = min(prompts), max(prompts)  # whatever these two share, all prompts that sort between them share
     shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
     return min(shared, min(map(len, prompts)) - 1)
 
 
 def build_tree(prompts: Sequence[tuple[int, ...]], completions: Sequence[Sequence[tuple[int, ...]]]) -> Tree:
-    """The tree of prompts, each with its completions; what all prompts begin with is one node."""
+    """The tree of prompts, each with its completions; the prefix that all prompts share is one node."""
     shared = shared_prefix_length(prompts)
     nodes = [Node(ids=prompts[0][:shared], parent=None, start=0)] if shared else []
     for prompt, leaves in zip(prompts, completions, strict=True):
@@ -62,10 +62,10 @@ def build_tree(prompts: Sequence[tuple[int, ...]], completions: Sequence[Sequenc
 
 
 def schedule_passes(tree: Tree, *, budget: int) -> list[Pass]:
-    """Passes of at most `budget` tokens each (a single node may be longer), in the order of the tree and equally full.
+    """Passes of at most `budget` tokens each (a single node may be longer), in tree order and as equal as possible.
 
-    A node goes with all that is below it where that fits; otherwise it is a pass of its own. So no more is held at a time
-    than the nodes from the root to a pass, and that pass.
+    A node is in one pass with its descendants where they fit, else in a separate one. So at any time only one pass and the
+    nodes above it are in memory.
     """
     return list(_planned(tree, range(len(tree)), budget, ()))
 
@@ -86,7 +86,7 @@ def _planned(tree: Tree, nodes: range, budget: int, ancestors: tuple[int, ...]) 
 
 
 def _packed(tree: Tree, parts: Sequence[range], budget: int, ancestors: tuple[int, ...]) -> list[Pass]:
-    """Consecutive parts together, in as few passes as the budget allows, and those as equal as that number lets them be."""
+    """Consecutive parts in as few passes as the budget allows, and those as equal as possible."""
     totals = [sum(len(tree[i].ids) for i in part) for part in parts]
     fewest = len(_cuts(totals, budget))
     low, high = 1, budget  # the least capacity that needs no more passes
@@ -98,7 +98,7 @@ def _packed(tree: Tree, parts: Sequence[range], budget: int, ancestors: tuple[in
 
 
 def _cuts(totals: Sequence[int], capacity: int) -> list[tuple[int, int]]:
-    """Ranges that add up to at most `capacity`, as few as there can be; what is more by itself stands alone."""
+    """The fewest ranges that each add up to at most `capacity`; a larger total is a range by itself."""
     cuts: list[tuple[int, int]] = []
     at, filled = 0, 0
     for i, total in enumerate(totals):
@@ -111,7 +111,7 @@ def _cuts(totals: Sequence[int], capacity: int) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Packed queries [start, end) that all look at every key of one node above them."""
+    """Packed queries [start, end) that all attend to every key of one node above them."""
 
     start: int
     end: int
@@ -121,37 +121,40 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaddedGroup:
-    """Nodes of like length side by side, each looking back at itself."""
+    """Nodes of similar length padded together for causal self-attention."""
 
     rows_nT: Tensor
-    """int64, places in the packed sequence; padding repeats the node's last."""
+    """int64, index of each token in the packed sequence; padding repeats the node's last."""
     real: Tensor
-    """int64, which of the flattened rows are no padding."""
+    """int64, indices of the flattened rows that are not padding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """What attention needs to know of a pass."""
+    """A pass as one packed sequence of N tokens, and who attends to what."""
 
     ids_N: Tensor
-    """int64, tokens."""
+    """int64, token ids."""
     positions_N: Tensor
-    """int64."""
+    """int64, position of each token in its text."""
     spans: dict[int, tuple[int, int]]
-    """Where each node of the pass lies in the packed sequence."""
+    """By node of the pass: start and end in the packed sequence."""
     blocks: tuple[Block, ...]
-    runs: tuple[PaddedGroup, ...]
+    """Attention to the nodes above."""
+    padded_groups: tuple[PaddedGroup, ...]
+    """Attention within nodes."""
     ancestors: tuple[int, ...]
+    """As in `Pass`."""
     longest: int
     """Tokens from the root to the deepest position of the pass."""
     paths: dict[int, tuple[int, ...]]
-    """The nodes above each node of the pass, outermost first."""
+    """By node of the pass: the nodes above it, outermost first."""
     starts: dict[int, int]
-    """Position of the first token, of nodes and ancestors."""
+    """By node, ancestors included: position of its first token."""
 
 
 def build_layout(tree: Tree, nodes: Sequence[int], *, device: torch.device) -> Layout:
-    """Positions, blocks and runs of consecutive nodes of a tree. What is above them may lie in earlier passes."""
+    """The layout of consecutive nodes of a tree. Nodes above them may be in earlier passes."""
     spans: dict[int, tuple[int, int]] = {}
     at = 0
     for i in nodes:
@@ -170,7 +173,7 @@ def build_layout(tree: Tree, nodes: Sequence[int], *, device: torch.device) -> L
         positions_N=torch.tensor(positions, device=device),
         spans=spans,
         blocks=tuple(Block(start=a, end=b, node=above) for above, (a, b) in reach.items()),
-        runs=tuple(_runs([spans[i] for i in nodes], device)),
+        padded_groups=tuple(_padded_groups([spans[i] for i in nodes], device)),
         ancestors=tuple(outside),
         longest=max(tree[i].end for i in nodes),
         paths=paths,
@@ -184,8 +187,8 @@ def _above(tree: Tree, i: int) -> Iterator[int]:
         i = parent
 
 
-def _runs(spans: Sequence[tuple[int, int]], device: torch.device) -> Iterator[PaddedGroup]:
-    """Nodes whose lengths differ by at most a quarter share a run, so that little of it is padding."""
+def _padded_groups(spans: Sequence[tuple[int, int]], device: torch.device) -> Iterator[PaddedGroup]:
+    """Groups of nodes whose lengths differ by at most a quarter, so that little is padding."""
     spans = sorted(spans, key=lambda span: span[0] - span[1])
     while spans:
         T = spans[0][1] - spans[0][0]

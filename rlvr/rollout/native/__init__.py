@@ -1,0 +1,1 @@
+"""The rollout engine that samples with the model that is trained."""

@@ -1,4 +1,4 @@
-"""Sampling with transformers, on the model that is trained: what prompts share is encoded once, rollouts come and go singly."""
+"""Continuous batching on the model that is trained, with shared prefixes and prompts encoded once."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from rlvr.types import Group, Problem, Rollout
 
 @dataclass(slots=True)
 class _SharedPrefix:
-    """What all prompts of a call begin with, encoded; good as long as the weights are."""
+    """KV cache of the prefix that all prompts share, valid for one version of the weights."""
 
     ids: tuple[int, ...]
     version: int
-    kept: DetachedKV
+    kv: DetachedKV
 
 
 @dataclass(kw_only=True)
 class NativeEngine(RolloutEngine):
-    """Samples on the model that is trained, in the process that trains it."""
+    """Samples with the model that is trained, in the same process."""
 
     cache_tokens: int = 65_536
-    """Tokens of prompts (without what all share) and completions that the key-value cache has room for; at least one rollout
-    is sampled at a time, and as many side by side as fit."""
+    """Capacity of the KV cache in tokens of prompts (without the shared prefix) and completions. As many rollouts are sampled
+    at once as fit, at least one."""
     prefill_tokens: int = 16_384
-    """Tokens of prompts that go through the model at once."""
+    """Prompt tokens of a prefill pass."""
 
     def __post_init__(self) -> None:
         for name in ("cache_tokens", "prefill_tokens"):
@@ -70,27 +70,27 @@ class NativeEngine(RolloutEngine):
         ]
 
     def stop_strings(self, policy: Policy, strings: tuple[str, ...]) -> StopStrings:
-        """Made once: it looks at the whole vocabulary."""
+        """Cached, since building it decodes the whole vocabulary."""
         if self._stop is None or self._stop[0] is not policy or self._stop[1] != strings:
             self._stop = policy, strings, StopStrings(policy, strings)
         return self._stop[2]
 
     def _encoded(self, policy: Policy, ids: tuple[int, ...]) -> DetachedKV:
-        """The shared prefix's keys and values, as of the last call if neither it nor the weights have changed since.
+        """KV of the shared prefix, reused from the last call if neither its tokens nor the weights have changed.
 
-        Nothing but the very same tokens will do: a part of a longer shared prefix may differ in the last bit, and a run that was
-        resumed would not repeat the one that was not.
+        The tokens must be exactly the same: part of a longer prefix may differ in the last bit, and a resumed run would then
+        not repeat the uninterrupted one.
         """
         if self._shared_prefix is None or (self._shared_prefix.ids, self._shared_prefix.version) != (ids, policy.version):
             layout = build_layout((Node(ids=ids, parent=None, start=0),), (0,), device=policy.model.device)
             attention = TreeAttention(layout, {}, keep=(0,))
             policy.hidden(layout.ids_N, layout.positions_N, attention)
-            self._shared_prefix = _SharedPrefix(ids, policy.version, attention.kept[0])
-        return self._shared_prefix.kept
+            self._shared_prefix = _SharedPrefix(ids, policy.version, attention.kv[0])
+        return self._shared_prefix.kv
 
 
 class _Decoding:
-    """The rollouts of a call while they are being sampled: i = problem x G + place in the group. b rows are running."""
+    """The rollouts of a call while they are sampled, numbered i = problem x G + index in the group. b rows are active."""
 
     def __init__(
         self,
@@ -108,36 +108,36 @@ class _Decoding:
         G, T, n = sampling.group_size, sampling.max_new_tokens, len(prompts) * sampling.group_size
         longest = max(map(len, prompts)) - self._shared
         rows = min(n, max(1, int(engine.cache_tokens / (T + longest / G))))
-        slots = min(len(prompts), rows + 1)  # one more: of a group whose first have ended and whose last still wait
+        slots = min(len(prompts), rows + 1)  # one more: of a group that is partly finished and partly waiting
         self._rows = rows
         self._slots = Slots(
             rows=rows, tokens=T, prompts=slots, prompt_tokens=longest, shared_prefix=shared_prefix, device=self._device
         )
         self._waiting = deque(range(n))
-        self._running_b = np.zeros(0, dtype=np.int64)  # which rollout each row is
+        self._active_b = np.zeros(0, dtype=np.int64)  # the rollout of each row
         self._slot_of: dict[int, int] = {}  # problem to prompt slot
-        self._prompt_logits: dict[int, Tensor] = {}  # of problems some of whose rollouts still wait
+        self._prompt_logits: dict[int, Tensor] = {}  # of problems with waiting rollouts
         self._length = np.zeros(n, dtype=np.int64)
         self._ids = np.zeros((n, T), dtype=np.int64)
         self._logprobs, self._entropies = np.zeros((n, T)), np.zeros((n, T))
         self._uniforms = np.zeros((n, T if sampling.temperature > 0 else 0))
 
     def run(self) -> Iterator[tuple[int, Rollout]]:
-        """Yields each rollout as soon as it has ended, with its number."""
+        """Yields each rollout with its number i, as soon as it is finished."""
         logits_bV: Tensor | None = None
-        while self._waiting or len(self._running_b):
-            fresh = self._admit()
+        while self._waiting or len(self._active_b):
+            fresh = self.admit()
             logits_bV = fresh if logits_bV is None else logits_bV if fresh is None else torch.cat([logits_bV, fresh])
             assert logits_bV is not None
             ended_b = self._choose(logits_bV)
-            for i in self._running_b[ended_b]:
+            for i in self._active_b[ended_b]:
                 yield int(i), self._rollout(int(i))
-            self._leave(ended_b)
-            logits_bV = self._advance() if len(self._running_b) else None
+            self.retire(ended_b)
+            logits_bV = self._advance() if len(self._active_b) else None
 
-    def _admit(self) -> Tensor | None:
-        """Let waiting rollouts in where a quarter of the rows is free (prompts are encoded many at a time); their logits."""
-        free = self._rows - len(self._running_b)
+    def admit(self) -> Tensor | None:
+        """Admit waiting rollouts once a quarter of the rows is free (prompts are encoded in batches); returns their logits."""
+        free = self._rows - len(self._active_b)
         entering = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))] if 4 * free >= self._rows else []
         if not entering:
             return None
@@ -146,24 +146,24 @@ class _Decoding:
         if self._sampling.temperature > 0:
             for i in entering:
                 self._uniforms[i] = noise(self._sampling, self._problems[i // G].id, i % G)
-        self._running_b = np.concatenate([self._running_b, np.array(entering)])
+        self._active_b = np.concatenate([self._active_b, np.array(entering)])
         logits_bV = torch.stack([self._prompt_logits[i // G] for i in entering])
         still = {i // G for i in self._waiting}
         self._prompt_logits = {p: logits for p, logits in self._prompt_logits.items() if p in still}
-        self._seat()
+        self._assign_rows()
         return logits_bV
 
     def _encode(self, problems: Sequence[int]) -> None:
-        """Put prompts through the model, as many at once as `prefill_tokens` allows, each into a slot of its own."""
+        """Prefill: encode prompts, as many at once as `prefill_tokens` allows, each into a separate slot."""
         above = {0: self._shared_prefix} if self._shared_prefix is not None else {}
         roots = (Node(ids=self._prompts[0][: self._shared], parent=None, start=0),) if above else ()
-        own = {p: self._prompts[p][self._shared :] for p in problems}
+        suffix = {p: self._prompts[p][self._shared :] for p in problems}
         waiting = deque(problems)
         while waiting:
             taken = [waiting.popleft()]
-            while waiting and sum(len(own[p]) for p in [*taken, waiting[0]]) <= self._prefill_tokens:
+            while waiting and sum(len(suffix[p]) for p in [*taken, waiting[0]]) <= self._prefill_tokens:
                 taken.append(waiting.popleft())
-            leaves = tuple(Node(ids=own[p], parent=0 if roots else None, start=self._shared) for p in taken)
+            leaves = tuple(Node(ids=suffix[p], parent=0 if roots else None, start=self._shared) for p in taken)
             nodes = range(len(roots), len(roots) + len(leaves))
             layout = build_layout((*roots, *leaves), nodes, device=self._device)
             attention = TreeAttention(layout, above, keep=nodes)
@@ -171,11 +171,11 @@ class _Decoding:
             logits = self._policy.logits(hidden_N[[layout.spans[i][1] - 1 for i in nodes]])
             for i, p, row in zip(nodes, taken, logits, strict=True):
                 self._slot_of[p], self._prompt_logits[p] = len(self._slot_of), row
-                self._slots.put_prompt(self._slot_of[p], attention.kept[i])
+                self._slots.put_prompt(self._slot_of[p], attention.kv[i])
 
     def _choose(self, logits_bV: Tensor) -> np.ndarray:
-        """One token for every row; returns which rows have ended (bool)."""
-        i, at, sampling = self._running_b, self._length[self._running_b], self._sampling
+        """Sample one token for every row; returns which rows are finished (bool)."""
+        i, at, sampling = self._active_b, self._length[self._active_b], self._sampling
         uniforms = torch.from_numpy(self._uniforms[i, at]).to(self._device) if sampling.temperature > 0 else None
         choice = choose(logits_bV, uniforms, temperature=sampling.temperature)
         tokens = choice.tokens_b.cpu().numpy()
@@ -199,18 +199,18 @@ class _Decoding:
             finish_reason="stop" if stopped is not None or ids[-1] in self._policy.eos_ids else "length",
         )
 
-    def _leave(self, ended_b: np.ndarray) -> None:
-        """Rows that have ended are taken over by the last ones, and so are prompts that nobody needs any more."""
+    def retire(self, ended_b: np.ndarray) -> None:
+        """Remove finished rows, and prompts that no row needs any more; the last ones move into the gaps."""
         if not ended_b.any():
             return
         left = len(ended_b) - int(ended_b.sum())
         holes, movers = np.flatnonzero(ended_b[:left]), left + np.flatnonzero(~ended_b[left:])
-        longest = int(self._length[self._running_b[movers]].max()) if len(movers) else 0
+        longest = int(self._length[self._active_b[movers]].max()) if len(movers) else 0
         self._slots.move_rows(holes, movers, length=longest)
-        self._running_b[holes] = self._running_b[movers]
-        self._running_b = self._running_b[:left]
+        self._active_b[holes] = self._active_b[movers]
+        self._active_b = self._active_b[:left]
         G = self._sampling.group_size
-        needed = {int(i) // G for i in self._running_b} | self._prompt_logits.keys()
+        needed = {int(i) // G for i in self._active_b} | self._prompt_logits.keys()
         for p in [p for p in self._slot_of if p not in needed]:
             hole, last = self._slot_of.pop(p), len(self._slot_of)
             for other, slot in self._slot_of.items():
@@ -218,17 +218,17 @@ class _Decoding:
                     self._slots.move_prompt(hole, last)
                     self._slot_of[other] = hole
         if left:
-            self._seat()
+            self._assign_rows()
 
-    def _seat(self) -> None:
+    def _assign_rows(self) -> None:
         G = self._sampling.group_size
         by_slot = sorted(self._slot_of, key=self._slot_of.__getitem__)
         lengths = [len(self._prompts[p]) - self._shared for p in by_slot]
-        self._slots.seat(np.array([self._slot_of[int(i) // G] for i in self._running_b]), lengths)
+        self._slots.assign_rows(np.array([self._slot_of[int(i) // G] for i in self._active_b]), lengths)
 
     def _advance(self) -> Tensor:
-        """Put the last token of every row through the model; logits of the next."""
-        at = self._length[self._running_b] - 1
-        tokens = torch.from_numpy(self._ids[self._running_b, at]).to(self._device)
+        """Forward the last token of every row; returns the logits of the next."""
+        at = self._length[self._active_b] - 1
+        tokens = torch.from_numpy(self._ids[self._active_b, at]).to(self._device)
         hidden_bW = self._policy.hidden(tokens, self._slots.next_token(at), self._slots)
         return self._policy.logits(hidden_bW)

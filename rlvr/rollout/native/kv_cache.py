@@ -1,4 +1,4 @@
-"""The keys and values of rollouts that are being sampled: shared prefix once, prompts once a group, a slot for each completion."""
+"""KV cache of the rollouts being sampled: the shared prefix once, each prompt once, a row for each completion."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from rlvr.models.prefix_tree.cpu import flash_forward
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Members:
-    """Who is being sampled: b rows, of p prompts. Changes only when rollouts come or go."""
+    """The active rows: b completions of p prompts. Changes only when rollouts are admitted or retired."""
 
     prompt_b: Tensor
     """int64, the prompt slot of each row."""
     start_b: Tensor
-    """int64, tokens of its whole prompt."""
+    """int64, tokens of the whole prompt of each row."""
     grid_pg: Tensor
     """int64, the rows of each prompt, padded with 0 to the largest number g."""
     place_b: Tensor
-    """int64, where each row is found in the flattened grid."""
+    """int64, index of each row in the flattened grid."""
     length_p: Tensor
     """int64, tokens of each prompt after the shared prefix."""
 
@@ -32,8 +32,8 @@ class _Members:
 class Slots:
     """Preallocated caches that attention reads and writes (an `Attending`): of R completions of T tokens each, and of prompts.
 
-    Rows in use are the first b, prompts in use the first p: who leaves is replaced by the last, so that nothing is gathered
-    or reallocated from token to token.
+    Active rows are the first b, prompts in use the first p: the last one takes the place of one that is retired, so that
+    nothing is gathered or reallocated from token to token.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Slots:
     ):
         self._shape_own, self._shape_prompt = (rows, tokens), (prompts, prompt_tokens)
         self._shared_prefix, self._device = shared_prefix, device
-        self._shared_prefix_length = next(iter(shared_prefix.seen.values()))[0].shape[2] if shared_prefix is not None else 0
+        self._shared_prefix_length = next(iter(shared_prefix.detached.values()))[0].shape[2] if shared_prefix is not None else 0
         self._own: dict[int, tuple[Tensor, Tensor]] = {}
         """By layer: keys and values [R, Hkv, T, D]."""
         self._prompts: dict[int, tuple[Tensor, Tensor]] = {}
@@ -58,9 +58,9 @@ class Slots:
         self._own_mask: Tensor | None = None
         self._longest = 0
 
-    def put_prompt(self, slot: int, kept: DetachedKV) -> None:
+    def put_prompt(self, slot: int, kv: DetachedKV) -> None:
         """Copy the keys and values of an encoded prompt into a slot."""
-        for layer, (key, value) in kept.seen.items():
+        for layer, (key, value) in kv.detached.items():
             if layer not in self._prompts:
                 n, length = self._shape_prompt
                 self._prompts[layer] = _zeros(key, n, length), _zeros(key, n, length)
@@ -73,7 +73,7 @@ class Slots:
                 cache[to] = cache[source]
 
     def move_rows(self, to: np.ndarray, source: np.ndarray, *, length: int) -> None:
-        """The first `length` tokens of some rows, to other rows."""
+        """Copy the first `length` tokens of some rows to other rows."""
         if not len(to):
             return
         into, out = torch.from_numpy(to).to(self._device), torch.from_numpy(source).to(self._device)
@@ -81,8 +81,8 @@ class Slots:
             for cache in caches:
                 cache[into, :, :length] = cache[out, :, :length]
 
-    def seat(self, prompt_b: np.ndarray, prompt_lengths: Sequence[int]) -> None:
-        """Who is being sampled from now on. prompt_b: prompt slot of each row; prompt_lengths: after the shared prefix, by slot."""
+    def assign_rows(self, prompt_b: np.ndarray, prompt_lengths: Sequence[int]) -> None:
+        """Set the active rows. prompt_b: prompt slot of each; prompt_lengths: tokens after the shared prefix, by slot."""
         b, p = len(prompt_b), len(prompt_lengths)
         order = np.argsort(prompt_b, kind="stable")
         counts = np.bincount(prompt_b, minlength=p)
@@ -105,7 +105,7 @@ class Slots:
         )
 
     def next_token(self, at_b: np.ndarray) -> Tensor:
-        """Say where the next token of each row goes (its number in the completion); returns its position in the whole text."""
+        """Set the index in its completion of each row's next token; returns its position in the whole text."""
         assert self._members is not None
         self._at_b = torch.from_numpy(at_b).to(self._device)
         self._longest = int(at_b.max()) + 1
@@ -118,7 +118,7 @@ class Slots:
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, *, scale: float, window: int | None, softcap: float | None
     ) -> Tensor:
-        """Of the next token of each row: query [1, H, b, D], key and value [1, Hkv, b, D]; returns [1, H, b, D]."""
+        """Attention of each row's next token: query [1, H, b, D], key and value [1, Hkv, b, D]; returns [1, H, b, D]."""
         assert self._members is not None
         b, kv_heads = query.shape[2], key.shape[1]
         if layer not in self._own:
@@ -134,7 +134,7 @@ class Slots:
         return out.flatten(1, 2).transpose(0, 1)[None]
 
     def _blocks(self, layer: int, query: Tensor, *, scale: float, window: int | None, softcap: float | None) -> Tensor:
-        """Each shared part once for all rows that look at it, put together by the softmax's denominators (see `tree.flash`)."""
+        """Each shared part once for all rows that attend to it, combined by log-sum-exp (see `BlockwiseAttention`)."""
         del window, softcap
         assert self._members is not None
         b, kv_heads, heads, D = query.shape
@@ -148,7 +148,7 @@ class Slots:
         out = out.view(p, kv_heads, g, heads, D).transpose(1, 2).flatten(0, 1)[self._members.place_b]
         parts.append((out, lse.view(p, kv_heads, g, heads).transpose(1, 2).flatten(0, 1)[self._members.place_b]))
         if self._shared_prefix is not None:
-            keys, values = self._shared_prefix.seen[layer]
+            keys, values = self._shared_prefix.detached[layer]
             out, lse = flash_forward(query.transpose(0, 1).reshape(1, kv_heads, b * heads, D), keys, values, None, scale)
             out, lse = out.view(kv_heads, b, heads, D).transpose(0, 1), lse.view(kv_heads, b, heads).transpose(0, 1)
             parts.append((out, lse))
@@ -156,7 +156,7 @@ class Slots:
         return torch.stack([out for out, _ in parts]).mul_(shares).sum(dim=0)
 
     def _explicit(self, layer: int, query: Tensor, *, scale: float, window: int | None, softcap: float | None) -> Tensor:
-        """With the scores written out: on any device, for windows and soft caps."""
+        """With explicit scores: for any device, sliding windows and soft caps."""
         assert self._members is not None
         at, start, b = self._at_b, self._members.start_b, len(query)
         device, before = query.device, self._shared_prefix_length
@@ -167,7 +167,7 @@ class Slots:
         places.append((before + torch.arange(parts[1][0].shape[2], device=device))[None].expand(b, -1))
         hidden.append(places[1] >= start[:, None])
         if self._shared_prefix is not None:
-            parts.append(tuple(each.expand(b, -1, -1, -1) for each in self._shared_prefix.seen[layer]))
+            parts.append(tuple(each.expand(b, -1, -1, -1) for each in self._shared_prefix.detached[layer]))
             places.append(torch.arange(before, device=device)[None].expand(b, -1))
             hidden.append(torch.zeros_like(places[2], dtype=torch.bool))
         scores = torch.cat([query @ keys.transpose(-1, -2) for keys, _ in parts], dim=-1) * scale
@@ -183,12 +183,12 @@ class Slots:
 
 
 def _zeros(like: Tensor, rows: int, length: int) -> Tensor:
-    """[rows, Hkv, length, D], for keys or values such as [1, Hkv, ..., D]; zeros, since weights of 0 still multiply padding."""
+    """[rows, Hkv, length, D] for keys or values like [1, Hkv, ..., D]. Zeros, since padding is multiplied by weights of 0."""
     return like.new_zeros((rows, like.shape[1], length, like.shape[3]))
 
 
 def _additive(hidden: Tensor | None, query: Tensor) -> Tensor | None:
-    """[n, keys] of bool to what the kernel adds to scores: [n, 1, 1, keys] with -inf where hidden."""
+    """The additive mask of the kernel, [n, 1, 1, keys] with -inf where hidden, from bool [n, keys]."""
     if hidden is None:
         return None
     return torch.zeros(hidden.shape, dtype=query.dtype, device=query.device).masked_fill_(hidden, float("-inf"))[:, None, None]

@@ -1,4 +1,4 @@
-"""Trees, their passes and what attention is told of a pass: laws, against brute force."""
+"""Prefix trees, their passes and layouts: properties, against brute force."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rlvr.models.prefix_tree.layout import Layout, Tree, build_layout, build_tre
 
 CPU = torch.device("cpu")
 
-ids = st.integers(0, 2)  # few tokens, so that prompts often begin alike
+ids = st.integers(0, 2)  # few tokens, so that prompts often share a prefix
 completions = st.lists(st.lists(ids, min_size=1, max_size=9).map(tuple), min_size=1, max_size=6)
 families = st.lists(st.tuples(st.lists(ids, min_size=1, max_size=9).map(tuple), completions), min_size=1, max_size=5)
 trees = families.map(lambda each: build_tree([prompt for prompt, _ in each], [leaves for _, leaves in each]))
@@ -48,7 +48,7 @@ def size(tree: Tree, nodes: tuple[int, ...]) -> int:
         ([(1, 2, 3), (1, 2, 4), (2, 2, 3)], 0),
     ],
 )
-def test_a_shared_prefix_leaves_every_prompt_a_token_of_its_own(prompts: list[tuple[int, ...]], length: int) -> None:
+def test_a_shared_prefix_is_never_a_whole_prompt(prompts: list[tuple[int, ...]], length: int) -> None:
     assert shared_prefix_length(prompts) == length
 
 
@@ -73,14 +73,14 @@ def test_a_tree_holds_every_text_once(families: list[tuple[tuple[int, ...], list
 
 @settings(deadline=None)
 @given(trees, st.integers(1, 60))
-def test_a_plan_takes_every_node_once_and_keeps_the_budget(tree: Tree, budget: int) -> None:
+def test_passes_take_every_node_once_and_keep_the_budget(tree: Tree, budget: int) -> None:
     passes = schedule_passes(tree, budget=budget)
     assert [i for each in passes for i in each.nodes] == list(range(len(tree)))
-    held: list[int] = []  # what a runner has kept when a pass begins
+    held: list[int] = []  # open nodes when a pass begins
     for each in passes:
         assert each.nodes
         assert size(tree, each.nodes) <= budget or len(each.nodes) == 1
-        assert list(each.ancestors) == held[: len(each.ancestors)], "kept nodes are given up from the last on"
+        assert list(each.ancestors) == held[: len(each.ancestors)], "nodes are closed from the last on"
         held = list(each.ancestors)
         for i in each.nodes:
             outside = [j for j in reversed(above(tree, i)) if j not in each.nodes]
@@ -93,19 +93,19 @@ def test_a_plan_takes_every_node_once_and_keeps_the_budget(tree: Tree, budget: i
 
 @settings(deadline=None)
 @given(trees)
-def test_a_plan_with_budget_enough_is_one_pass(tree: Tree) -> None:
+def test_a_large_budget_gives_one_pass(tree: Tree) -> None:
     (only,) = schedule_passes(tree, budget=size(tree, tuple(range(len(tree)))))
     assert (only.nodes, only.ancestors, only.keeps) == (tuple(range(len(tree))), (), False)
 
 
-def test_no_plan_for_no_tree() -> None:
+def test_no_pass_for_no_tree() -> None:
     assert schedule_passes((), budget=10) == []
 
 
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=7), st.integers(1, 40))
 def test_passes_are_as_few_and_as_even_as_can_be(lengths: list[int], budget: int) -> None:
-    """Of the completions of a prompt that do not fit at once, against all ways to cut their row."""
+    """Of the completions of a prompt that do not fit in one pass, against all ways to split them."""
     tree = build_tree([(1,) * 40], [[(2,) * n for n in lengths]])
     first, *passes = schedule_passes(tree, budget=budget)
     assert first.nodes == (0,)
@@ -124,12 +124,12 @@ def cuts(lengths: list[int]) -> list[list[list[int]]]:
 
 
 def fullest(parts: list[list[int]]) -> int:
-    """Of the passes that more than one completion share: a long completion by itself cannot be made shorter."""
+    """Of the passes with more than one completion: a long completion by itself cannot be split."""
     return max((sum(part) for part in parts if len(part) > 1), default=0)
 
 
 def brute_force_mask(tree: Tree, layout: Layout, ancestors: list[int]) -> Tensor:
-    """Which keys (ancestors' and own) each packed query sees: those of its own text that are not after it."""
+    """The keys (of ancestors and the pass) that each packed query attends to: those of its text that are not after it."""
     own = [(i, place) for i in layout.spans for place in range(tree[i].start, tree[i].end)]
     outside = [(i, place) for i in ancestors for place in range(tree[i].start, tree[i].end)]
     return torch.tensor(
@@ -139,7 +139,7 @@ def brute_force_mask(tree: Tree, layout: Layout, ancestors: list[int]) -> Tensor
 
 @settings(deadline=None)
 @given(trees, st.integers(1, 60))
-def test_blocks_and_runs_are_the_mask(tree: Tree, budget: int) -> None:
+def test_blocks_and_padded_groups_are_the_mask(tree: Tree, budget: int) -> None:
     for each in schedule_passes(tree, budget=budget):
         layout = build_layout(tree, each.nodes, device=CPU)
         assert layout.ids_N.tolist() == [token for i in each.nodes for token in tree[i].ids]
@@ -155,10 +155,12 @@ def test_blocks_and_runs_are_the_mask(tree: Tree, budget: int) -> None:
         times_NK = torch.zeros(len(layout.ids_N), before + len(layout.ids_N), dtype=torch.int64)
         for block in layout.blocks:
             times_NK[block.start : block.end, slice(*columns[block.node])] += 1
-        for run in layout.runs:
-            assert sorted(run.real.tolist()) == run.real.tolist()
-            real_nT = torch.zeros(run.rows_nT.numel(), dtype=torch.bool).index_fill(0, run.real, True).view(run.rows_nT.shape)
-            for rows_T, kept_T in zip(run.rows_nT, real_nT, strict=True):
+        for group in layout.padded_groups:
+            assert sorted(group.real.tolist()) == group.real.tolist()
+            real_nT = (
+                torch.zeros(group.rows_nT.numel(), dtype=torch.bool).index_fill(0, group.real, True).view(group.rows_nT.shape)
+            )
+            for rows_T, kept_T in zip(group.rows_nT, real_nT, strict=True):
                 rows = rows_T[kept_T].tolist()
                 assert rows_T[~kept_T].tolist() == [rows[-1]] * int((~kept_T).sum())
                 for n, row in enumerate(rows):
@@ -168,10 +170,10 @@ def test_blocks_and_runs_are_the_mask(tree: Tree, budget: int) -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=12))
-def test_little_of_a_run_is_padding(lengths: list[int]) -> None:
+def test_little_of_a_group_is_padding(lengths: list[int]) -> None:
     tree = build_tree([(1,)], [[(2,) * n for n in lengths]])
-    for run in build_layout(tree, range(1, len(tree)), device=CPU).runs:
-        assert len(run.real) >= 0.75 * run.rows_nT.numel()
+    for group in build_layout(tree, range(1, len(tree)), device=CPU).padded_groups:
+        assert len(group.real) >= 0.75 * group.rows_nT.numel()
 
 
 @settings(max_examples=30, deadline=None)
@@ -184,7 +186,7 @@ def test_little_of_a_run_is_padding(lengths: list[int]) -> None:
 def test_the_blocks_of_flex_attention_are_the_mask(
     shape: list[tuple[int, list[int]]], shared: int, budget: int, window: int | None
 ) -> None:
-    """Both what the kernel asks of single scores, and which blocks of scores it is told to skip or to take whole."""
+    """Both the mask of single scores, and the blocks of scores that the kernel skips or takes whole."""
     prompts = [(0,) * shared + (n + 1,) * length for n, (length, _) in enumerate(shape)]
     tree = build_tree(prompts, [[(9,) * n for n in leaves] for _, leaves in shape])
     for each in schedule_passes(tree, budget=budget):
@@ -201,14 +203,14 @@ def test_the_blocks_of_flex_attention_are_the_mask(
         padded = torch.nn.functional.pad(wanted_NK, (0, -K % BLOCK, 0, -N % BLOCK))
         real = torch.nn.functional.pad(torch.ones_like(wanted_NK), (0, 0, 0, -N % BLOCK))  # rows after the last do not count
         real = torch.nn.functional.pad(real, (0, -K % BLOCK), value=True)
-        some_qk, all_qk = blocks(padded).any(-1), (blocks(padded) | ~blocks(real)).all(-1)
-        parts_qk = marked(mask.kv_num_blocks, mask.kv_indices)
-        wholes_qk = marked(mask.full_kv_num_blocks, mask.full_kv_indices)
-        assert not (parts_qk & wholes_qk).any()
-        assert not (some_qk & ~(parts_qk | wholes_qk)).any(), "no score that counts is skipped"
-        assert torch.equal(wholes_qk, all_qk)
+        some_ij, all_ij = blocks(padded).any(-1), (blocks(padded) | ~blocks(real)).all(-1)
+        part_ij = marked(mask.kv_num_blocks, mask.kv_indices)
+        whole_ij = marked(mask.full_kv_num_blocks, mask.full_kv_indices)
+        assert not (part_ij & whole_ij).any()
+        assert not (some_ij & ~(part_ij | whole_ij)).any(), "no score that counts is skipped"
+        assert torch.equal(whole_ij, all_ij)
         if window is None:
-            assert torch.equal(parts_qk | wholes_qk, some_qk), "and none is looked at in vain"
+            assert torch.equal(part_ij | whole_ij, some_ij), "and none is computed in vain"
 
 
 def mask_by_numbers(tree: Tree, layout: Layout, ancestors: tuple[int, ...]) -> Tensor:
@@ -224,15 +226,15 @@ def mask_by_numbers(tree: Tree, layout: Layout, ancestors: tuple[int, ...]) -> T
 
 
 def blocks(padded_NK: Tensor) -> Tensor:
-    """[q, k, scores of the block]."""
+    """[i, j, scores of the block]."""
     return padded_NK.unflatten(0, (-1, BLOCK)).unflatten(2, (-1, BLOCK)).transpose(1, 2).flatten(2)
 
 
 def marked(counts: Tensor | None, numbers: Tensor | None) -> Tensor:
-    """From lists of block numbers to a matrix [q, k] of bool."""
+    """From lists of block indices to a matrix [i, j] of bool."""
     assert counts is not None
     assert numbers is not None
-    found = torch.zeros(numbers.shape[-2:], dtype=torch.bool)
-    for q, (n, row) in enumerate(zip(counts[0, 0].tolist(), numbers[0, 0].tolist(), strict=True)):
-        found[q, row[:n]] = True
-    return found
+    marked_ij = torch.zeros(numbers.shape[-2:], dtype=torch.bool)
+    for i, (n, row) in enumerate(zip(counts[0, 0].tolist(), numbers[0, 0].tolist(), strict=True)):
+        marked_ij[i, row[:n]] = True
+    return marked_ij

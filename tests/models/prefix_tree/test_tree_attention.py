@@ -17,7 +17,7 @@ from rlvr.models.prefix_tree.layout import Layout, Tree, build_layout, build_tre
 CPU = torch.device("cpu")
 SCALE = 0.3
 
-# Ragged: runs of several and of one, completions of one token, a prompt longer and one shorter than what is below it.
+# Ragged: padded groups of several and of one, completions of one token, a prompt longer and one shorter than its completions.
 TREE: Tree = build_tree(
     [(0,) * 20 + (1,) * 9, (0,) * 20 + (2,)],
     [[(3,) * n for n in (7, 1, 8, 8, 30, 6)], [(3,) * n for n in (1, 12)]],
@@ -40,7 +40,7 @@ class Inputs:
         self.layout: Layout = build_layout(TREE, nodes, device=CPU)
         N, (H, Hkv) = len(self.layout.ids_N), heads
 
-        def random(h: int, n: int) -> Tensor:  # as the layers of transformers hand them on: heads are the third dimension
+        def random(h: int, n: int) -> Tensor:  # as from the layers of transformers: heads are the third dimension in memory
             return torch.randn(1, n, h, width, dtype=torch.float64).to(dtype).transpose(1, 2).requires_grad_()
 
         self.query, self.key, self.value = random(H, N), random(Hkv, N), random(Hkv, N)
@@ -56,11 +56,11 @@ class Inputs:
 
 
 def ours(given: Inputs, *, window: int | None = None, softcap: float | None = None) -> Tensor:
-    kept = {}
+    above = {}
     for i, pair in zip(given.layout.ancestors, given.above, strict=True):
-        kept[i] = DetachedKV()
-        kept[i].seen[0] = pair
-    attention = TreeAttention(given.layout, kept)
+        above[i] = DetachedKV()
+        above[i].detached[0] = pair
+    attention = TreeAttention(given.layout, above)
     return attention.attend(0, given.query, given.key, given.value, scale=SCALE, window=window, softcap=softcap)
 
 
@@ -133,7 +133,7 @@ def test_the_widest_windows(nodes: str) -> None:
 
 
 def test_no_score_overflows() -> None:
-    """Scores of 1e4 and more, of either sign: the shares of blocks are put together by logarithms."""
+    """Scores of 1e4 and more, of either sign: blocks are combined by log-sum-exp."""
     given = Inputs(WHOLE[1:], heads=(4, 2), dtype=torch.float32)
     with torch.no_grad():
         given.query *= 1e3

@@ -1,8 +1,8 @@
-"""The gradient of every parameter through a tree, against the model's own forward pass over each text by itself.
+"""The gradient of every parameter through a tree, against the model's plain forward pass over each text.
 
 In float64, but transformers computes RMSNorm, and the softmax of Gemma2, in float32 whatever the model. Log-probabilities
-agree all the same; gradients are rounded to float32 on their way through a norm, before or after what a tree shares has been
-summed, which makes a difference of 1e-7 or so. StarCoder2, with a norm that keeps to float64, shows that nothing else does.
+agree all the same; gradients are rounded to float32 in the norms, before or after those of shared tokens are summed, which
+makes a difference of about 1e-7. StarCoder2, whose norms stay in float64, shows that nothing else does.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from rlvr.types import Group
 
 CPU = torch.device("cpu")
 EXACT = {"starcoder2": 1e-12, "gemma2": 3e-6}
-"""Of the largest gradient of a parameter; of other families 1e-6."""
+"""Tolerance relative to the largest gradient of a parameter; 1e-6 for other families."""
 
-PREAMBLE = random_ids(9, seed=1)
-WITH_PREAMBLE = [
-    random_group((*PREAMBLE, *random_ids(4, seed=2)), [6, 1, 9, 2]),
-    random_group((*PREAMBLE, *random_ids(7, seed=3)), [12, 5, 7]),
-    random_group((*PREAMBLE, 5), [3, 3]),
+PREFIX = random_ids(9, seed=1)
+WITH_PREFIX = [
+    random_group((*PREFIX, *random_ids(4, seed=2)), [6, 1, 9, 2]),
+    random_group((*PREFIX, *random_ids(7, seed=3)), [12, 5, 7]),
+    random_group((*PREFIX, 5), [3, 3]),
 ]
 WITHOUT = [random_group(random_ids(6, seed=4), [5, 8, 1]), random_group(random_ids(9, seed=5), [4, 10])]
 TWICE = [random_group(random_ids(6, seed=6), [5, 4], seed=n) for n in range(2)]
 SHAPES = {
-    "shared prefix": WITH_PREAMBLE,
+    "shared prefix": WITH_PREFIX,
     "no shared prefix": WITHOUT,
     "a prompt twice": TWICE,
-    "one problem": WITH_PREAMBLE[:1],
-    "one rollout": [random_group(PREAMBLE, [7])],
-    "one token each": [random_group((*PREAMBLE, 5), [1, 1]), random_group((*PREAMBLE, 6), [1])],
+    "one problem": WITH_PREFIX[:1],
+    "one rollout": [random_group(PREFIX, [7])],
+    "one token each": [random_group((*PREFIX, 5), [1, 1]), random_group((*PREFIX, 6), [1])],
     "prompts of one token": [random_group((5,), [3, 4]), random_group((6,), [2])],
 }
 BUDGETS = {"one pass": 10_000, "many passes": 45, "split groups": 13, "a node a pass": 1}
 
 
 def weight(group: int, rollout: int, length: int) -> Tensor:
-    """What each token counts: something different for every token."""
+    """A different weight for every token."""
     return torch.sin(torch.arange(length, dtype=torch.float64) + 10 * rollout + 100 * group)
 
 
@@ -112,9 +112,7 @@ def policy_of(tiny64: Policy) -> Callable[[str], Policy]:
 @pytest.mark.parametrize("budget", BUDGETS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_gradients_of_every_family(family: str, budget: str, policy_of: Callable[[str], Policy]) -> None:
-    assert_same(
-        family, through_a_tree(policy_of(family), WITH_PREAMBLE, budget=BUDGETS[budget]), plain(family, "shared prefix")
-    )
+    assert_same(family, through_a_tree(policy_of(family), WITH_PREFIX, budget=BUDGETS[budget]), plain(family, "shared prefix"))
 
 
 @pytest.mark.parametrize("budget", BUDGETS)
@@ -132,9 +130,9 @@ def test_gradient_checkpointing_changes_nothing(family: str, budget: str, policy
     policy.model.train()
     calls = []
     policy.model.base_model.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(1))
-    ours = through_a_tree(policy, WITH_PREAMBLE, budget=BUDGETS[budget])
-    training = training_tree([(group, rollout) for group in WITH_PREAMBLE for rollout in group.rollouts])
-    assert len(calls) == 2 * len(schedule_passes(training.tree, budget=BUDGETS[budget])), "every layer is computed again"
+    ours = through_a_tree(policy, WITH_PREFIX, budget=BUDGETS[budget])
+    training = training_tree([(group, rollout) for group in WITH_PREFIX for rollout in group.rollouts])
+    assert len(calls) == 2 * len(schedule_passes(training.tree, budget=BUDGETS[budget])), "every layer is recomputed"
     assert_same(family, ours, plain(family, "shared prefix"))
 
 
@@ -148,12 +146,12 @@ def test_only_what_requires_a_gradient_gets_one(policy_of: Callable[[str], Polic
     wanted = {name: gradient for name, gradient in wanted.items() if name.endswith(chosen)}
     for budget in BUDGETS.values():
         policy.model.zero_grad()
-        assert_same("qwen2", through_a_tree(policy, WITH_PREAMBLE, budget=budget), (logprobs, wanted))
+        assert_same("qwen2", through_a_tree(policy, WITH_PREFIX, budget=budget), (logprobs, wanted))
 
 
 def test_without_gradients_nothing_is_kept_for_them(policy_of: Callable[[str], Policy]) -> None:
     with torch.no_grad():
-        training = training_tree([(group, rollout) for group in WITH_PREAMBLE for rollout in group.rollouts])
+        training = training_tree([(group, rollout) for group in WITH_PREFIX for rollout in group.rollouts])
         policy = policy_of("qwen2")
         forward = TreeForward(policy.hidden, training.tree, device=CPU)
         for step in schedule_passes(training.tree, budget=BUDGETS["split groups"]):

@@ -1,4 +1,4 @@
-"""Sampling: the right distribution, noise of the rollout's own, nothing that depends on the batch."""
+"""Sampling: the right distribution, noise that belongs to the rollout, and no dependence on the batch."""
 
 from __future__ import annotations
 
@@ -36,14 +36,15 @@ def by_id(groups: list[Group]) -> dict[str, list[tuple[int, ...]]]:
 @pytest.mark.parametrize("shots", [0, 3])
 def test_a_rollout_does_not_depend_on_batch_order_or_company(tiny64: Policy, shots: int) -> None:
     problems = [replace(p, prompt="What is 2 + 2?\n2 + 2 = 4\n\n" * shots + p.prompt) for p in PROBLEMS]
-    whole = by_id(NativeEngine().sample(tiny64, problems, SAMPLING))
-    assert len({ids for group in whole.values() for ids in group}) > 15, "rollouts differ"
-    for cache_tokens in (1, 100, 200, 500):  # one rollout at a time, and a few that come as others go
-        assert by_id(NativeEngine(cache_tokens=cache_tokens).sample(tiny64, problems, SAMPLING)) == whole
-    assert by_id(NativeEngine(prefill_tokens=1).sample(tiny64, problems, SAMPLING)) == whole
-    assert by_id(NativeEngine().sample(tiny64, problems[::-1], SAMPLING)) == whole
-    assert by_id(NativeEngine().sample(tiny64, problems[2:3], SAMPLING))["p2"] == whole["p2"]
-    fewer = by_id(NativeEngine().sample(tiny64, problems, replace(SAMPLING, group_size=2)))
+    sampling = replace(SAMPLING, group_size=3)
+    whole = by_id(NativeEngine().sample(tiny64, problems, sampling))
+    assert len({ids for group in whole.values() for ids in group}) > 8, "rollouts differ"
+    for cache_tokens in (1, 200):  # one rollout at a time, and a few that are admitted as others are retired
+        assert by_id(NativeEngine(cache_tokens=cache_tokens).sample(tiny64, problems, sampling)) == whole
+    assert by_id(NativeEngine(prefill_tokens=1).sample(tiny64, problems, sampling)) == whole
+    assert by_id(NativeEngine().sample(tiny64, problems[::-1], sampling)) == whole
+    assert by_id(NativeEngine().sample(tiny64, problems[2:3], sampling))["p2"] == whole["p2"]
+    fewer = by_id(NativeEngine().sample(tiny64, problems, replace(sampling, group_size=2)))
     assert all(whole[name][:2] == ids for name, ids in fewer.items())
 
 
@@ -55,23 +56,23 @@ def test_both_ways_to_attend_give_the_same(tiny64: Policy, monkeypatch: pytest.M
     assert by_id(by_blocks) == by_id(written_out)
 
 
-def test_each_rollout_is_told_of_as_soon_as_it_has_ended(tiny64: Policy) -> None:
-    """In the order in which they end, and nothing else changes for it."""
+def test_each_rollout_is_handed_on_as_soon_as_it_is_finished(tiny64: Policy) -> None:
+    """In the order in which they finish, and without any other effect."""
     plain = NativeEngine().sample(tiny64, PROBLEMS, SAMPLING)
-    told: list[tuple[Problem, int, Rollout]] = []
-    groups = NativeEngine().sample(tiny64, PROBLEMS, SAMPLING, on_finished=lambda *each: told.append(each))
+    finished: list[tuple[Problem, int, Rollout]] = []
+    groups = NativeEngine().sample(tiny64, PROBLEMS, SAMPLING, on_finished=lambda *each: finished.append(each))
     assert groups == plain
-    assert len(told) == 24
+    assert len(finished) == 24
     places = {group.problem.id: group for group in groups}
-    assert {(problem.id, at) for problem, at, _ in told} == {(problem.id, at) for problem in PROBLEMS for at in range(6)}
-    assert all(places[problem.id].rollouts[at] is rollout for problem, at, rollout in told)
-    lengths = [len(rollout.token_ids) for _, _, rollout in told]
+    assert {(problem.id, at) for problem, at, _ in finished} == {(problem.id, at) for problem in PROBLEMS for at in range(6)}
+    assert all(places[problem.id].rollouts[at] is rollout for problem, at, rollout in finished)
+    lengths = [len(rollout.token_ids) for _, _, rollout in finished]
     assert lengths == sorted(lengths)
     assert lengths[0] < lengths[-1]
 
 
 def test_what_prompts_share_goes_through_the_model_once(tiny64: Policy) -> None:
-    """The shared prefix once for as long as the weights stay, each prompt once a call, each sampled token but the last once."""
+    """The shared prefix once for each version of the weights, each prompt once a call, each sampled token but the last once."""
     shared_prefix = "What is 2 + 2?\n2 + 2 = 4\n\n" * 5
     problems = [replace(p, prompt=shared_prefix + p.prompt) for p in PROBLEMS]
     prompts = [tiny64.encode(p.prompt) for p in problems]
@@ -89,7 +90,7 @@ def test_what_prompts_share_goes_through_the_model_once(tiny64: Policy) -> None:
         assert sum(sizes[2:]) == fed
         sizes.clear()
         assert engine.sample(tiny64, problems, SAMPLING) == groups
-        assert sizes[0] != shared, "the weights are the same, so the shared prefix is kept"
+        assert sizes[0] != shared, "with the same weights the shared prefix is cached"
         sizes.clear()
         tiny64.version += 1
         engine.sample(tiny64, problems, SAMPLING)
@@ -98,8 +99,8 @@ def test_what_prompts_share_goes_through_the_model_once(tiny64: Policy) -> None:
         hook.remove()
 
 
-def test_the_others_are_not_sampled_yet_when_one_is_told_of(tiny64: Policy) -> None:
-    """Leaving at the first one leaves before the rest has been through the model."""
+def test_the_others_are_not_finished_when_one_is_handed_on(tiny64: Policy) -> None:
+    """An exception at the first one comes before the rest has been through the model."""
     passes: list[int] = []
     hook = tiny64.model.base_model.register_forward_pre_hook(lambda *_: passes.append(1))
 
@@ -111,7 +112,7 @@ def test_the_others_are_not_sampled_yet_when_one_is_told_of(tiny64: Policy) -> N
             NativeEngine().sample(tiny64, PROBLEMS, SAMPLING, on_finished=leave)
         assert len(passes) == left.value.args[0]
         NativeEngine().sample(tiny64, PROBLEMS, SAMPLING)
-        assert len(passes) > 2 * left.value.args[0], "the others go on for longer"
+        assert len(passes) > 2 * left.value.args[0], "the others take longer"
     finally:
         hook.remove()
 
@@ -160,8 +161,8 @@ def test_greedy_is_what_transformers_generates(tiny64: Policy) -> None:
 
 def test_recorded_logprobs_and_entropies_are_those_of_the_training_forward(tiny64: Policy) -> None:
     groups = NativeEngine().sample(tiny64, PROBLEMS, replace(SAMPLING, temperature=0.7))
-    judged = [replace(group, rollouts=tuple(replace(r, reward=0.0) for r in group.rollouts)) for group in groups]
-    training = training_tree(taking_part(judged))
+    scored = [replace(group, rollouts=tuple(replace(r, reward=0.0) for r in group.rollouts)) for group in groups]
+    training = training_tree(taking_part(scored))
     forward = TreeForward(tiny64.hidden, training.tree, device=torch.device("cpu"))
     (step,) = schedule_passes(training.tree, budget=10**6)
     with torch.no_grad():
@@ -202,7 +203,7 @@ def test_stop_strings_end_a_completion_exactly(tiny64: Policy) -> None:
             if found:
                 hits += 1
                 assert cut.finish_reason == "stop"
-                assert not any(stop in tiny64.decode(cut.token_ids[:-1]) for stop in stops), "not one token more than needed"
+                assert not any(stop in tiny64.decode(cut.token_ids[:-1]) for stop in stops), "no token more than needed"
             else:
                 assert (cut.token_ids, cut.finish_reason) == (whole.token_ids, whole.finish_reason)
     assert hits > 5
