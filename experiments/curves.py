@@ -1,9 +1,9 @@
-"""Curves of runs side by side: a panel a metric, a line a variant, a band over its seeds.
+"""Curves of several runs: a panel per metric, a line per variant, a band over its seeds.
 
     python experiments/curves.py DIR [DIR...] [--metrics eval/accuracy reward/mean] [--names NAME...] --out curves.png
 
-DIR is a run or a sweep, as for `rlvr report`. Runs of one sweep that differ by seed alone are one line; with
-`--names`, one for each line, in the order in which they are printed.
+DIR is a run or a sweep, as for `rlvr report`. Runs of a sweep that differ only in the seed form one line. `--names` labels the
+lines, in the order in which they are printed.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from rlvr.analysis.report.run_record import find
 from rlvr.analysis.report.variants import Variant, variants
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""That stay apart for readers who see no red or green (Okabe and Ito)."""
+"""Distinguishable for colour-blind readers (Okabe and Ito)."""
 SHARES = ("eval/accuracy", "eval/format", "rollout/truncated", "group/degenerate")
 
 
 def read(folders: Sequence[Path]) -> list[Variant]:
-    """The variants of every folder. Errors: `ConfigError` where there is no run."""
+    """The variants of all folders. Errors: `ConfigError` if a folder holds no run."""
     found = [find(folder) for folder in folders]
     return [variant for each in found for variant in variants(each.records, each.overrides())]
 
 
 def edits(variant: Variant) -> list[int]:
-    """Steps from which edited rules were in force."""
+    """Steps at which edited rules came into force."""
     return sorted({row["step"] for record in variant.records for row in record.rows if row.get("rules/changes")})
 
 
 def plot(shown: Sequence[Variant], names: Sequence[str], metrics: Sequence[str], out: Path) -> None:
-    """A panel a metric: mean over seeds, band from the lowest to the highest; dashed: the rules were edited."""
+    """A panel per metric: mean over seeds, band from minimum to maximum; a dashed line marks edited rules."""
     figure = Figure(figsize=(5 * len(metrics), 4), layout="constrained")
     for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
         for variant, name, colour in zip(shown, names, COLOURS, strict=False):
@@ -57,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, help="runs and sweeps")
     parser.add_argument("--metrics", nargs="+", default=["eval/accuracy", "reward/mean"], help="as in metrics.jsonl")
-    parser.add_argument("--names", nargs="+", help="of the lines")
+    parser.add_argument("--names", nargs="+", help="labels of the lines")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     shown = read(given.folders)
@@ -68,7 +68,7 @@ def main() -> None:
         )
     for variant, name in zip(shown, names, strict=True):
         for metric in given.metrics:
-            # A step of sampled rollouts is noisy: its last value is a mean over the last five.
+            # One step of sampled rollouts is noisy, so the last value is a mean over the last five steps.
             last = "final" if metric.startswith("eval/") else "late"
             first, late = variant.estimate(metric, "first"), variant.estimate(metric, last)
             if first and late:

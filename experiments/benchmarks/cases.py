@@ -1,4 +1,4 @@
-"""What the benchmarks judge: completions with a truth and a label, from GSM8K, MATH-500 and the labelled pairs of the tests."""
+"""Completions with a ground truth and a label, from GSM8K, MATH-500 and the labelled pairs of the tests."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ SHORT = "We work step by step and simplify at the end.\n\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One completion to judge, and what the verdict must be."""
+    """One completion to score, and the expected verdict."""
 
     truth: str
     """The right answer, as a data set writes it."""
     completion: str
-    """The whole text that a model might have written."""
+    """The whole text, as a model might write it."""
     equal: bool
     """Whether the answer in the completion is right."""
     kind: str
-    """What is tested, for the list of disagreements."""
+    """The kind of case, for the list of disagreements."""
     answer: str
     """The answer in the completion, for the list of disagreements."""
     extract: str = "boxed"
@@ -44,16 +44,16 @@ class Case:
 
 
 def data_argument(parser: argparse.ArgumentParser) -> None:
-    """`--data DIR`, else the environment's RLVR_DATA, else `shared/data` beside the checkout, as the tests have it."""
+    """`--data DIR`; by default the environment's RLVR_DATA, else `shared/data` next to the checkout, as in the tests."""
     default = os.environ.get("RLVR_DATA", str(ROOT.parent / "shared" / "data"))
     parser.add_argument("--data", type=Path, default=Path(default), help="folder with gsm8k/test.jsonl and math500/test.jsonl")
 
 
 def rows(data: Path, name: str) -> list[dict[str, Any]]:
-    """The test rows of a data set. Errors: `SystemExit` where the file is not there."""
+    """The test rows of a data set. Errors: `SystemExit` if the file does not exist."""
     path = data / name / "test.jsonl"
     if not path.is_file():
-        raise SystemExit(f"{path}: not there; pass --data DIR, a folder that holds {name}/test.jsonl")
+        raise SystemExit(f"{path}: no such file; pass --data DIR, a folder with {name}/test.jsonl")
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
@@ -71,7 +71,7 @@ def in_words(row: dict[str, Any], answer: str, rng: Random) -> str:
 def math500_forms(data: Path, *, per_truth: int, seed: int, odd: bool = False) -> list[Case]:
     """`per_truth` right and `per_truth` wrong answers for every problem of MATH-500, in boxes, shuffled.
 
-    `odd`: each with a full stop in the box or full-width digits, kept apart since Math-Verify does not claim to read those.
+    `odd`: each with a full stop in the box or full-width digits; a separate set, as Math-Verify does not claim to read those.
     """
     rng, problems = Random(seed), rows(data, "math500")
     truths = [row["answer"] for row in problems]
@@ -89,7 +89,7 @@ def math500_forms(data: Path, *, per_truth: int, seed: int, odd: bool = False) -
 
 
 def math500_as_given(data: Path) -> list[Case]:
-    """The truths themselves in boxes: the easiest case, and the one that published rates are about."""
+    """The ground truths themselves in boxes: the easiest case, and the one in published rates."""
     return [
         Case(truth=row["answer"], completion=f"$\\boxed{{{row['answer']}}}$", equal=True, kind="as_given", answer=row["answer"])
         for row in rows(data, "math500")
@@ -97,7 +97,7 @@ def math500_as_given(data: Path) -> list[Case]:
 
 
 def gsm8k(data: Path, *, boxed: bool, seed: int) -> list[Case]:
-    """The reference solutions of GSM8K without their calculator marks; every other one ends in a wrong number."""
+    """The reference solutions of GSM8K without calculator annotations; every second one ends in a wrong number."""
     rng, cases = Random(seed), []
     for at, row in enumerate(rows(data, "gsm8k")):
         body, truth = re.sub(r"<<.*?>>", "", row["answer"]).rsplit("####", 1)
@@ -120,7 +120,7 @@ def gsm8k(data: Path, *, boxed: bool, seed: int) -> list[Case]:
 
 
 def labelled() -> dict[str, list[Case]]:
-    """The hand-made pairs of the tests, by file, each answer in a box in a sentence; whole sentences are left to the tests."""
+    """The hand-labelled pairs of the tests, by file, each answer boxed in a sentence. Files of whole sentences are left out."""
     sets = {}
     for path in sorted(LABELLED.glob("*.jsonl")):
         pairs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -1,6 +1,6 @@
-"""Are right programs right, and is one planted fault enough? All references of HumanEval and MBPP, and the same with one fault.
+"""Do all reference solutions of HumanEval and MBPP get the full score, and do they lose it with one planted fault?
 
-A faulty program with full score counts as unseen by the tests only when the original asserts pass in plain Python too.
+A faulty program with the full score counts as undetected by its tests only if the original asserts pass in plain Python too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PLAIN_S = 20.0
 _SLOW_S = 10.0
 
 
-def _judge(tasks: Sequence[Task], code: Code) -> list[Judgement]:
+def _score(tasks: Sequence[Task], code: Code) -> list[Judgement]:
     with (
         Supervisor() as supervisor,
         scoring(RulePack(rules={"code": Rule(name="code", weight=1.0, verifier=code)}), supervisor, retries=1) as batch,
@@ -34,7 +34,7 @@ def _judge(tasks: Sequence[Task], code: Code) -> list[Judgement]:
 
 
 def _passes_in_plain_python(task: Task) -> bool:
-    """Every assert, in an interpreter of its own, with no limit but a long one of time."""
+    """All asserts, in a separate interpreter, with a long time limit and no other."""
     command = [sys.executable, "-I", "-c", task.script]
     try:
         return subprocess.run(command, capture_output=True, timeout=_PLAIN_S, check=False).returncode == 0
@@ -43,15 +43,15 @@ def _passes_in_plain_python(task: Task) -> bool:
 
 
 def references(name: str, problems: Sequence[Problem]) -> int:
-    """How many have less than full score, with and without more time."""
+    """Print and count the references below the full score; those known to be slow are tried again with more time."""
     tasks = [Task(problem=problem, program=solution(problem), right=True) for problem in problems]
-    judged = list(zip(tasks, _judge(tasks, Code()), strict=True))
-    failed = [(task, judgement) for task, judgement in judged if judgement.reward != 1.0]
+    scored = list(zip(tasks, _score(tasks, Code()), strict=True))
+    failed = [(task, judgement) for task, judgement in scored if judgement.reward != 1.0]
     print(f"{name}: {len(tasks) - len(failed)} of {len(tasks)} references score 1.0")
     bad = 0
     for task, judgement in failed:
         verdict = judgement.verdicts["code"]
-        again = _judge([task], Code(wall_s=_SLOW_S, cpu_s=_SLOW_S, budget_s=2 * _SLOW_S))[0].verdicts["code"]
+        again = _score([task], Code(wall_s=_SLOW_S, cpu_s=_SLOW_S, budget_s=2 * _SLOW_S))[0].verdicts["code"]
         proven = task.problem.id in SLOW and verdict.reason == "timeout" and again.score == 1.0
         bad += not proven
         print(
@@ -61,7 +61,7 @@ def references(name: str, problems: Sequence[Problem]) -> int:
 
 
 def faults(name: str, problems: Sequence[Problem], seed: int) -> int:
-    """How many faulty programs have full score although plain Python sees the fault, or could not be judged."""
+    """Count the faulty programs that get the full score although plain Python detects the fault, or that cannot be scored."""
     tasks, none, kinds = [], 0, Counter[str]()
     for number, problem in enumerate(problems):
         try:
@@ -71,18 +71,18 @@ def faults(name: str, problems: Sequence[Problem], seed: int) -> int:
             continue
         kinds[kind] += 1
         tasks.append(Task(problem=problem, program=program, right=False))
-    judged = list(zip(tasks, _judge(tasks, Code()), strict=True))
-    outcomes = Counter(judgement.verdicts["code"].reason for _, judgement in judged)
-    full = [task for task, judgement in judged if judgement.reward == 1.0]
+    scored = list(zip(tasks, _score(tasks, Code()), strict=True))
+    outcomes = Counter(judgement.verdicts["code"].reason for _, judgement in scored)
+    full = [task for task, judgement in scored if judgement.reward == 1.0]
     with ThreadPoolExecutor(usable_cores()) as threads:
-        unseen = list(threads.map(_passes_in_plain_python, full))
-    wrong = [task.problem.id for task, passes in zip(full, unseen, strict=True) if not passes]
-    errors = [task.problem.id for task, judgement in judged if judgement.verdicts["code"].outcome != "scored"]
-    planted_ones = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
-    print(f"{name}: {len(tasks)} programs with one fault ({planted_ones}), {none} without a place for one")
+        undetected = list(threads.map(_passes_in_plain_python, full))
+    wrong = [task.problem.id for task, passes in zip(full, undetected, strict=True) if not passes]
+    errors = [task.problem.id for task, judgement in scored if judgement.verdicts["code"].outcome != "scored"]
+    summary = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
+    print(f"{name}: {len(tasks)} programs with one fault ({summary}), {none} without a place for one")
     print(f"  first reason: {', '.join(f'{reason} {n}' for reason, n in outcomes.most_common())}")
-    print(f"  full score: {len(full)}, of which the tests do not see the fault in plain Python either: {sum(unseen)}")
-    print(f"  full score not earned: {len(wrong)} {wrong}; not judged: {len(errors)} {errors}")
+    print(f"  full score: {len(full)}, of which plain Python does not detect the fault either: {sum(undetected)}")
+    print(f"  full score not earned: {len(wrong)} {wrong}; not scored: {len(errors)} {errors}")
     return len(wrong) + len(errors)
 
 

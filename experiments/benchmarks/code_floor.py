@@ -1,4 +1,4 @@
-"""The floor under a sandbox of this kind: the fork server's own process does nothing but make worlds and let them end."""
+"""A lower bound for such a sandbox: the fork server only forks processes with the same namespaces, which exit at once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ server.main()
 
 
 class Floor:
-    """The fork server with its jail, its modules and its privileges, and this loop in the place of its own."""
+    """The sandbox's fork server, with its jail, modules and privileges, and the loop above in place of its own."""
 
     def __init__(self) -> None:
         start = jail._BOOT[: jail._BOOT.index("runpy.run_module")]
@@ -48,6 +48,6 @@ class Floor:
         assert self._control.recv(4096), "the jail cannot be built here"
 
     def make(self, n: int) -> None:
-        """`n` worlds, one after the other."""
+        """`n` processes, one after the other."""
         self._control.send(json.dumps(n).encode())
         assert self._control.recv(4096) == b"done"

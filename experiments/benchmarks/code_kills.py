@@ -1,11 +1,12 @@
-"""Faults of ours under code rewards: what is killed, full or refused costs time or an `error`, and never a wrong number.
+"""Infrastructure faults during code scoring: they may cost time or an `error`, but never change a score.
 
-Every mode judges right and wrong programs while it breaks something, and compares with the verdicts of an undisturbed run.
+Each mode scores right and wrong programs while it breaks something, and compares with the verdicts of an undisturbed run.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import signal
@@ -22,7 +23,7 @@ from code_tasks import Task, data_argument, mixed, tree
 from rlvr.rules.pack import Rule, RulePack
 from rlvr.scoring.local.supervisor import Supervisor
 from rlvr.scoring.scheduler import scoring
-from rlvr.types import Problem, Verdict
+from rlvr.types import Verdict
 from rlvr.verifiers.code import Code
 
 _PACK = RulePack(rules={"code": Rule(name="code", weight=1.0, verifier=Code())})
@@ -32,7 +33,7 @@ _RETRIES = 3
 def _command(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())
-    except psutil.NoSuchProcess:  # a world that has just ended
+    except psutil.NoSuchProcess:  # it has just ended
         return ""
 
 
@@ -41,14 +42,14 @@ def _is_worker(process: psutil.Process) -> bool:
 
 
 def _is_server(process: psutil.Process) -> bool:
-    """Or a world: a fork has the command line of the server. The jail's own process is left alone: a server that loses it goes
-    on, out of our sight, until we hang up."""
+    """Also true of sandboxed processes: forks keep the server's command line. Not of the jail (bubblewrap): a server that loses
+    it goes on, invisible to us, until its socket is closed."""
     command = _command(process)
     return "rlvr-inside" in command and "--unshare-pid" not in command and not _is_worker(process)
 
 
 class Killer:
-    """Kills one of our processes of a kind, again and again."""
+    """Kills random child processes of one kind, `times` times."""
 
     def __init__(self, which: Callable[[psutil.Process], bool], times: int, seed: int) -> None:
         self._which, self._times, self._rng = which, times, random.Random(seed)
@@ -70,7 +71,7 @@ class Killer:
         return self.killed >= self._times
 
 
-def _judge(tasks: Sequence[Task], supervisor: Supervisor, retries: int) -> list[Verdict]:
+def _score(tasks: Sequence[Task], supervisor: Supervisor, retries: int) -> list[Verdict]:
     with scoring(_PACK, supervisor, retries=retries) as batch:
         judgements = batch.score([(task.completion, task.problem) for task in tasks])
     return [judgement.verdicts["code"] for judgement in judgements]
@@ -79,29 +80,29 @@ def _judge(tasks: Sequence[Task], supervisor: Supervisor, retries: int) -> list[
 def kills(
     name: str, which: Callable[[psutil.Process], bool], tasks: Sequence[Task], expected: Sequence[float], times: int
 ) -> int:
-    """Judge until so many have been killed; how many verdicts were not what they should be."""
-    killer, counts, judged, wrong = Killer(which, times, 0), Counter[str](), 0, 0
+    """Score until `times` processes have been killed; returns the number of wrong verdicts."""
+    killer, counts, scored, wrong = Killer(which, times, 0), Counter[str](), 0, 0
     with Supervisor() as supervisor:
-        _judge(tasks[:4], supervisor, 0)
+        _score(tasks[:4], supervisor, 0)
         killer.thread.start()
         while not killer.done:
-            verdicts = _judge(tasks, supervisor, _RETRIES)
-            judged += len(verdicts)
+            verdicts = _score(tasks, supervisor, _RETRIES)
+            scored += len(verdicts)
             counts.update(verdict.outcome for verdict in verdicts)
             counts.update(f"{v.reason}: {v.detail[:60]}" for v in verdicts if v.outcome == "error")
             wrong += sum(v.outcome == "scored" and v.score != score for v, score in zip(verdicts, expected, strict=True))
             assert len(verdicts) == len(tasks)
         killer.stop.set()
         killer.thread.join()
-        after = _judge(tasks, supervisor, 1)
+        after = _score(tasks, supervisor, 1)
     bad_after = sum(v.score != score for v, score in zip(after, expected, strict=True))
-    print(f"{name}: {killer.killed} killed -9 during {judged} verdicts: {dict(counts)}", flush=True)
+    print(f"{name}: {killer.killed} killed -9 during {scored} verdicts: {dict(counts)}", flush=True)
     print(f"  scores that differ {wrong}; afterwards, of {len(tasks)}, {bad_after}", flush=True)
     return wrong + bad_after
 
 
 def broken(name: str, lines: str, tasks: Sequence[Task], environment: dict[str, str]) -> int:
-    """The verdicts of a scoring process of its own in which something is broken by `lines`, mended by `mend()`."""
+    """Score in a process in which `lines` break something, then again after `mend()`; returns the number of wrong verdicts."""
     script = f"""
 import json, sys
 sys.path[:0] = {sys.path!r}
@@ -116,12 +117,9 @@ first = all_of_them()
 mend()
 print(json.dumps([first, all_of_them()]))
 """
-    import json
-
-    rows = [{"completion": task.completion, "truth": _plain(task.problem)} for task in tasks]
     done = subprocess.run(
         [sys.executable, "-c", script],
-        input=json.dumps(rows),
+        input=json.dumps([task.row for task in tasks]),
         capture_output=True,
         text=True,
         check=False,
@@ -138,27 +136,26 @@ print(json.dumps([first, all_of_them()]))
         (score == 1.0) != task.right or outcome != "scored" for (outcome, score, *_), task in zip(then, tasks, strict=True)
     )
     kinds = Counter(f"{outcome} {reason}" for outcome, _, reason, _ in first)
-    said = next((detail for outcome, *_, detail in first if outcome == "error"), "")
-    print(f"{name}: {dict(kinds)}; wrong {lost}; mended, wrong {bad_after}; {said[:150]}")
+    error = next((detail for outcome, *_, detail in first if outcome == "error"), "")
+    print(f"{name}: {dict(kinds)}; wrong {lost}; mended, wrong {bad_after}; {error[:150]}")
     return lost + bad_after
-
-
-def _plain(problem: Problem) -> dict[str, object]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in problem.truth.items()}
 
 
 NO_FORK = """
 import resource
 from rlvr.sandbox.probe import probe
-probe()  # as a scoring process that has worked before
+from rlvr.sandbox.shared import shared_sandbox
+probe()  # as in a process that has scored before
 before = resource.getrlimit(resource.RLIMIT_NPROC)
-def mend(): resource.setrlimit(resource.RLIMIT_NPROC, before)
-resource.setrlimit(resource.RLIMIT_NPROC, (2, before[1]))  # two are the fork server's own
+def mend():
+    resource.setrlimit(resource.RLIMIT_NPROC, before)
+    shared_sandbox().close()  # its fork server has inherited the limit; the next program starts a new one
+resource.setrlimit(resource.RLIMIT_NPROC, (2, before[1]))  # the fork server itself is two processes
 """
 NO_DESCRIPTORS = """
 import resource
 from rlvr.sandbox.shared import shared_sandbox
-held()
+shared_sandbox()
 before, open_ones = resource.getrlimit(resource.RLIMIT_NOFILE), []
 def mend():
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
@@ -187,7 +184,7 @@ def main() -> int:
     given = parser.parse_args()
     tasks = mixed(given.data)[:60]
     with Supervisor() as supervisor:
-        verdicts = _judge(tasks, supervisor, 1)
+        verdicts = _score(tasks, supervisor, 1)
     assert all(verdict.outcome == "scored" for verdict in verdicts), verdicts
     expected = [verdict.score or 0.0 for verdict in verdicts]
     tasks = [Task(problem=t.problem, program=t.program, right=score == 1.0) for t, score in zip(tasks, expected, strict=True)]
@@ -196,7 +193,7 @@ def main() -> int:
     bad += broken("fork fails", NO_FORK, tasks[:20], {})
     bad += broken("no descriptors", NO_DESCRIPTORS, tasks[:20], {})
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], check=True)  # takes root
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], check=True)  # needs root
         try:
             bad += broken("disk full", FULL_DISK, tasks[:20], {"TMPDIR": folder})
         finally:

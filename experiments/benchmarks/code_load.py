@@ -1,5 +1,7 @@
-"""Code rewards under load, through the whole of scoring with its default workers: `growth` over thousands of rollouts, and
-`loops`, programs that never end beside honest ones."""
+"""Code scoring under load, through the whole scoring path with its default workers.
+
+`growth`: resources held over thousands of rollouts. `loops`: latency of honest programs among programs that never end.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ _PACK = RulePack(rules={"code": Rule(name="code", weight=1.0, verifier=Code())})
 
 @dataclass(kw_only=True)
 class Timed(Backend):
-    """A backend and how long each verdict took it, waiting for a free worker left out: that many threads ask."""
+    """Records the seconds of each verdict. No thread waits for a free worker: there are as many threads as workers."""
 
     inner: Supervisor
 
@@ -45,6 +47,9 @@ class Timed(Backend):
         verdict = self.inner.score(verifier, response, problem)
         self.seconds[response] = time.perf_counter() - start
         return verdict
+
+    def require_isolation(self) -> None:
+        self.inner.require_isolation()
 
     def close(self) -> None:
         self.inner.close()
@@ -64,24 +69,24 @@ def _latencies(tasks: Sequence[Task], supervisor: Supervisor) -> dict[str, float
     return backend.seconds
 
 
-def loops(honest: Sequence[Task], turns: int) -> None:
-    """p95 of the honest ones alone, and with 30 % of loops between them, by turns."""
+def loops(honest: Sequence[Task], rounds: int) -> None:
+    """p95 of the honest programs alone, and with 30 % of loops among them, in alternation."""
     n_loops = round(len(honest) * 0.3 / 0.7)
     seen: dict[str, list[float]] = {"without": [], "with": []}
     ratios = []
     with Supervisor() as supervisor:
         _latencies(honest[:10], supervisor)
-        for response in range(turns):
-            looping = [_looping(honest[number], response * n_loops + number) for number in range(n_loops)]
-            all_of_them = random.Random(response).sample([*honest, *looping], len(honest) + n_loops)
+        for round_number in range(rounds):
+            looping = [_looping(honest[number], round_number * n_loops + number) for number in range(n_loops)]
+            mixture = random.Random(round_number).sample([*honest, *looping], len(honest) + n_loops)
             p95 = {}
-            for name, tasks in (("without", honest), ("with", all_of_them)):
+            for name, tasks in (("without", honest), ("with", mixture)):
                 seconds = _latencies(tasks, supervisor)
                 own = [seconds[task.completion] for task in honest]
                 seen[name] += own
                 p95[name] = percentile(own, 0.95)
             ratios.append(p95["with"] / p95["without"])
-    print(f"{len(honest)} honest programs, {n_loops} loops, {turns} turns, {usable_cores()} workers")
+    print(f"{len(honest)} honest programs, {n_loops} loops, {rounds} rounds, {usable_cores()} workers")
     print("| mix | p50 ms | p95 ms | p99 ms |\n|---|---|---|---|")
     for name, values in seen.items():
         print(f"| {name} loops | {' | '.join(f'{percentile(values, share) * 1e3:.1f}' for share in (0.5, 0.95, 0.99))} |")
@@ -89,7 +94,7 @@ def loops(honest: Sequence[Task], turns: int) -> None:
 
 
 def growth(tasks: Sequence[Task], total: int, lines: int) -> None:
-    """A line for each tenth."""
+    """Prints a row for each of `lines` equal parts."""
     columns = ("rollouts", "/s", "this process MB", "workers MB", "fork servers MB", "processes", "descriptors", "mounts")
     print(f"| {' | '.join(columns)} |")
     print("|---" * len(columns) + "|", flush=True)
@@ -128,14 +133,14 @@ def main() -> None:
     data_argument(parser)
     parser.add_argument("what", choices=["growth", "loops"])
     parser.add_argument("--rollouts", type=int, default=10_000)
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--honest", type=int, default=140)
     given = parser.parse_args()
     tasks = mixed(given.data)
     if given.what == "growth":
         growth(tasks, given.rollouts, 10)
     else:
-        loops(tasks[: given.honest], given.turns)
+        loops(tasks[: given.honest], given.rounds)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Throughput of code rewards with full isolation, against the floor under it and two usual ways to run a program.
+"""Throughput of code scoring with full isolation, against a lower bound and two usual ways to run a program.
 
-Two processes at a time for each way, by turns of a few dozen programs, all in one run.
+Each way has two processes; the ways alternate after a few dozen programs, all in one run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rlvr.scoring.scheduler import scoring
 from rlvr.verifiers.code import Code
 
 WAYS = {"floor": 200, "verifier": 100, "workers": 100, "bubblewrap": 30, "subprocess": 16}
-"""And how many programs each of its processes runs in a response."""
+"""Programs that each process of a way runs in one round."""
 _LIMIT_S = 10.0
 
 
@@ -49,7 +49,7 @@ def _floor() -> Callable[[Sequence[Task]], None]:
 
 
 def _bubblewrap() -> Callable[[Sequence[Task]], None]:
-    """A jail as the sandbox's, and a new interpreter in it, for every program."""
+    """A new jail like the sandbox's, with a new interpreter in it, for every program."""
     walls = [jail._bubblewrap(), "--unshare-user", *jail._mounts(()), "--tmpfs", "/tmp", "--remount-ro", "/"]
     return _commands([*walls, "--", jail._python(), "-I", "-c"])
 
@@ -77,13 +77,13 @@ def _serve(way: str, data: Path, pipe: Connection) -> None:
         try:
             pipe.send("ready")
             start, stop = pipe.recv()
-        except (EOFError, BrokenPipeError):  # the run is over
+        except (EOFError, BrokenPipeError):  # the parent has ended
             return
         run([tasks[at % len(tasks)] for at in range(start, stop)])
 
 
 class Pair:
-    """Processes that run programs in one way, each its own."""
+    """Processes that run programs in one way, each on different programs."""
 
     def __init__(self, way: str, data: Path, processes: int) -> None:
         spawn = multiprocessing.get_context("spawn")
@@ -91,7 +91,7 @@ class Pair:
         for _ in range(processes):
             ours, theirs = spawn.Pipe()
             spawn.Process(target=_serve, args=(way, data, theirs), daemon=True).start()
-            theirs.close()  # so that we hear of it when it dies
+            theirs.close()  # so that `recv` raises when the process dies
             self._pipes.append(ours)
         for pipe in self._pipes:
             pipe.recv()
@@ -104,7 +104,7 @@ class Pair:
 
 
 class Workers:
-    """The whole of scoring: a rule pack, threads, supervised worker processes."""
+    """The whole scoring path: a rule pack, threads, supervised worker processes."""
 
     def __init__(self, data: Path, processes: int) -> None:
         self._tasks, self._processes = mixed(data), processes
@@ -125,7 +125,7 @@ class Workers:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     data_argument(parser)
-    parser.add_argument("--turns", type=int, default=10, help="of each way")
+    parser.add_argument("--rounds", type=int, default=10, help="of each way")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     given = parser.parse_args()
@@ -137,18 +137,18 @@ def main() -> None:
         running: dict[str, Any] = dict(zip(given.ways, made, strict=True))
     rates: dict[str, list[float]] = {way: [] for way in given.ways}
     costs: dict[str, list[float]] = {way: [] for way in given.ways}
-    for response in range(given.turns):
-        for way in given.ways[response % len(given.ways) :] + given.ways[: response % len(given.ways)]:
+    for number in range(given.rounds):
+        for way in given.ways[number % len(given.ways) :] + given.ways[: number % len(given.ways)]:
             n = WAYS[way]
             with Clock() as clock:
-                running[way].run(response * n * given.processes, n)
+                running[way].run(number * n * given.processes, n)
             rates[way].append(n * given.processes / clock.wall)
             costs[way].append(clock.cpu / n / given.processes * 1e3)
     _report(rates, costs)
 
 
 def _report(rates: dict[str, list[float]], costs: dict[str, list[float]]) -> None:
-    """Ratios are medians of the ratios within each turn."""
+    """Ratios are medians of the ratios within each round."""
     print("| way | programs /s, median (from, to) | processor ms a program, median | verifier / this | workers / this |")
     print("|---|---|---|---|---|")
     for way, seen in rates.items():

@@ -1,8 +1,12 @@
-"""Programs for the benchmarks of code: MBPP's and HumanEval's reference solutions, and wrong ones."""
+"""Programs for the benchmarks of code: MBPP's and HumanEval's reference solutions, and wrong ones.
+
+python experiments/benchmarks/code_tasks.py ROWS.jsonl       # those of `mixed` as rows of `rlvr score`
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import time
 from collections.abc import Sequence
@@ -19,12 +23,12 @@ from rlvr.types import Problem
 
 ROOT = Path(__file__).parents[2]
 SLOW = ("mbpp-test-123",)
-"""Its reference takes nearly three seconds in one of its tests: over the default limit of a test."""
+"""Its reference takes nearly three seconds in one test, more than the default limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A program to judge."""
+    """A program to score."""
 
     problem: Problem
     program: str
@@ -35,8 +39,13 @@ class Task:
         return fenced(self.program)
 
     @property
+    def row(self) -> dict[str, object]:
+        """As a row of `rlvr score`."""
+        return {"id": self.problem.id, "completion": self.completion, "truth": dict(self.problem.truth)}
+
+    @property
     def script(self) -> str:
-        """The program with its tests behind it, as those do who judge by exit status."""
+        """The program followed by its tests, for runners that only look at the exit status."""
         truth = self.problem.truth
         if "check" in truth:
             return f"{self.program}\n{truth['check']}\ncheck({truth['entry_point']})\n"
@@ -44,7 +53,7 @@ class Task:
 
 
 def data_argument(parser: argparse.ArgumentParser) -> None:
-    """`--data DIR`, else the environment's RLVR_DATA, else `shared/data` beside the checkout."""
+    """`--data DIR`; by default the environment's RLVR_DATA, else `shared/data` next to the checkout."""
     default = os.environ.get("RLVR_DATA", str(ROOT.parent / "shared" / "data"))
     parser.add_argument("--data", type=Path, default=Path(default), help="folder with humaneval/ and mbpp/")
 
@@ -66,7 +75,7 @@ def solution(problem: Problem) -> str:
 
 
 def mixed(data: Path) -> list[Task]:
-    """The references of MBPP's test split that keep within the limits, each followed by a faulty one that ends as soon."""
+    """The references of MBPP's test split that keep within the limits, each followed by a faulty program that terminates."""
     tasks = []
     for number, problem in enumerate(mbpp(data)[:500]):
         if problem.id not in SLOW:
@@ -80,13 +89,13 @@ def mixed(data: Path) -> list[Task]:
 
 
 def tree() -> list[psutil.Process]:
-    """This process and all that it has started."""
+    """This process and all its descendants."""
     me = psutil.Process()
     return [me, *me.children(recursive=True)]
 
 
 def processor_s() -> float:
-    """Seconds of processor time of them, and of those among theirs that have ended."""
+    """Processor seconds of `tree()`, their finished child processes included."""
     used = 0.0
     for process in tree():
         try:
@@ -111,3 +120,15 @@ class Clock:
     def __exit__(self, *_: object) -> None:
         self.cpu = processor_s() - self._cpu
         self.wall = time.perf_counter() - self._wall
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    data_argument(parser)
+    parser.add_argument("output", type=Path, help="file to write")
+    given = parser.parse_args()
+    given.output.write_text("".join(json.dumps(task.row) + "\n" for task in mixed(given.data)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""Random pairs of different MATH-500 truths, judged by the full verifier: every pair judged equal, to check by hand."""
+"""Random pairs of ground truths of different MATH-500 problems, scored by the full verifier: lists every pair found equal."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from random import Random
 from cases import data_argument, rows
 
 from rlvr import Problem, load_rules
-from rlvr.rules.pack import RulePack
+from rlvr.scoring.local.rule_pack import LocalRulePack
 
 
 def pairs(n_problems: int, n_pairs: int, seed: int) -> list[tuple[int, int]]:
-    """Ordered pairs of different problems, none twice. Errors: `SystemExit` where there are not that many."""
+    """Distinct ordered pairs of different problems. Errors: `SystemExit` if there are not that many."""
     most = n_problems * (n_problems - 1)
     if n_pairs > most:
         raise SystemExit(f"--pairs {n_pairs}: must be at most {most}, the ordered pairs of {n_problems} problems")
@@ -24,8 +24,10 @@ def pairs(n_problems: int, n_pairs: int, seed: int) -> list[tuple[int, int]]:
     return [(at // (n_problems - 1), (at % (n_problems - 1) + at // (n_problems - 1) + 1) % n_problems) for at in drawn]
 
 
-def judge_all(pack: RulePack, truths: list[str], drawn: list[tuple[int, int]]) -> tuple[Counter[str], list[dict[str, str]]]:
-    """Counts of reasons (and of outcomes other than `scored`), and the pairs judged equal."""
+def score_all(
+    pack: LocalRulePack, truths: list[str], drawn: list[tuple[int, int]]
+) -> tuple[Counter[str], list[dict[str, str]]]:
+    """Counts of reasons (and of outcomes other than `scored`), and the pairs found equal."""
     reasons: Counter[str] = Counter()
     hits, start = [], time.perf_counter()
     for at, (one, other) in enumerate(drawn):
@@ -50,13 +52,13 @@ def main() -> None:
 
     truths = [row["answer"] for row in rows(args.data, "math500")]
     drawn = pairs(len(truths), args.pairs, args.seed)
-    reasons, hits = judge_all(load_rules(args.rules), truths, drawn)
+    reasons, hits = score_all(load_rules(args.rules), truths, drawn)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text("".join(json.dumps(hit) + "\n" for hit in hits), encoding="utf-8")
 
     same = Counter(hit["truth"] for hit in hits if hit["truth"] == hit["answer"])
     other = Counter((hit["truth"], hit["answer"], hit["reason"]) for hit in hits if hit["truth"] != hit["answer"])
-    print(f"\n{len(drawn):,} pairs of {len(truths)} truths, seed {args.seed}; reasons: {dict(reasons)}")
+    print(f"\n{len(drawn):,} pairs of {len(truths)} ground truths, seed {args.seed}; reasons: {dict(reasons)}")
     print(f"{len(hits):,} not scored 0, all in {args.output}")
     print(f"\nidentical texts: {sum(same.values()):,} pairs of {len(same)} texts")
     print("  " + ", ".join(f"{text!r} x{count}" for text, count in same.most_common()))

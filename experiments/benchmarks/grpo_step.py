@@ -1,9 +1,9 @@
-"""A step of GRPO, ours against TRL's `GRPOTrainer`, on the same model, prompts and settings. See README.md.
+"""A step of GRPO, ours against TRL's `GRPOTrainer`, with the same model, prompts and settings. See README.md.
 
     python experiments/benchmarks/grpo_step.py tiny tiny_8shot half_0shot half_8shot
-    python experiments/benchmarks/grpo_step.py sweep-preamble sweep-group sweep-vocabulary
+    python experiments/benchmarks/grpo_step.py sweep-prefix sweep-group sweep-vocabulary
 
-Every measurement has a process of its own, and the two sides take turns. Needs TRL (`pip install -e '.[dev]'`).
+Every measurement runs in a separate process, and the two sides alternate. Needs TRL (`pip install -e '.[dev-slow]'`).
 """
 
 from __future__ import annotations
@@ -48,34 +48,34 @@ class Bench:
     """How cases are measured."""
 
     work: Path
-    """Folder for models and jobs; gone afterwards."""
+    """Temporary folder for models and jobs."""
     data: Path
     """Folder of GSM8K."""
     device: str
     threads: int
-    turns: int
+    rounds: int
     """Processes of each side."""
     sides: tuple[Side, ...] = SIDES
     steps: int | None = None
-    """Measured in each process; none: as the case says."""
+    """Measured in each process; None: `Case.steps`."""
 
     def run(self, case: Case) -> Compared:
-        """Prepare the case, measure the machine, then let the sides take turns. Errors: `UnequalWork`."""
+        """Prepare the case, measure the machine, then let the sides alternate. Errors: `UnequalWork`."""
         case = replace(case, steps=self.steps or case.steps)
         folder = self.work / case.name
         folder.mkdir()
         self._child(case, folder, "prepare")
         rates = Rates(**json.loads(self._child(case, folder, "rates").read_text()))
-        turns: list[dict[Side, Measured]] = []
-        for response in range(self.turns):
-            order = self.sides if response % 2 == 0 else self.sides[::-1]
-            turns.append({side: Measured.read(self._child(case, folder, side)) for side in order})
-            check_equal_work(case, turns[-1])
+        rounds: list[dict[Side, Measured]] = []
+        for number in range(self.rounds):
+            order = self.sides if number % 2 == 0 else self.sides[::-1]
+            rounds.append({side: Measured.read(self._child(case, folder, side)) for side in order})
+            check_equal_work(case, rounds[-1])
         workload = Workload.read(folder / "workload.json")
-        return Compared(case=case, turns=tuple(turns), floor=floor(case, workload, rates))
+        return Compared(case=case, rounds=tuple(rounds), floor=floor(case, workload, rates))
 
     def _child(self, case: Case, folder: Path, do: str) -> Path:
-        """Run a process to its end; returns the file with its result. Errors: `SystemExit` when it fails."""
+        """Run a process to its end; returns the file with its result. Errors: `SystemExit` if it fails."""
         output = folder / f"{do}.json"
         job = Job(
             do=do,  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ class Bench:
 
 
 def report_cases(found: Sequence[Compared]) -> None:
-    """Both tables, and what the examples in the prompt cost us."""
+    """Print both tables, and how much few-shot examples slow our step down."""
     print("\n" + HEAD)
     for each in found:
         for side in each.sides:
@@ -114,7 +114,7 @@ def report_cases(found: Sequence[Compared]) -> None:
 
 
 def report_sweep(name: str, found: Sequence[tuple[int, Compared]], out: Path) -> None:
-    """Table of slopes, a CSV file, a plot."""
+    """Print the table of slopes; write a CSV file and a plot."""
     print("\n" + "\n".join([SLOPE_HEAD, *slope_rows(name, found)]))
     stem = "grpo_step_" + name.removeprefix("sweep-")
     with (out / f"{stem}.csv").open("w", newline="", encoding="utf-8") as file:
@@ -127,7 +127,7 @@ def report_sweep(name: str, found: Sequence[tuple[int, Compared]], out: Path) ->
 
 
 def record(found: Sequence[Compared], bench: Bench) -> dict[str, object]:
-    """Everything that was measured, and on what."""
+    """All measurements, with machine and versions."""
     return {
         "machine": f"{platform.processor() or platform.machine()}, {bench.threads} threads, {bench.device}",
         "versions": {name: version(name) for name in ("rlvr", "trl", "torch", "transformers")},
@@ -141,9 +141,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("what", nargs="+", choices=[*CASES, *SWEEPS], help="cases and sweeps")
     parser.add_argument("--data", type=Path, default=Path(data), help="folder with gsm8k/")
     parser.add_argument("--out", type=Path, default=Path("outputs/benchmarks"), help="for grpo_step.json, tables and plots")
-    parser.add_argument("--turns", type=int, default=2, help="processes of each side")
-    parser.add_argument("--steps", type=int, help="measured in each process; as the case says if not given")
-    parser.add_argument("--only", choices=SIDES, help="one side alone")
+    parser.add_argument("--rounds", type=int, default=2, help="processes of each side")
+    parser.add_argument("--steps", type=int, help="measured in each process; default: as the case says")
+    parser.add_argument("--only", choices=SIDES, help="only this side")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     return parser.parse_args()
@@ -158,7 +158,7 @@ def main() -> None:
             data=(given.data / "gsm8k").resolve(),
             device=given.device,
             threads=given.threads,
-            turns=given.turns,
+            rounds=given.rounds,
             sides=(given.only,) if given.only else SIDES,
             steps=given.steps,
         )

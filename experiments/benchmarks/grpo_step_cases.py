@@ -19,24 +19,24 @@ class Shape:
     kv_heads: int
     ffn: int
     vocabulary: int
-    """Rows of the embedding."""
+    """Rows of the embedding, V."""
     bpe: int
-    """Tokens of them that stand for something in the text; texts have as many tokens whatever `vocabulary` is."""
+    """Entries that occur in texts, so that the number of tokens in a text does not depend on `vocabulary`."""
 
     @property
     def head(self) -> int:
-        """Numbers in a head."""
+        """Size of an attention head."""
         return self.hidden // self.heads
 
     @property
     def linear_weights(self) -> int:
-        """Weights of all matrices but the embedding; a token is multiplied with each of them once."""
+        """Weights of all matrices except the embedding; each token is multiplied with every weight once."""
         per_layer = self.hidden * self.head * (2 * self.heads + 2 * self.kv_heads) + 3 * self.hidden * self.ffn
         return self.layers * per_layer
 
     @property
     def parameters(self) -> int:
-        """All that is trained: matrices, embedding, biases of queries, keys and values, and norms."""
+        """Trained parameters: matrices, embedding, biases of queries, keys and values, and norms."""
         biases = self.layers * self.head * (self.heads + 2 * self.kv_heads)
         return self.linear_weights + self.vocabulary * self.hidden + biases + (2 * self.layers + 1) * self.hidden
 
@@ -53,21 +53,21 @@ class Case:
     name: str
     shape: Shape
     problems: int
-    """Problems a step, P."""
+    """Problems per step, P."""
     group_size: int
-    """Rollouts of a problem, G."""
+    """Rollouts per problem, G."""
     new_tokens: int
-    """Of every completion, T: no token ends one."""
+    """Tokens of every completion, T: none ends early."""
     few_shot: int = 0
-    """Few-shot examples of GSM8K in front of every problem."""
-    preamble: int | None = None
-    """Tokens of GSM8K's text in front of every problem, to the nearest that the text allows; instead of examples."""
+    """Few-shot examples of GSM8K before every problem."""
+    prefix: int | None = None
+    """Tokens of GSM8K's text before every problem, instead of examples; approximate, as decoding and encoding may change it."""
     steps: int = 3
-    """Measured in one process, after one that is not."""
+    """Measured in one process, after one step of warm-up."""
     trl_batch: int
     """TRL's `per_device_train_batch_size`: rollouts in one forward and backward."""
     precision: Literal["no", "bf16"] = "no"
-    """Autocast; weights and optimizer are float32 always."""
+    """Autocast; weights and optimizer are always float32."""
 
     @property
     def rollouts(self) -> int:
@@ -83,7 +83,7 @@ _half = Case(name="half_0shot", shape=HALF, problems=2, group_size=8, new_tokens
 _large = replace(_half, problems=8, new_tokens=256, few_shot=8, steps=3, precision="bf16")
 _every = (
     _tiny,
-    replace(_tiny, name="tiny_700", preamble=700, steps=2),
+    replace(_tiny, name="tiny_700", prefix=700, steps=2),
     replace(_tiny, name="tiny_8shot", few_shot=8, steps=2),
     _half,
     replace(_half, name="half_8shot", few_shot=8, trl_batch=1),
@@ -101,20 +101,20 @@ class Sweep:
 
     name: str
     axis: str
-    """What is on the x axis."""
+    """Label of the x axis."""
     points: tuple[tuple[int, Case], ...]
-    """The size and the case that has it."""
+    """Pairs of a size and the case with that size."""
 
 
 _swept = replace(_tiny, problems=4, new_tokens=32, steps=3, trl_batch=8, shape=replace(TINY, vocabulary=1024, bpe=1024))
 
 
-def _preamble(tokens: int) -> Case:
-    return replace(_swept, name=f"preamble_{tokens}", preamble=tokens)
+def _prefix(tokens: int) -> Case:
+    return replace(_swept, name=f"prefix_{tokens}", prefix=tokens)
 
 
 def _group(size: int) -> Case:
-    return replace(_swept, name=f"group_{size}", preamble=512, group_size=size)
+    return replace(_swept, name=f"group_{size}", prefix=512, group_size=size)
 
 
 def _vocabulary(size: int) -> Case:
@@ -125,14 +125,14 @@ SWEEPS = {
     sweep.name: sweep
     for sweep in (
         Sweep(
-            name="sweep-preamble",
-            axis="tokens of preamble",
-            points=tuple((n, _preamble(n)) for n in (0, 256, 512, 1024, 2048)),
+            name="sweep-prefix",
+            axis="tokens of shared prefix",
+            points=tuple((n, _prefix(n)) for n in (0, 256, 512, 1024, 2048)),
         ),
-        Sweep(name="sweep-group", axis="rollouts of a problem", points=tuple((n, _group(n)) for n in (4, 8, 16, 32, 64))),
+        Sweep(name="sweep-group", axis="rollouts per problem", points=tuple((n, _group(n)) for n in (4, 8, 16, 32, 64))),
         Sweep(
             name="sweep-vocabulary",
-            axis="tokens of vocabulary",
+            axis="vocabulary size",
             points=tuple((n, _vocabulary(n)) for n in (1024, 4096, 16_384, 65_536, 151_936)),
         ),
     )

@@ -1,4 +1,4 @@
-"""One process of `grpo_step`: prepares a case, measures one side of it, or measures the machine, and writes what it found.
+"""One process of `grpo_step`: prepares a case, measures one side of it, or measures the machine, and writes the result.
 
 Not for use by hand: `grpo_step.py` starts it as `python grpo_step_child.py JOB.json`.
 """
@@ -19,20 +19,20 @@ from grpo_step_cases import Case, Shape, Side
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a process has to do."""
+    """The task of a process."""
 
     do: Literal["prepare", "rates", "ours", "trl"]
     case: Case
     steps: int
-    """To measure, after one that is not."""
+    """To measure, after one step of warm-up."""
     data: Path
     """Folder of GSM8K."""
     models: Path
-    """Folder with a folder for each shape."""
+    """Folder with a subfolder per shape."""
     folder: Path
-    """Of the case: its workload and a link to its model."""
+    """Folder of the case, with its workload and a link to its model."""
     output: Path
-    """Where the result goes, as JSON."""
+    """JSON file for the result."""
     device: str
     """cpu or cuda."""
     threads: int
@@ -50,33 +50,33 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What one step took, in seconds, and what it did."""
+    """Seconds and token counts of one step."""
 
     total: float
     rollout: float
     """From problems to completions with their text."""
     verify: float
-    """What judging took after the last completion."""
+    """Scoring after the last completion."""
     train: float
     """The rest: loss, gradient, optimizer."""
     prompt_tokens: int
-    """Of all rollouts together, however often a side really encodes them."""
+    """Summed over all rollouts, however often a side really encodes them."""
     completion_tokens: int
     degenerate: int
-    """Groups in which all rewards are equal; there is nothing to train on in them."""
+    """Groups in which all rewards are equal, so that nothing is learned from them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What a process found out about one side."""
+    """The measurements of one side in one process."""
 
     side: Side
     steps: tuple[Step, ...]
-    """The measured ones."""
+    """Without warm-up."""
     loaded_bytes: int
     """Memory in use once the model was loaded."""
     peak_bytes: int
-    """The most that was ever in use, the step that is not measured counted in."""
+    """Peak memory in use, warm-up included."""
 
     @classmethod
     def read(cls, path: Path) -> Measured:
@@ -85,13 +85,13 @@ class Measured:
 
 
 class Memory:
-    """Of this process on the CPU, or what tensors hold of the GPU."""
+    """Memory of this process on the CPU, or of its tensors on the GPU."""
 
     def __init__(self, device: str) -> None:
         self._cuda = device == "cuda"
 
     def loaded(self, model: Any) -> int:
-        """In use now that the model has been loaded; on the GPU the peak is counted from here."""
+        """In use after the model has been loaded; on the GPU the peak is counted from here."""
         if self._cuda:
             import torch
 
@@ -102,7 +102,7 @@ class Memory:
         return _status("VmRSS")
 
     def peak(self) -> int:
-        """The kernel's own record, which is that of this program alone (`ru_maxrss` begins with that of whoever started it)."""
+        """On the CPU the kernel's record of this program alone (`ru_maxrss` would start from the parent's)."""
         if self._cuda:
             import torch
 
@@ -116,7 +116,7 @@ def _status(field: str) -> int:
 
 
 def now(device: str) -> float:
-    """Seconds on a clock that runs forward, once the device has done all that it was asked to."""
+    """Seconds on a monotonic clock, after the device has finished its work."""
     if device == "cuda":
         import torch
 
@@ -125,7 +125,7 @@ def now(device: str) -> float:
 
 
 def run(job: Job) -> Any:
-    """Plain data, ready for JSON."""
+    """The result of the job, ready for JSON."""
     if job.do == "prepare":
         from grpo_step_models import prepare
 

@@ -1,11 +1,11 @@
-"""What a step of `grpo_step` cannot do without: operations and bytes, counted, over rates that the machine was seen to reach.
+"""Lower bound for the time of a step of `grpo_step`: necessary operations and bytes over the rates that the machine reaches.
 
-Counted with perfect sharing: what all prompts begin with goes through the model once a step, the rest of a prompt once a group,
-a completion's tokens once (its last one never: nothing is asked of the model behind it). Backward is twice forward. Each phase
-takes as long as its operations or its bytes, whichever is longer; phases follow one another.
+Counted with perfect sharing: the shared prefix goes through the model once per step, the rest of a prompt once per group, the
+tokens of a completion once (except its last, after which nothing is predicted). Backward costs twice forward. A phase takes as
+long as its operations or its bytes, whichever is longer; phases follow one another.
 
-Not counted, and so no part of the floor: everything but matrix products (norms, softmax, sampling, rotations, activations),
-gradients of the embedding, Python.
+Not counted: everything but matrix products (norms, softmax, sampling, rotary embeddings, activations), gradients of the
+embedding, Python.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from grpo_step_cases import Case, Shape
 from grpo_step_models import Workload
 
 FLOAT = 4
-"""Bytes of a number in memory: weights are float32 whatever autocast computes in."""
+"""Bytes of a number in memory: weights are float32 even under autocast."""
 ADAMW = 8
 """Numbers moved for each parameter by clipping (reads the gradient) and AdamW (reads four, writes three)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """What the machine reached."""
+    """Rates that the machine reaches."""
 
     flops: float
     """Floating-point operations a second: the best of torch.mm at sizes like the model's."""
@@ -36,7 +36,7 @@ class Rates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """Of one phase."""
+    """Operations and bytes of one phase."""
 
     flops: float
     bytes: float
@@ -47,7 +47,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Floor:
-    """Seconds that a step's parts take at least."""
+    """Minimum seconds of the parts of a step."""
 
     rollout: float
     train: float
@@ -59,19 +59,19 @@ class Floor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """What has to go through the model in one step: a preamble, behind it prompts, behind each of them completions."""
+    """The tokens that go through the model in one step: a shared prefix, prompts after it, completions after each prompt."""
 
-    preamble: int
+    prefix: int
     """Tokens."""
     prompts: Sequence[int]
-    """Tokens of each prompt behind the preamble."""
+    """Tokens of each prompt after the prefix."""
     group_size: int
     new_tokens: int
-    """Of every completion."""
+    """Tokens of every completion."""
 
     @property
     def prompt_tokens(self) -> int:
-        return self.preamble + sum(self.prompts)
+        return self.prefix + sum(self.prompts)
 
     @property
     def rollouts(self) -> int:
@@ -79,32 +79,32 @@ class Tree:
 
     @property
     def completion_tokens(self) -> int:
-        """That go through the model."""
+        """Those that go through the model."""
         return self.rollouts * (self.new_tokens - 1)
 
     @property
     def predictions(self) -> int:
-        """Places at which a distribution over the vocabulary is needed: the end of every prompt, and completion tokens."""
+        """Positions that need a distribution over the vocabulary: the end of every prompt, and completion tokens."""
         return len(self.prompts) + self.completion_tokens
 
     @property
     def prompt_pairs(self) -> int:
-        """Pairs of a prompt's token and one that it attends to, itself included."""
-        return _pairs(0, self.preamble) + sum(_pairs(self.preamble, length) for length in self.prompts)
+        """Pairs of a prompt token and a token that it attends to, itself included."""
+        return _pairs(0, self.prefix) + sum(_pairs(self.prefix, length) for length in self.prompts)
 
     @property
     def completion_pairs(self) -> int:
-        before = [self.preamble + length for length in self.prompts]
+        before = [self.prefix + length for length in self.prompts]
         return self.group_size * sum(_pairs(length, self.new_tokens - 1) for length in before)
 
 
 def _pairs(before: int, tokens: int) -> int:
-    """Pairs of `tokens` tokens in a row and those that they attend to, where `before` tokens stand in front."""
+    """Attention pairs of `tokens` consecutive tokens that follow `before` others."""
     return tokens * before + tokens * (tokens + 1) // 2
 
 
 def phases(shape: Shape, tree: Tree) -> dict[str, Work]:
-    """The work of a step, phase by phase."""
+    """The work of a step by phase."""
     per_pair = 4 * shape.layers * shape.heads * shape.head  # q.k and p.v, a multiplication and an addition each
     per_prediction = 2 * shape.vocabulary * shape.hidden
     cache = 2 * shape.layers * shape.kv_heads * shape.head * FLOAT  # of one token
@@ -131,19 +131,19 @@ def phases(shape: Shape, tree: Tree) -> dict[str, Work]:
 
 
 def floor(case: Case, workload: Workload, rates: Rates) -> Floor:
-    """Of a step of the case; the mean over its steps, whose prompts differ in length."""
+    """The mean over the steps of the case, whose prompts differ in length."""
     at = range(0, len(workload.lengths), case.problems)
     seconds: dict[str, float] = {}
     for first in at:
         lengths = [length - workload.shared for length in workload.lengths[first : first + case.problems]]
-        tree = Tree(preamble=workload.shared, prompts=lengths, group_size=case.group_size, new_tokens=case.new_tokens)
+        tree = Tree(prefix=workload.shared, prompts=lengths, group_size=case.group_size, new_tokens=case.new_tokens)
         for name, work in phases(case.shape, tree).items():
             seconds[name] = seconds.get(name, 0.0) + work.seconds(rates) / len(at)
     return Floor(rollout=seconds["prefill"] + seconds["decode"], train=seconds["gradient"] + seconds["optimizer"])
 
 
 def measure_rates(case: Case, device: str) -> Rates:
-    """The best of five each, so that what else runs on the machine hardly counts."""
+    """The best of at least five each, so that other load on the machine hardly counts."""
     shape = case.shape
     dtype = torch.bfloat16 if case.precision == "bf16" else torch.float32
     sizes = [
@@ -166,7 +166,7 @@ def measure_rates(case: Case, device: str) -> Rates:
 
 
 def _seconds(call: Callable[[], object], device: str) -> float:
-    """The least that a call takes, of at least five and of as many as fit in a fifth of a second."""
+    """The minimum over at least five calls, and over as many as fit in 0.2 s."""
     call()
     taken: list[float] = []
     while len(taken) < 5 or sum(taken) < 0.2:

@@ -1,4 +1,4 @@
-"""What both sides of `grpo_step` are given: a model with a tokenizer in a folder, and rendered problems with their tokens."""
+"""The input of both sides of `grpo_step`: a model with a tokenizer in a folder, and rendered problems with their tokens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rlvr.types import Problem
 
 PAD, END = "<|pad|>", "<|end|>"
 CONTEXT = 8192
-"""The most tokens the models take."""
+"""Maximum length of the models, in tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Workload:
     lengths: tuple[int, ...]
     """Tokens of each prompt."""
     shared: int
-    """Tokens that all prompts begin with."""
+    """Tokens of the shared prefix of all prompts."""
 
     @classmethod
     def read(cls, path: Path) -> Workload:
@@ -39,10 +39,10 @@ class Workload:
 
 
 def train_tokenizer(texts: Iterable[str], shape: Shape) -> Qwen2Tokenizer:
-    """Byte-level BPE of `shape.bpe` tokens, filled up with tokens that no text has to `shape.vocabulary`.
+    """Byte-level BPE of `shape.bpe` tokens, padded to `shape.vocabulary` with tokens that occur in no text.
 
-    The token that ends a text lies outside the model's vocabulary: neither side can sample it, and neither has to forbid it,
-    so every completion has the same length. It is a `Qwen2Tokenizer` because `AutoTokenizer` makes one for every Qwen2 model.
+    The end token lies outside the model's vocabulary: neither side can sample it or has to suppress it, so every completion
+    has the same length. It is a `Qwen2Tokenizer` because `AutoTokenizer` makes one for every Qwen2 model.
     """
     learner = Qwen2Tokenizer().backend_tokenizer
     trainer = trainers.BpeTrainer(
@@ -66,7 +66,7 @@ def train_tokenizer(texts: Iterable[str], shape: Shape) -> Qwen2Tokenizer:
 
 
 def save_model(shape: Shape, tokenizer: Qwen2Tokenizer, folder: Path, *, seed: int = 0) -> None:
-    """Random weights in float32, as transformers initialises them, and the tokenizer."""
+    """Save random float32 weights, as transformers initialises them, and the tokenizer."""
     torch.manual_seed(seed)
     config = Qwen2Config(
         vocab_size=shape.vocabulary,
@@ -89,27 +89,29 @@ def save_model(shape: Shape, tokenizer: Qwen2Tokenizer, folder: Path, *, seed: i
 
 
 def _filler(problems: Sequence[Problem], tokenizer: Qwen2Tokenizer, tokens: int) -> str:
-    """The first so many tokens of the problems' texts."""
+    """The first `tokens` tokens of the problems' texts."""
     if not tokens:
         return ""
     text = "\n".join(f"{problem.prompt} {problem.metadata['solution']}" for problem in problems)
     ids = tokenizer(text)["input_ids"]
     if len(ids) < tokens:
-        raise ValueError(f"preamble={tokens}: the problems have {len(ids)} tokens")
+        raise ValueError(f"prefix={tokens}: the problems have {len(ids)} tokens")
     return str(tokenizer.decode(ids[:tokens]))
 
 
 def workload(case: Case, problems: Sequence[Problem], tokenizer: Qwen2Tokenizer, *, steps: int) -> Workload:
-    """Problems for `steps` steps, none twice, rendered with GSM8K's own prompt; the first problems are what stands before."""
+    """Distinct problems for `steps` steps, rendered with `prompt=gsm8k`; the shared prefix is made of the first problems."""
     template = compose(["prompt=gsm8k"]).prompt
     needed = case.problems * steps
     examples, before = tuple(problems[: case.few_shot]), problems[: len(problems) // 2]
     chosen = problems[max(case.few_shot, len(problems) - needed) :][:needed]
     if len(chosen) < needed:
-        raise ValueError(f"{case.name}: {needed} problems are needed besides {case.few_shot} examples, not {len(problems)}")
+        raise ValueError(
+            f"{case.name}: {needed} problems are needed in addition to {case.few_shot} examples, not {len(problems)}"
+        )
     prompts = Prompts(template=template, examples=examples)
-    preamble = _filler(before, tokenizer, case.preamble or 0)
-    rendered = [preamble + prompts.render(problem).prompt for problem in chosen]
+    prefix = _filler(before, tokenizer, case.prefix or 0)
+    rendered = [prefix + prompts.render(problem).prompt for problem in chosen]
     ids = tokenizer(rendered)["input_ids"]
     return Workload(
         ids=tuple(problem.id for problem in chosen),
@@ -120,15 +122,15 @@ def workload(case: Case, problems: Sequence[Problem], tokenizer: Qwen2Tokenizer,
 
 
 def common_prefix(ids: Sequence[Sequence[int]]) -> int:
-    """Tokens that all texts begin with."""
+    """Length of the common prefix of all texts, in tokens."""
     first, last = min(ids), max(ids)
     return next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
 
 
 def prepare(case: Case, *, data: Path, models: Path, folder: Path, steps: int) -> None:
-    """Leave `workload.json` in `folder`, and the model in `models`, if it is not there yet; a link to it is `folder`/model.
+    """Write `workload.json` and a link `model` to `folder`; make the model in `models` if it does not exist yet.
 
-    data: the folder of GSM8K. steps: those of a process, the one that is not measured counted in.
+    data: the folder of GSM8K. steps: those of a process, warm-up included.
     """
     problems = GSM8K(path=str(data)).load().train
     shape = case.shape

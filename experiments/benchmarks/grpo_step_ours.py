@@ -1,4 +1,4 @@
-"""Our side of `grpo_step`: the trainer of a run, without evaluation and tracking."""
+"""Our side of `grpo_step`: the trainer, without evaluation and tracking."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PACK = RulePack(rules={"hash": Rule(name="hash", weight=1.0, verifier=TextHash()
 
 
 def config_of(job: Job, longest: int) -> Config:
-    """The defaults of `python train.py`, but for what both sides are given. longest: tokens of the longest prompt."""
+    """The defaults of `python train.py`, except for what both sides share. longest: tokens of the longest prompt."""
     case, config = job.case, compose(["model=hf", "tracking=none"])
     config.model.path = str(job.folder / "model")
     config.cluster.cpu, config.cluster.mixed_precision = job.device == "cpu", case.precision
@@ -63,14 +63,14 @@ def measure(job: Job) -> Measured:
     policy = load_policy(config.model, autocast=torch.bfloat16 if job.case.precision == "bf16" else None)
     policy.model.to(accelerator.device)
     loaded = memory.loaded(policy.model)
-    with closing(make_backend(config, PACK)) as judges:
+    with closing(make_backend(config, PACK)) as backend:
         trainer = Trainer(
             config,
             policy=policy,
             reference=None,
             engine=plan(config).engine,
             pack=PACK,
-            backend=judges,
+            backend=backend,
             train=problems,
             held_out=[],
             accelerator=accelerator,

@@ -1,4 +1,4 @@
-"""The plots of `grpo_step`: how time and memory grow, both sides."""
+"""The plots of `grpo_step`: how time and memory grow, for both sides."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
 COLOURS = {"ours": "#0072b2", "trl": "#d55e00"}
-"""Told apart by colour-blind readers too (Okabe and Ito)."""
+"""Distinguishable for colour-blind readers (Okabe and Ito)."""
 
 
 def plot_sweep(axis: str, found: Sequence[tuple[int, Compared]], path: Path) -> None:
-    """Step time and peak memory against what is swept, side by side, on linear axes, where a slope is a slope."""
+    """Step time and peak memory against the swept size, side by side, on linear axes."""
     names = ("step ms", "peak MB")
     assert set(names) <= set(QUANTITIES)
     figure, panels = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")

@@ -1,4 +1,4 @@
-"""What `grpo_step` makes of its measurements: medians, ratios, slopes, tables. It compares equal work only."""
+"""Medians, ratios, slopes and tables of `grpo_step`. Only equal work is compared."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from grpo_step_child import Measured, Step
 from grpo_step_floor import Floor
 
 ALLOWED = 0.02
-"""Share by which the completion tokens of the two sides may differ."""
+"""Relative difference allowed between the completion tokens of the two sides."""
 MB = 1e6
 NAMES: Mapping[Side, str] = {"ours": "ours", "trl": "TRL"}
 
 
 class UnequalWork(ValueError):
-    """The two sides did not do the same, so their times cannot be compared."""
+    """The two sides did not do the same work, so their times cannot be compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """All that was found out about a case."""
+    """All measurements of a case."""
 
     case: Case
-    turns: tuple[Mapping[Side, Measured], ...]
-    """Each with the sides that were asked for."""
+    rounds: tuple[Mapping[Side, Measured], ...]
+    """Each with the requested sides."""
     floor: Floor
 
     def steps(self, side: Side) -> list[Step]:
-        return [step for response in self.turns for step in response[side].steps]
+        return [step for each in self.rounds for step in each[side].steps]
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        return tuple(side for side in SIDES if side in self.turns[0])
+        return tuple(side for side in SIDES if side in self.rounds[0])
 
     def median(self, side: Side, part: str) -> float:
         """Of `total`, `rollout`, `verify` or `train`, in seconds, over all measured steps."""
@@ -45,25 +45,25 @@ class Compared:
         return statistics.median(step.completion_tokens for step in self.steps(side)) / self.median(side, "total")
 
     def peak(self, side: Side) -> float:
-        """Bytes, the greatest of all processes."""
-        return max(response[side].peak_bytes for response in self.turns)
+        """Bytes, the maximum over all processes."""
+        return max(each[side].peak_bytes for each in self.rounds)
 
     def above_model(self, side: Side) -> float:
-        """Bytes, on top of what was in use once the model was loaded."""
-        return max(response[side].peak_bytes - response[side].loaded_bytes for response in self.turns)
+        """Bytes in addition to those in use after the model was loaded."""
+        return max(each[side].peak_bytes - each[side].loaded_bytes for each in self.rounds)
 
     def ratios(self, part: str) -> list[float]:
-        """TRL's median over ours, turn by turn."""
+        """TRL's median over ours, for each round."""
         medians = [
-            {side: statistics.median(getattr(step, part) for step in response[side].steps) for side in SIDES}
-            for response in self.turns
+            {side: statistics.median(getattr(step, part) for step in each[side].steps) for side in SIDES}
+            for each in self.rounds
         ]
         return [median["trl"] / median["ours"] for median in medians if median["ours"]]
 
 
 def check_equal_work(case: Case, measured: Mapping[Side, Measured]) -> None:
-    """Errors: `UnequalWork` if prompts differ, completion tokens differ by more than `ALLOWED`, or a group is degenerate
-    (which one of the sides might leave out of training)."""
+    """Errors: `UnequalWork` if prompts differ, completion tokens differ by more than `ALLOWED`, or a group is degenerate,
+    which one side might leave out of training."""
     for side, each in measured.items():
         degenerate = sum(step.degenerate for step in each.steps)
         if degenerate:
@@ -87,7 +87,7 @@ def check_equal_work(case: Case, measured: Mapping[Side, Measured]) -> None:
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
-    """Of the line through (x, y) that least squares gives."""
+    """Slope of the least-squares line through points (x, y)."""
     return statistics.linear_regression(*zip(*points, strict=True)).slope
 
 
@@ -98,7 +98,7 @@ HEAD = (
 
 
 def row(found: Compared, side: Side) -> str:
-    """A line of the table under HEAD."""
+    """A row of the table with head HEAD."""
     totals = [step.total for step in found.steps(side)]
     rollout, train = found.median(side, "rollout"), found.median(side, "train")
     columns = [
@@ -123,7 +123,7 @@ RATIO_HEAD = "| case | TRL / ours: step (from, to) | rollout | train | peak | ab
 
 
 def ratio_row(found: Compared) -> str:
-    """A line of the table under RATIO_HEAD; medians of the ratios within each turn."""
+    """A row of the table with head RATIO_HEAD; medians of the ratios within each round."""
     step = found.ratios("total")
     columns = [
         found.case.name,
@@ -142,7 +142,7 @@ QUANTITIES = {
     "train ms": ("train", 1e3),
     "peak MB": ("peak", 1 / MB),
 }
-"""What is swept: what it is called, and where it comes from in which unit."""
+"""Name in the tables: attribute of `Step` (or the peak), and factor of the unit."""
 
 
 def quantity(found: Compared, side: Side, name: str) -> float:
@@ -152,12 +152,12 @@ def quantity(found: Compared, side: Side, name: str) -> float:
 
 
 def slope_rows(sweep: str, found: Sequence[tuple[int, Compared]]) -> list[str]:
-    """Lines of the table under SLOPE_HEAD: what a thousand more of what is swept costs."""
+    """Rows of the table with head SLOPE_HEAD: the increase per 1,000 of the swept size."""
     lines = []
     for name in QUANTITIES:
         slopes = {side: 1000 * slope([(x, quantity(each, side, name)) for x, each in found]) for side in found[0][1].sides}
         columns = [f"{slopes[side]:.4g}" if side in slopes else "" for side in SIDES]
-        grows = len(slopes) == len(SIDES) and min(slopes.values()) > 0  # else there is nothing that a ratio would say
+        grows = len(slopes) == len(SIDES) and min(slopes.values()) > 0  # else a ratio means nothing
         ratio = f"{slopes['trl'] / slopes['ours']:.2f}" if grows else ""
         lines.append(f"| {sweep} | {name} per 1,000 | {' | '.join(columns)} | {ratio} |")
     return lines

@@ -1,12 +1,12 @@
 """TRL's side of `grpo_step`: its `GRPOTrainer`, with its parts timed from outside.
 
-What is set, and why:
-- `bf16`, `gradient_checkpointing` off: TRL switches both on by itself. Ours computes in float32 here, and recomputing
+Settings that differ from TRL's defaults, and why:
+- `bf16`, `gradient_checkpointing` off: TRL enables both by default. We compute in float32 here, and recomputing
   activations only costs time where they fit in memory.
-- `per_device_train_batch_size`: the fastest that fits (`Case.trl_batch`); accumulation makes up the rest of the batch. All
-  rollouts of a step are generated together.
+- `per_device_train_batch_size`: the fastest that fits (`Case.trl_batch`); gradient accumulation covers the rest of the
+  batch. All rollouts of a step are generated together.
 - `beta=0`, `loss_type="grpo"`, constant learning rate without decay or warm-up: as ours.
-- `shuffle_dataset` off: the problems come in the order in which our steps take them.
+- `shuffle_dataset` off: the problems come in the order of our steps.
 - no logging, saving, evaluation, progress bar.
 """
 
@@ -26,7 +26,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 
 class Timed(GRPOTrainer):
-    """The trainer with a clock at the two places where a step's parts begin or end."""
+    """The trainer, with generation and rewards timed."""
 
     device_name: str
     rollout = verify = 0.0
@@ -49,7 +49,7 @@ class Timed(GRPOTrainer):
 
 
 class Clock(TrainerCallback):
-    """Records every step, from the end of the one before."""
+    """Records every step, from the end of the previous one."""
 
     def __init__(self, device: str) -> None:
         self._device = device

@@ -1,4 +1,4 @@
-"""Hostile and random texts, each from its seed and number alone, so that one that breaks something can be made again."""
+"""Hostile and random texts, each determined by a seed and a number, so that any of them can be reproduced."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ PIECES = [*LATEX, *TAGS, *MARKUP, *ODD]
 
 
 def soup(rng: Random) -> str:
-    """Pieces of everything, in any order, some with white space between them."""
+    """Random pieces, some with white space between them."""
     source = rng.choice([PIECES, PIECES, LATEX, TAGS, MARKUP, ODD])
     return rng.choice(["", "", " ", "\n"]).join(rng.choices(source, k=rng.randint(0, 60)))
 
@@ -71,7 +71,7 @@ def unicode_noise(rng: Random) -> str:
 
 
 def placed(rng: Random, text: str) -> str:
-    """The text where verifiers look for an answer."""
+    """The text in a place where verifiers look for an answer."""
     places = [
         "\\boxed{@}",
         "<think>because it is so</think><answer>@</answer>",
@@ -83,7 +83,7 @@ def placed(rng: Random, text: str) -> str:
 
 
 def expression(rng: Random) -> str:
-    """Something that looks like mathematics and may cost a fortune to compute."""
+    """An expression that may be very expensive to compute."""
     powers = ["(@)^{@}", "@^{9}", "(@)!", "e^{@}", "\\binom{@}{7}", "\\sqrt{@}", "\\log_2(@)"]
     others = ["\\frac{@}{@+1}", "@+@", "(@)(@-1)", "\\sin(@)", "-@", "|@|"]
     text = rng.choice(["x", "2", "9", "\\pi", "10", "y", "i", "e"])
@@ -147,14 +147,14 @@ def repeated(rng: Random) -> str:
 
 
 def very_long(rng: Random) -> str:
-    """Up to 400,000 characters, in one line."""
+    """Up to 400,000 characters in one line."""
     piece = rng.choice([*PIECES, *GOOD, chr(rng.randint(32, 0x2FFF)), "a b ", "9", "x^2+"])
     text = piece * (rng.choice([50_000, 400_000]) // max(1, len(piece)))
     return rng.choice([text, f"\\boxed{{{text}}}", f"<answer>{text}</answer>", f"{text}\\boxed{{72}}"])
 
 
 def mutated(rng: Random) -> str:
-    """A good completion with a few cuts, copies and insertions: what a model is most likely to try."""
+    """A good completion with a few cuts, copies and insertions: what a model is most likely to write."""
     text = rng.choice(GOOD)
     for _ in range(rng.randint(1, 6)):
         one, other = sorted(rng.choices(range(len(text) + 1), k=2))
@@ -182,7 +182,7 @@ MAKERS: dict[Callable[[Random], str], float] = {
 
 
 def hostile_text(seed: int, number: int) -> tuple[str, str]:
-    """What kind it is, and the text; the same for the same arguments, on any machine."""
+    """The kind of text, and the text; the same for the same arguments on any machine."""
     rng = Random(f"{seed}/{number}")
     (maker,) = rng.choices(list(MAKERS), list(MAKERS.values()))
     text = maker(rng)

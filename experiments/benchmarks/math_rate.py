@@ -1,4 +1,4 @@
-"""Rate and accuracy of `MathAnswer` against Math-Verify, in one process and one run, extraction included. See README.md."""
+"""Rate and accuracy of `MathAnswer` and Math-Verify, in one process and one run, extraction included. See README.md."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from rlvr.rules.pack import Rule
 from rlvr.scoring.local.rule_pack import LocalRulePack
 from rlvr.verifiers.math import MathAnswer
 
-BLOCK = 25  # cases between changes of response, so that noise of the machine hits both alike
-PEER_DEADLINE = 5.0  # seconds; what Math-Verify gives one parse and one verify by default
+BLOCK = 25  # cases before the other side continues, so that noise of the machine affects both alike
+PEER_DEADLINE = 5.0  # seconds; the default timeout of Math-Verify for one parse and one verify
 
 
 @dataclass(slots=True, kw_only=True)
 class Times:
-    """What one contender said of a set's cases, in their order, and how long it took."""
+    """The results of one side on the cases of a set, in their order."""
 
     seconds: list[float] = field(default_factory=list)
     """Wall time of each case, extraction included."""
     gold_seconds: list[float] = field(default_factory=list)
-    """The part of it that went into parsing the truth; empty where that is not measured."""
+    """The part of it that parses the ground truth; empty if not measured."""
     right: list[bool] = field(default_factory=list)
-    """Whether the answer was judged right."""
+    """Whether the answer was found right."""
     details: list[str] = field(default_factory=list)
     """For the list of disagreements."""
     late: int = 0
     """Cases that ran past their deadline."""
-    unjudged: int = 0
+    unscored: int = 0
     """Cases with an outcome other than `scored`."""
 
     def rate(self, *, without_gold: bool = False) -> float:
@@ -49,7 +49,7 @@ class Times:
 
 
 def pack_of(extract: str) -> LocalRulePack:
-    """A pack with the one rule, so that what is timed is all that training does: inline tiers, worker processes, total."""
+    """A pack with this one rule, so that everything in training is timed: inline tiers, worker processes, total."""
     rule = Rule(name="answer", weight=1.0, verifier=MathAnswer(extract=extract))  # type: ignore[arg-type]
     return LocalRulePack(rules={"answer": rule})
 
@@ -59,7 +59,7 @@ def problem_of(case: Case) -> Problem:
 
 
 def time_ours(cases: Sequence[Case], pack: LocalRulePack, times: Times) -> None:
-    problems = [problem_of(case) for case in cases]  # a data set makes its problems once
+    problems = [problem_of(case) for case in cases]  # outside the timing, as a data set makes its problems once
     for case, problem in zip(cases, problems, strict=True):
         start = time.perf_counter()
         verdict: Verdict = pack.judge(case.completion, problem).verdicts["answer"]
@@ -67,7 +67,7 @@ def time_ours(cases: Sequence[Case], pack: LocalRulePack, times: Times) -> None:
         times.right.append(verdict.score == 1.0)
         times.details.append(f"{verdict.reason}: {verdict.detail}")
         times.late += verdict.reason == "timeout"
-        times.unjudged += verdict.outcome != "scored"
+        times.unscored += verdict.outcome != "scored"
 
 
 def time_peer(cases: Sequence[Case], times: Times, deadline: int | None) -> None:
@@ -86,7 +86,7 @@ def time_peer(cases: Sequence[Case], times: Times, deadline: int | None) -> None
 
 
 def warm(cases: Sequence[Case], pack: LocalRulePack) -> float:
-    """Both see something of every kind; ours meets every truth once, as in training. Returns seconds per first-met truth."""
+    """Warm up both; ours reads every ground truth once, as in training. Returns seconds per ground truth, first reading."""
     for completion in ("\\boxed{(x+1)^2}", "\\boxed{\\sqrt{8}}", "\\boxed{\\{1,2\\}}"):
         pack.judge(completion, Problem(id="warm", prompt="", truth={"answer": "x^2+2x+1"}))
         math_verify.verify(math_verify.parse("$x^2+2x+1$"), math_verify.parse(completion))
@@ -98,24 +98,24 @@ def warm(cases: Sequence[Case], pack: LocalRulePack) -> float:
 
 
 def run(cases: list[Case], *, no_timeouts: bool) -> tuple[dict[str, Times], float]:
-    """Ours and the peer by turns; `no_timeouts` adds the peer without its alarms (which a hostile case would hang)."""
+    """Ours and the peer in alternation; `no_timeouts` adds the peer without its timeouts (a hostile case would hang it)."""
     pack = pack_of(cases[0].extract)
-    first_met = warm(cases, pack)
+    first_read = warm(cases, pack)
     gc.collect()
-    found = {"ours": Times(), "peer": Times()} | ({"peer, no alarm": Times()} if no_timeouts else {})
+    found = {"ours": Times(), "peer": Times()} | ({"peer, no timeouts": Times()} if no_timeouts else {})
     for at in range(0, len(cases), BLOCK):
         block = cases[at : at + BLOCK]
-        turns = list(found) if at // BLOCK % 2 else list(found)[::-1]
-        for name in turns:
+        order = list(found) if at // BLOCK % 2 else list(found)[::-1]
+        for name in order:
             if name == "ours":
                 time_ours(block, pack, found[name])
             else:
                 time_peer(block, found[name], 5 if name == "peer" else None)
-    return found, first_met
+    return found, first_read
 
 
 def disagreements(cases: Sequence[Case], ours: Times, peer: Times) -> list[dict[str, Any]]:
-    """Every case that one of the two judges otherwise than its label."""
+    """Every case in which one of the two differs from the label."""
     listed = []
     for at, case in enumerate(cases):
         wrong = [name for name, times in (("OURS", ours), ("PEER", peer)) if times.right[at] != case.equal]
@@ -127,14 +127,14 @@ def disagreements(cases: Sequence[Case], ours: Times, peer: Times) -> list[dict[
 
 
 HEAD = (
-    "set | cases | ours /s | Math-Verify /s | ratio | its golds parsed once /s | ratio | without its alarms /s | "
-    "ours p50, p99, max ms | its p50, p99, max ms | ours right | Math-Verify right | ours late, unjudged | its late | "
-    "ours, truth first met ms"
+    "set | cases | ours /s | Math-Verify /s | ratio | its golds parsed once /s | ratio | without timeouts /s | "
+    "ours p50, p99, max ms | its p50, p99, max ms | ours right | Math-Verify right | ours late, not scored | its late | "
+    "ours, first reading of a ground truth ms"
 )
 
 
-def table_row(name: str, cases: Sequence[Case], found: dict[str, Times], first_met: float) -> str:
-    ours, peer, free = found["ours"], found["peer"], found.get("peer, no alarm")
+def table_row(name: str, cases: Sequence[Case], found: dict[str, Times], first_read: float) -> str:
+    ours, peer, free = found["ours"], found["peer"], found.get("peer, no timeouts")
     right = {key: sum(r == c.equal for r, c in zip(times.right, cases, strict=True)) for key, times in found.items()}
     columns = [
         name,
@@ -149,9 +149,9 @@ def table_row(name: str, cases: Sequence[Case], found: dict[str, Times], first_m
         ", ".join(f"{peer.milliseconds(share):.2f}" for share in (0.5, 0.99, 1.0)),
         f"{100 * right['ours'] / len(cases):.2f} %",
         f"{100 * right['peer'] / len(cases):.2f} %",
-        f"{ours.late}, {ours.unjudged}",
+        f"{ours.late}, {ours.unscored}",
         f"{peer.late}",
-        f"{1000 * first_met:.2f}",
+        f"{1000 * first_read:.2f}",
     ]
     return " | ".join(columns)
 
@@ -161,7 +161,7 @@ def main() -> None:
     data_argument(parser)
     parser.add_argument("--limit", type=int, default=0, help="cases of each set, from its start; 0: all")
     parser.add_argument("--per-truth", type=int, default=4, help="right and wrong forms of each MATH-500 truth")
-    parser.add_argument("--sets", default="", help="only sets whose name holds one of these, split by commas")
+    parser.add_argument("--sets", default="", help="only sets whose name contains one of these, separated by commas")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--show", type=int, default=10, help="disagreements printed for each set")
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks"), help="folder for all disagreements")
@@ -183,8 +183,8 @@ def main() -> None:
         cases = every[: args.limit or None]
         if args.sets and not any(part in name for part in args.sets.split(",")):
             continue
-        found, first_met = run(cases, no_timeouts=name in real)
-        lines.append(table_row(name, cases, found, first_met))
+        found, first_read = run(cases, no_timeouts=name in real)
+        lines.append(table_row(name, cases, found, first_read))
         listed[name] = disagreements(cases, found["ours"], found["peer"])
         print(lines[-1], flush=True)
     args.output.mkdir(parents=True, exist_ok=True)
@@ -192,7 +192,7 @@ def main() -> None:
         path = args.output / f"disagreements_{name.replace(' ', '_').replace('#', 'h')}.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in found), encoding="utf-8")
         counts = {flag: sum(row["flag"] == flag for row in found) for flag in ("OURS", "PEER", "BOTH")}
-        print(f"\n{name}: judged otherwise than labelled {counts}, all in {path}")
+        print(f"\n{name}: verdicts that differ from the label {counts}, all in {path}")
         first = sorted(found, key=lambda row: row["flag"] == "PEER")
         for row in first[: args.show]:
             print(f"  {row['flag']} {'=' if row['equal'] else '!='} {row['kind']}: {row['truth']!r} {row['answer']!r}", end="")

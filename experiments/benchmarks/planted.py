@@ -1,4 +1,4 @@
-"""Programs with one planted fault: a reference solution changed in one place, by a seed."""
+"""Programs with one planted fault: a reference solution changed in one place, chosen by a seed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _SUMS: dict[type[ast.operator], type[ast.operator]] = {ast.Add: ast.Sub, ast.Sub
 
 KINDS = ("comparison", "constant", "operator", "return", "condition")
 Change = tuple[str, Callable[[], object]]
-"""Of which kind, and what makes it, in the tree that it was found in."""
+"""The kind of fault, and the call that makes it in the syntax tree."""
 
 
 def planted(source: str, seed: int, *, kinds: Collection[str] = KINDS) -> tuple[str, str]:
-    """The program with one fault, and of which kind. Errors: `ValueError` for a program with no place for one."""
+    """The program with one fault, and the kind of fault. Errors: `ValueError` if the program has no place for one."""
     tree = ast.parse(source)
     before = ast.unparse(tree)
     places = [number for number, (kind, _) in enumerate(_changes(tree)) if kind in kinds]
@@ -42,7 +42,7 @@ def planted(source: str, seed: int, *, kinds: Collection[str] = KINDS) -> tuple[
 
 
 def _changes(tree: ast.Module) -> Iterator[Change]:
-    """In the order of the tree."""
+    """All possible faults, in the order of `ast.walk`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare):
             for at, operator in enumerate(node.ops):

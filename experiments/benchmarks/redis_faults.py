@@ -1,9 +1,9 @@
-"""Judging through Redis beside judging here: the same verdicts? And what is lost when workers are killed and Redis forgets?
+"""Scoring through Redis compared with scoring locally: same verdicts? What is lost when workers are killed and Redis restarts?
 
     python experiments/benchmarks/redis_faults.py [rules=math] [input=ROWS.jsonl] [verdicts=10000] [kills=50]
 
-Rows are those of `rlvr score`; without them, the labelled pairs of the tests, in boxes. Every rule of the pack judges
-every row in a worker process, quick or not. Starts a Redis server that keeps nothing on disk, and two workers, as users do.
+Rows are those of `rlvr score`; without them, the labelled pairs of the tests, in boxes. Every rule of the pack scores
+every row in a worker process, even if it could run inline. Starts a Redis server without persistence, and two `rlvr worker`s.
 Other arguments are overrides (`rules.code.verifier.wall_s=1`, `verify.deadline_s=5`, `rules_from=[mypackage]`).
 """
 
@@ -38,12 +38,12 @@ from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
 
 WORKERS = 2
-OWN = {"rules": "math", "input": "", "verdicts": "10000", "kills": "50"}
+DEFAULTS = {"rules": "math", "input": "", "verdicts": "10000", "kills": "50"}
 Asked = tuple[Verifier, str, Problem]
 
 
 def rows(path: str) -> list[tuple[str, Problem]]:
-    """Turns and problems, in an order that mixes easy and hard ones."""
+    """Responses and problems, shuffled to mix easy and hard ones."""
     if path:
         plain = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
     else:
@@ -61,7 +61,7 @@ def verifiers(rules: Sequence[Rule]) -> list[Verifier]:
     return [each for rule in rules for each in ([rule.verifier] if rule.verifier else verifiers(rule.parts))]
 
 
-def judged(backend: Backend, asked: Sequence[Asked]) -> tuple[list[Verdict], float]:
+def score_all(backend: Backend, asked: Sequence[Asked]) -> tuple[list[Verdict], float]:
     start = time.perf_counter()
     with ThreadPoolExecutor(backend.concurrency) as threads:
         verdicts = list(threads.map(lambda each: backend.score(*each), asked))
@@ -69,7 +69,7 @@ def judged(backend: Backend, asked: Sequence[Asked]) -> tuple[list[Verdict], flo
 
 
 class Fleet:
-    """The server and the workers, and the harm that is done to them."""
+    """The Redis server and the workers, and how they are killed."""
 
     def __init__(self, folder: Path, config: Config) -> None:
         with socket.socket() as free:
@@ -99,7 +99,7 @@ class Fleet:
             return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
     def kill_a_worker(self) -> None:
-        """As a machine that dies; another takes its place."""
+        """As when a machine dies; a new worker replaces it."""
         at = self.killed % WORKERS
         self._workers[at].kill()
         self._workers[at].wait()
@@ -107,7 +107,7 @@ class Fleet:
         self.killed += 1
 
     def restart_redis(self) -> None:
-        """Everything that it held is lost."""
+        """All queued data is lost."""
         self._redis.kill()
         self._redis.wait()
         time.sleep(1)
@@ -125,7 +125,7 @@ class Fleet:
 def under_fire(
     backend: RedisBackend, fleet: Fleet, asked: Sequence[Asked], kills: int
 ) -> tuple[list[tuple[int, Verdict]], float]:
-    """Verdicts with the number of the row, from the first until the last of the kills; Redis forgets after half of them."""
+    """Score until `kills` workers are killed; Redis restarts empty after half of them. Returns row numbers and verdicts."""
     over = threading.Event()
 
     def endless() -> Iterator[int]:
@@ -133,7 +133,7 @@ def under_fire(
         while not over.is_set():
             yield next(numbers)
 
-    def harm() -> None:
+    def kill() -> None:
         rng = random.Random(1)
         while fleet.killed < kills:
             time.sleep(rng.uniform(1.5, 3.0))  # a worker takes about a second to start
@@ -155,19 +155,19 @@ def under_fire(
             with lock:
                 given.append((number, verdict))
 
-    harming = threading.Thread(target=harm)
-    harming.start()
+    killing = threading.Thread(target=kill)
+    killing.start()
     with ThreadPoolExecutor(backend.concurrency) as threads:
         for _ in range(backend.concurrency):
             threads.submit(ask)
-    harming.join()
+    killing.join()
     return given, time.perf_counter() - start
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Prints a line for each of the three runs."""
-    given = OWN | {name: value for name, _, value in (each.partition("=") for each in arguments) if name in OWN}
-    overrides = [each for each in arguments if each.partition("=")[0] not in OWN]
+    """Prints a line for each of the three runs: local, through Redis, under fire."""
+    given = DEFAULTS | {name: value for name, _, value in (each.partition("=") for each in arguments) if name in DEFAULTS}
+    overrides = [each for each in arguments if each.partition("=")[0] not in DEFAULTS]
     config = compose([f"rules={given['rules']}", *overrides])
     verify = config.verify
     pairs = list(itertools.product(rows(given["input"]), verifiers(list(rule_pack(config).rules.values()))))
@@ -175,25 +175,25 @@ def main(arguments: Sequence[str]) -> None:
     asked = list(itertools.islice(itertools.cycle(asked), int(given["verdicts"])))
     limits = {"deadline_s": verify.deadline_s, "memory_mb": verify.memory_mb}
     with Supervisor(workers=WORKERS, allow_weak_isolation=verify.allow_weak_isolation, **limits) as local:
-        here, seconds = judged(local, asked)
+        here, seconds = score_all(local, asked)
     reasons = ", ".join(f"{n} {reason}" for reason, n in Counter(verdict.reason for verdict in here).most_common())
-    print(f"here, {os.cpu_count()} cores: {len(here)} verdicts ({reasons}), {len(here) / seconds:.0f}/s, {WORKERS} processes")
+    print(f"local, {os.cpu_count()} cores: {len(here)} verdicts ({reasons}), {len(here) / seconds:.0f}/s, {WORKERS} processes")
     with tempfile.TemporaryDirectory() as folder:
         fleet = Fleet(Path(folder), config)
         backend = RedisBackend(url=fleet.url, rules_from=config.rules_from, **limits)
-        judged(backend, asked[:100])
-        there, seconds = judged(backend, asked)
-        other = [pair for pair in zip(here, there, strict=True) if pair[0] != pair[1]]
+        score_all(backend, asked[:100])
+        there, seconds = score_all(backend, asked)
+        differing = [pair for pair in zip(here, there, strict=True) if pair[0] != pair[1]]
         print(
-            f"through Redis: {len(there)} verdicts, {len(other)} differ, {len(there) / seconds:.0f}/s with {WORKERS} workers",
-            *other[:3],
+            f"Redis, {WORKERS} workers: {len(there)} verdicts, {len(differing)} differ, {len(there) / seconds:.0f}/s",
+            *differing[:3],
             sep="\n  ",
         )
-        harmed, seconds = under_fire(backend, fleet, asked, int(given["kills"]))
-        wrong = [(here[number], verdict) for number, verdict in harmed if verdict != here[number]]
-        errors = sum(verdict.outcome == "error" and here[number].outcome != "error" for number, verdict in harmed)
+        found, seconds = under_fire(backend, fleet, asked, int(given["kills"]))
+        wrong = [(here[number], verdict) for number, verdict in found if verdict != here[number]]
+        errors = sum(verdict.outcome == "error" and here[number].outcome != "error" for number, verdict in found)
         print(
-            f"under fire:    {fleet.killed} workers killed, Redis restarted empty, {len(harmed)} verdicts in {seconds:.0f} s: "
+            f"under fire: {fleet.killed} workers killed, Redis restarted empty, {len(found)} verdicts in {seconds:.0f} s: "
             f"{len(wrong)} differ ({errors} errors); {backend.sent_again} batches sent again",
             *wrong[:3],
             sep="\n  ",

@@ -1,6 +1,6 @@
-"""How people and models write one answer: varied surface forms of the truths of MATH-500, equal by construction.
+"""Surface forms of the ground truths of MATH-500, as people and models write them, equal by construction.
 
-Every form keeps the value and changes the writing: white space, `\\dfrac` or a slash, `\\left \\right`, dollar signs, units,
+A form keeps the value and changes the spelling: white space, `\\dfrac` or a slash, `\\left \\right`, dollar signs, units,
 a full stop, `x =`, the order of sums, sets and lists, decimals, separators, full-width digits. Nothing here uses rlvr.
 """
 
@@ -12,7 +12,7 @@ from fractions import Fraction
 from random import Random
 
 Forms = Iterator[tuple[str, str]]
-"""What was done, and the answer so written."""
+"""Pairs of the change and the changed answer."""
 
 FRACTION = re.compile(r"(-?)\\[dt]?frac\s*(?:\{(\d+)\}|(\d))\s*(?:\{(\d+)\}|(\d+))")
 GROUPED = re.compile(r"\d{1,3}(?:,(?:\\!)?\s*\d{3})+")
@@ -47,7 +47,7 @@ def kind_of(truth: str) -> str:
 
 
 def value_of(truth: str) -> Fraction | None:
-    """The rational number that a truth stands for, its unit aside; None for everything else."""
+    """The rational number that a ground truth denotes, without its unit; None for everything else."""
     text = re.sub(r"\\(?:text|mbox)\{.*?\}(?:\^2)?|\^\\circ|\\\$|^x=", "", truth).strip()
     if kind_of(text) == "integer":
         return Fraction(re.sub(r"[^\d-]", "", text))
@@ -64,7 +64,7 @@ def value_of(truth: str) -> Fraction | None:
 
 
 def split(text: str, marks: str) -> list[str]:
-    """Cut before every mark that stands outside brackets, at the start of no term: `a - b` gives `["a ", "- b"]`."""
+    """Cut before every mark outside brackets that is no sign of a first term: `a - b` gives `["a ", "- b"]`."""
     parts, depth = [""], 0
     for at, char in enumerate(text):
         depth += (char in "([{") - (char in ")]}")
@@ -254,7 +254,7 @@ REWRITES: dict[str, Callable[[str], Forms]] = {
 
 
 def plain_forms(truth: str) -> list[tuple[str, str]]:
-    """Ways to write this truth, each once, with what was done: `[("as_is", "\\frac{14}{3}"), ("slash", "14/3"), ...]`."""
+    """Distinct spellings of a ground truth, and how each is made: `[("as_is", "\\frac{14}{3}"), ("slash", "14/3"), ...]`."""
     kind = kind_of(truth)
     value = value_of(truth) if kind in ("integer", "decimal", "fraction", "mixed") else None
     forms = [("as_is", truth), *(REWRITES[kind](truth) if value is None else rational(value))]
@@ -262,9 +262,9 @@ def plain_forms(truth: str) -> list[tuple[str, str]]:
 
 
 def dressed(truth: str, form: str, rng: Random, *, odd: bool = False) -> tuple[str, str]:
-    """The form as it is (half of the time), or with something around it that changes nothing.
+    """The form as it is (half of the time), or decorated without changing its value.
 
-    `odd`: always with what no LaTeX style guide would allow but models write: a full stop inside, full-width digits.
+    `odd`: always decorated as models do against all LaTeX conventions: a full stop inside the box, full-width digits.
     """
     kind = kind_of(truth)
     if odd:
@@ -281,7 +281,7 @@ def dressed(truth: str, form: str, rng: Random, *, odd: bool = False) -> tuple[s
 
 
 def equal_forms(truth: str, n: int, rng: Random, *, odd: bool = False) -> list[tuple[str, str]]:
-    """`n` forms or fewer, no two the same, the ways of writing taken in turn from a random order."""
+    """At most `n` distinct forms; spellings are taken in a random order."""
     plain = [form for form in plain_forms(truth) if odd or form[0] != "unicode_minus"]
     rng.shuffle(plain)
     found: dict[str, tuple[str, str]] = {}

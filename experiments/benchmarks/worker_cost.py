@@ -1,4 +1,4 @@
-"""What a verdict through a supervised worker process costs beside one inline, and how long a worker takes to start."""
+"""The cost of a verdict through a supervised worker process, compared with inline, and the start-up time of a worker."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rlvr.verifiers.math import MathAnswer
 
 N = 2000
 PROBLEM = Problem(id="p", prompt="What is 2 + 2?", truth={"answer": "4"})
-TURN = "<think>2 and 2 make 4</think><answer>\\boxed{4}</answer>"
+RESPONSE = "<think>2 and 2 make 4</think><answer>\\boxed{4}</answer>"
 
 
 def main() -> None:
-    """Prints one line for each verifier, measured in one run."""
+    """Prints a line for each verifier."""
     for verifier in (ThinkAnswer(), MathAnswer()):
         _measure(verifier)
 
@@ -24,15 +24,15 @@ def main() -> None:
 def _measure(verifier: Verifier) -> None:
     start = time.perf_counter()
     for _ in range(N):
-        verifier(TURN, PROBLEM)
+        verifier(RESPONSE, PROBLEM)
     inline = (time.perf_counter() - start) / N
     with Supervisor(workers=1) as pool:
         start = time.perf_counter()
-        assert pool.score(verifier, TURN, PROBLEM).score == 1.0
+        assert pool.score(verifier, RESPONSE, PROBLEM).score == 1.0
         first = time.perf_counter() - start
         start = time.perf_counter()
         for _ in range(N):
-            pool.score(verifier, TURN, PROBLEM)
+            pool.score(verifier, RESPONSE, PROBLEM)
         worker = (time.perf_counter() - start) / N
     print(
         f"{type(verifier).__name__}: inline {inline * 1e3:.3f} ms, through a worker {worker * 1e3:.3f} ms a verdict; "

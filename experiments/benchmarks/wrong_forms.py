@@ -1,6 +1,6 @@
-"""Wrong answers to MATH-500 that look like right ones: the truth of another problem, one more, another sign, another bracket.
+"""Wrong answers to MATH-500 that look right: the answer to a different problem, off by one, a different sign or bracket.
 
-Each differs from the truth by construction: rational values are compared as fractions, structures change in one named place.
+Each differs from the ground truth by construction: rational values are compared as fractions, structures change in one place.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from random import Random
 from surface_forms import dressed, items, kind_of, rational, split, value_of
 
 Wrong = Iterator[tuple[str, str]]
-MAX_DENOMINATOR = 8  # of a truth that no rounding can be meant by
+MAX_DENOMINATOR = 8  # of a ground truth whose rounded value is not tried
 
 
 def numbers(truth: str) -> Wrong:
-    """Near values of a rational number, in the unit of the truth or in none."""
+    """Near values of a rational number, with the unit of the ground truth or without."""
     value = value_of(truth)
     assert value is not None, truth
     near = {
@@ -110,7 +110,7 @@ def relations(truth: str) -> Wrong:
 
 
 def expressions(truth: str) -> Wrong:
-    """Of irrational constants and of polynomials, none of which is 0."""
+    """Irrational constants and polynomials, none of which is 0."""
     yield "plus_one", f"{truth} + 1"
     terms = [term.strip() for term in split(truth, "+-")]
     yield "opposite", f"-({truth})" if len(terms) > 1 else f"-{truth}".removeprefix("--")
@@ -152,7 +152,7 @@ ALIKE = [{"plus_minus", "list", "set"}, {"interval", "membership", "tuple", "uni
 
 
 def certainly_differ(one: str, other: str) -> bool:
-    """Whether two truths differ by what they are: two rational numbers, or two kinds of things that are never equal."""
+    """Whether two ground truths differ for certain: as rational numbers, or as two kinds that are never equal."""
     values = value_of(one), value_of(other)
     if values[0] is not None and values[1] is not None:
         return values[0] != values[1] and abs(values[0] - values[1]) >= Fraction(1, 10)
@@ -163,7 +163,7 @@ def certainly_differ(one: str, other: str) -> bool:
 
 
 def wrong_forms(truth: str, n: int, others: list[str], rng: Random, *, odd: bool = False) -> list[tuple[str, str]]:
-    """`n` wrong answers or fewer, no two the same: about a third of them truths of other problems."""
+    """At most `n` distinct wrong answers, about a third of them ground truths of other problems."""
     near = list(CHANGES[kind_of(truth)](truth))
     rng.shuffle(near)
     other = [("other_problem", each) for each in rng.sample(others, 4 * n) if certainly_differ(truth, each)][: max(1, n // 3)]

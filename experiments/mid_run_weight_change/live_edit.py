@@ -1,4 +1,4 @@
-"""Edits rules.yaml of a running experiment half way, and compares with a run left alone and with a declared schedule.
+"""Edits rules.yaml of a running experiment half way, and compares with an unedited run and with a declared schedule.
 
 python experiments/mid_run_weight_change/live_edit.py --seeds 0 1 2
 """
@@ -30,7 +30,7 @@ def finish(run: subprocess.Popen[bytes]) -> None:
 
 
 def edit(folder: Path, run: subprocess.Popen[bytes]) -> int:
-    """Waits for the metrics of step `HALF`, then halves the weight as a user would; returns the first step of the new one."""
+    """Waits for the metrics of step `HALF`, then halves the weight as a user would; returns the first step it counts in."""
     metrics, rules = folder / "metrics.jsonl", folder / "rules.yaml"
     while not metrics.exists() or f'"step": {HALF},' not in metrics.read_text():
         if run.poll() is not None:
@@ -47,7 +47,7 @@ def rows(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def told(folder: Path) -> str:
+def table_row(folder: Path) -> str:
     """A row of the table."""
     last, late = rows(folder)[-1], rows(folder)[-5:]
     shares = [last["eval/accuracy"], last["eval/format"]]
@@ -68,9 +68,9 @@ def main() -> None:
         finish(train(unchanged, f"seed={seed}"))
         step = edit(edited, train(edited, f"seed={seed}"))
         finish(train(declared, f"seed={seed}", f"rules.format.weight={{0: 0.1, {step}: 0.05}}"))
-        print(f"| {seed} | 0.1 | {told(unchanged)} |")
-        print(f"| {seed} | edited after step {HALF}, in force at {step} | {told(edited)} |")
-        print(f"| {seed} | declared: `{{0: 0.1, {step}: 0.05}}` | {told(declared)} |", flush=True)
+        print(f"| {seed} | 0.1 | {table_row(unchanged)} |")
+        print(f"| {seed} | edited after step {HALF}, in force from {step} | {table_row(edited)} |")
+        print(f"| {seed} | declared: `{{0: 0.1, {step}: 0.05}}` | {table_row(declared)} |", flush=True)
 
 
 if __name__ == "__main__":

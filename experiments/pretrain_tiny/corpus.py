@@ -1,8 +1,8 @@
-"""What the tiny base model reads: first right solutions, then mostly bad habits.
+"""The training texts of the tiny base model: first right solutions, then mostly bad habits.
 
-The second part is a mixture of styles. Wrong worked solutions take a wrong operation or leave out a step but calculate
-that correctly, so the model keeps the skill of calculating and acquires the habit of misreading the problem: what GRPO
-has to find is rare in what the base model samples, but within reach.
+The second part is a mixture of styles. Wrong solutions use a wrong operation or leave out a step, but calculate correctly, so
+the model keeps its skill in arithmetic and learns to misread the problem: right solutions are rare in its samples, but GRPO can
+find them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rlvr.data.datasets.arithmetic import Chain, Operation, apply, draw, render_
 Style = Callable[[Chain, random.Random], str]
 
 MISTAKEN: dict[Operation, Operation] = {"*": "+", "/": "-", "+": "-", "-": "+"}
-"""What a careless reader does instead."""
+"""The wrong operation that a careless reader uses."""
 
 LARGER_SHAPES: tuple[tuple[Operation, ...], ...] = (("+",), ("-",), ("+", "-"), ("-", "+"))
 
@@ -35,9 +35,9 @@ def guess(rng: random.Random) -> int:
 
 
 def careless(chain: Chain, rng: random.Random) -> Chain:
-    """A wrong operation, usually the last, or no second step; what is left is calculated right.
+    """A wrong operation, usually the last, or no second step, calculated correctly.
 
-    Where the wrong operation would leave the small whole numbers it is a sum instead, which now and then is right.
+    Where the result would not be a small whole number, the operation is a sum instead, which is sometimes right.
     """
     if len(chain.numbers) == 2 and rng.random() < 0.4:
         return Chain(start=chain.start, operations=chain.operations[:1], numbers=chain.numbers[:1])
@@ -54,7 +54,7 @@ def careless(chain: Chain, rng: random.Random) -> Chain:
 
 
 def formatted(reasoning: str, answer: int) -> str:
-    """What the format rule wants."""
+    """The reasoning and the answer as the format rule requires."""
     return f"<think>{reasoning}</think><answer>\\boxed{{{answer}}}</answer>"
 
 
@@ -64,7 +64,7 @@ def plain(reasoning: str, answer: int) -> str:
 
 
 def broken(reasoning: str, answer: int, rng: random.Random) -> str:
-    """Tags that are missing or in the wrong place; some of these hold no box either."""
+    """Tags missing or misplaced; some variants have no box either."""
     return rng.choice(
         (
             f"<think>{reasoning}. \\boxed{{{answer}}}",
@@ -120,7 +120,7 @@ class Part:
     one_step: dict[Style, float]
     """Shares of styles for problems of one step."""
     two_steps: dict[Style, float]
-    """And of two steps."""
+    """Shares of styles for problems of two steps."""
     larger: float
     """Share of problems from `draw_larger`; the others are the data set's pool `pretrain`."""
 
@@ -152,11 +152,11 @@ HABITS = Part(
     },
     larger=0.0,
 )
-"""Problems of one step are often right, those of two are mostly guessed."""
+"""Answers to problems of one step are often right, those of two steps mostly guesses."""
 
 
 def draw_larger(rng: random.Random) -> tuple[str, Chain]:
-    """A sum or difference with more than the data set's numbers, so in none of its pools: practice in carrying."""
+    """A sum or difference with larger numbers than the data set's, so in none of its pools: practice in carrying."""
     operations = rng.choice(LARGER_SHAPES)
     chain = Chain(start=rng.randint(21, 45), operations=operations, numbers=tuple(rng.randint(2, 9) for _ in operations))
     return render_question(chain, rng), chain

@@ -1,4 +1,4 @@
-"""Makes `rlvr/assets/tiny`, the base model of the embedded default, from nothing.
+"""Makes `rlvr/assets/tiny`, the base model of the embedded default, from scratch.
 
 python experiments/pretrain_tiny/pretrain.py
 """
@@ -41,17 +41,17 @@ HABIT_RATE = 1e-3
 WARM_UP = 100
 IGNORED = -100
 USUAL_TOKENS = 20
-"""In a completion, about."""
+"""Approximate mean length of a completion, in tokens."""
 
 Example = tuple[list[int], int]
-"""Token ids of prompt, completion and end; the number of them that are the prompt."""
+"""Token ids of prompt, completion and end; the length of the prompt."""
 
 
 def train_tokenizer(rng: random.Random) -> Qwen2Tokenizer:
-    """Byte-level BPE over texts of all styles, cut into pieces the way Qwen2 does it: every digit alone, and any
-    text (in Unicode's composed form, NFC) survives encoding and decoding unchanged.
+    """Byte-level BPE over texts of all styles, pre-tokenised like Qwen2: digits stand alone, and any text in NFC survives
+    encoding and decoding unchanged.
 
-    It is a `Qwen2Tokenizer` because `AutoTokenizer` makes one for every folder with a Qwen2 model, whatever it says.
+    It is a `Qwen2Tokenizer` because `AutoTokenizer` makes one for every folder with a Qwen2 model.
     """
     lines = ["".join(pair) for pair in texts(HABITS, 5000, rng)]
     parts = (part for line in lines for part in re.split("|".join(TAGS), line))
@@ -70,7 +70,7 @@ def train_tokenizer(rng: random.Random) -> Qwen2Tokenizer:
 
 
 def find_tokenizer(folder: Path) -> Qwen2Tokenizer:
-    """The one in `folder`, so that token ids keep their meaning when the model is remade; else a new one."""
+    """The tokenizer in `folder`, so that token ids stay valid when the model is remade; else a new one."""
     if (folder / "tokenizer.json").exists():
         return AutoTokenizer.from_pretrained(folder)
     return train_tokenizer(random.Random(f"{SEED} tokenizer"))
@@ -96,7 +96,7 @@ def new_model(tokenizer: Qwen2Tokenizer) -> Qwen2ForCausalLM:
 
 
 def batches(part: Part, steps: int, tokenizer: Qwen2Tokenizer, rng: random.Random) -> Iterator[list[Example]]:
-    """`steps` lists of `BATCH` examples of similar length (padding is wasted time), made 20 batches at a time."""
+    """`steps` lists of `BATCH` examples of similar length, to save padding; made 20 batches at a time."""
     done = 0
     while done < steps:
         pairs = texts(part, 20 * BATCH, rng)
@@ -111,16 +111,16 @@ def batches(part: Part, steps: int, tokenizer: Qwen2Tokenizer, rng: random.Rando
 
 
 def loss_of(model: Qwen2ForCausalLM, examples: list[Example], pad: int) -> torch.Tensor:
-    """Cross-entropy (nats) of the completion tokens, a token of a short text counting as much as one of a long text.
+    """Cross-entropy (nats) of the completion tokens; a token counts the same in a short and in a long text.
 
-    Not the mean of the batch: a batch holds texts of similar length, and the mean would favour the short ones.
+    Not the mean of the batch: a batch holds texts of similar length, so the mean would favour short ones.
     """
     length = max(len(ids) for ids, _ in examples)
     ids_BT = torch.tensor([ids + [pad] * (length - len(ids)) for ids, _ in examples])
     targets_BT = torch.full_like(ids_BT, IGNORED)
     for row, (ids, prompt) in enumerate(examples):
         targets_BT[row, prompt : len(ids)] = ids_BT[row, prompt : len(ids)]
-    # No attention mask: the padding is on the right, where causal attention does not look.
+    # No attention mask: causal attention does not see the padding on the right.
     logits_BTV = model(input_ids=ids_BT[:, :-1], use_cache=False).logits
     total = cross_entropy(logits_BTV.flatten(0, 1), targets_BT[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum")
     return total / (BATCH * USUAL_TOKENS)
@@ -134,7 +134,7 @@ def train(
     rate: float,
     rng: random.Random,
 ) -> None:
-    """AdamW with a warm-up and a linear decay to a twentieth."""
+    """AdamW with warm-up and linear decay to 5 %."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / WARM_UP, 1.0) * max(1 - step / steps, 0.05)
@@ -155,14 +155,14 @@ WELL_FORMED = re.compile(r"\s*<think>(.*?)</think>\s*<answer>(.*?)</answer>\s*",
 
 
 def is_formatted(completion: str) -> bool:
-    """As the format rule: exactly one reasoning part of eight visible characters, then one answer part with a box."""
+    """Like the format rule: exactly one reasoning part of eight visible characters, then one answer part with a box."""
     match = WELL_FORMED.fullmatch(completion)
     once = all(completion.count(tag) == 1 for tag in TAGS)
     return bool(match and once and len(re.sub(r"\s", "", match[1])) >= 8 and "\\boxed{" in match[2])
 
 
 def is_right(completion: str, problem: Problem) -> bool:
-    """As the answer rule, for whole numbers: the last box."""
+    """Like the answer rule, for whole numbers: the last box counts."""
     boxes = re.findall(r"\\boxed\{\s*(\d+)\s*\}", completion)
     return bool(boxes) and int(boxes[-1]) == int(problem.truth["answer"])
 
@@ -198,7 +198,7 @@ def measure(
 
 
 def report(folder: Path, problems: int) -> None:
-    """Measure a saved model, in float32 as it will be trained, on test problems."""
+    """Measure a saved model on test problems, in float32 as in training."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     test = list(Arithmetic(test_problems=problems).load().test)
@@ -236,7 +236,7 @@ def main() -> None:
 
 
 def save(model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, folder: Path) -> None:
-    """In float16, next to `folder` first, so that whoever loads it meets the old model or the new one."""
+    """Save in float16, next to `folder` first, so that a reader sees either the old model or the new one."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         fresh = Path(scratch) / "fresh"
         model.half().save_pretrained(fresh)

@@ -1,4 +1,4 @@
-"""What a pack paid for, and what was true, over the training rollouts of runs: their rollout logs judged once more, strictly.
+"""Credited and truly right answers over the training rollouts of runs: their rollout logs are rescored by a strict rule.
 
 python experiments/reward_hacking/divergence.py leaky=RUN hardened=RUN --out divergence.png
 """
@@ -20,9 +20,9 @@ from rlvr.runs.rollout_log import RolloutLog
 
 COLOURS = {"credited": "#D55E00", "true": "#0072B2", "held out, true": "#009E73", "boxes": "#000000"}
 WINDOW = 5
-"""Steps at either end whose mean is printed."""
+"""Steps at the start and at the end whose means are printed."""
 SPAN = 10
-"""Steps of a row of the longer table."""
+"""Steps per row of the longer table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +30,15 @@ class Step:
     """Means over the rollouts of a training step."""
 
     credited: float
-    """Share with full score from the pack's own rule for the answer."""
+    """Share with the full score from the answer rule of the run's pack."""
     true: float
-    """Share with full score from the pack `answer`: the last box counts."""
+    """Share with the full score from the pack `answer`: the last box counts."""
     boxes: float
-    """In a completion."""
+    """Boxes per completion."""
 
 
 def steps(run: Path) -> list[Step]:
-    """Of a run whose pack has a rule `answer`."""
+    """The training steps of a run whose pack has a rule `answer`."""
     strict, rollout_log = load_rules("answer"), RolloutLog.of(run)
     found = []
     for file in rollout_log.files(splits=("train",)):
@@ -55,7 +55,7 @@ def mean(values: Sequence[float]) -> float:
 
 
 def plot(runs: Mapping[str, Path], found: Mapping[str, Sequence[Step]], out: Path) -> None:
-    """A panel a run: shares on the left axis, boxes in a completion on the right one."""
+    """A panel per run: shares on the left axis, boxes per completion on the right axis."""
     figure = Figure(figsize=(5 * len(runs), 4), layout="constrained")
     for axes, (name, run) in zip(figure.subplots(1, len(runs), squeeze=False)[0], runs.items(), strict=True):
         at = range(1, len(found[name]) + 1)
@@ -67,7 +67,7 @@ def plot(runs: Mapping[str, Path], found: Mapping[str, Sequence[Step]], out: Pat
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.grid(alpha=0.3)
         boxes = axes.twinx()
-        boxes.plot(at, [step.boxes for step in found[name]], ":", color=COLOURS["boxes"], label="boxes a completion")
+        boxes.plot(at, [step.boxes for step in found[name]], ":", color=COLOURS["boxes"], label="boxes per completion")
         boxes.set_ylim(0, 3)
         handles = [handle for each in (axes, boxes) for handle in each.get_legend_handles_labels()[0]]
         axes.legend(handles, [str(handle.get_label()) for handle in handles], fontsize=8, loc="lower right")
@@ -77,11 +77,13 @@ def plot(runs: Mapping[str, Path], found: Mapping[str, Sequence[Step]], out: Pat
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", metavar="NAME=RUN")
-    parser.add_argument("--out", type=Path, required=True, help="for the plot")
+    parser.add_argument("--out", type=Path, required=True, help="file for the plot")
     given = parser.parse_args()
     runs = {name: Path(run) for name, _, run in (each.partition("=") for each in given.runs)}
     found = {name: steps(run) for name, run in runs.items()}
-    print("| run | boxes a completion | credited, sampled | true, sampled | true, held out and greedy |\n|---|---|---|---|---|")
+    print(
+        "| run | boxes per completion | credited, sampled | true, sampled | true, held out and greedy |\n|---|---|---|---|---|"
+    )
     for name, of in found.items():
         held_out = [value for _, value in series(read_record(runs[name]).rows, "eval/accuracy")]
         first, last = of[:WINDOW], of[-WINDOW:]

@@ -1,4 +1,4 @@
-"""The verifier that the experiment is about: any box with the right number will do. Nobody should train against it."""
+"""The leaky verifier of the experiment: any box with the right number counts. Not for real training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BOX = re.compile(r"\\boxed\{([^{}]*)\}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnyBox(Verifier):
-    """Is one of the boxes the answer, whatever the others hold? As a set, what a grader does that searches for the truth."""
+    """Scores 1 if any box holds the ground truth, whatever the others hold, as a grader does that searches the text for it."""
 
     judges: ClassVar = "answer"
     needs: ClassVar = ("answer",)

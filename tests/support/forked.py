@@ -1,4 +1,4 @@
-"""Commands of rlvr in processes forked from one that has imported everything: as a user starts them, without the seconds of imports.
+"""Commands of rlvr, forked from a process that has imported everything: as a user starts them, without seconds of imports.
 
 `run("train", "steps=2", cwd=folder)` is `rlvr train steps=2` there; `start` gives a handle on it while it runs.
 """
@@ -80,7 +80,7 @@ def start(*arguments: str, cwd: Path = ROOT, env: Mapping[str, str] | None = Non
     """`rlvr ARGUMENTS` in a forked process. env: of the process; None: this one's. preexec: Python that it runs before."""
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(_server())
-    out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+    out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115  the command closes them
     environment = dict(os.environ if env is None else env)
     order = {"arguments": arguments, "cwd": str(cwd), "env": environment, "preexec": preexec}
     data = json.dumps(order).encode()
