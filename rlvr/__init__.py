@@ -1,24 +1,28 @@
 """Reinforcement learning from verifiable rewards, as experiments that are declared.
 
-What a user may import; everything else is internal.
+The public names; everything else is internal.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rlvr.rules.pack import RulePack
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
 
 if TYPE_CHECKING:
+    from rlvr.rules.pack import RulePack
     from rlvr.scoring.local.rule_pack import load_rules
 
 __all__ = ["Problem", "RulePack", "Verdict", "Verifier", "load_rules"]
 
 
 def __getattr__(name: str) -> Any:
-    """`load_rules` brings Hydra with it, which worker processes do without."""
+    """Import on first use: `load_rules` brings Hydra; worker processes do without both."""
+    if name == "RulePack":
+        from rlvr.rules.pack import RulePack
+
+        return RulePack
     if name == "load_rules":
         from rlvr.scoring.local.rule_pack import load_rules
 

@@ -1,4 +1,4 @@
-"""Errors that users see, and how they are put in one line."""
+"""Errors that users see, and pieces of their one-line messages."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterable
 
 
 class ConfigError(ValueError):
-    """What the user asked for cannot be: one line that names the key, the value and what is allowed."""
+    """The user asked for something impossible: one line that names the key, the value and what is allowed."""
 
 
 class RunStopped(RuntimeError):
-    """A run cannot go on, through no fault of its configuration; what was done is kept."""
+    """A run cannot go on, for a reason outside its configuration; what it has done is kept."""
 
 
 def describe(error: BaseException) -> str:
-    """Type and message of an exception, cut; whatever its message is made of."""
+    """Type and message of an exception, at most 2000 characters. Never raises."""
     try:
         return f"{type(error).__name__}: {error}"[:2000]
     except Exception:  # noqa: BLE001  __str__ of an exception may itself fail
@@ -23,7 +23,7 @@ def describe(error: BaseException) -> str:
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """How an error line goes on: the nearest name if one is near, and all that is allowed."""
+    """The end of an error line about an unknown name: the nearest allowed one, if any is near, and all that are allowed."""
     allowed = list(allowed)
     close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
     return (f"; did you mean {close[0]}?" if close else "") + (f" (allowed: {', '.join(allowed)})" if allowed else "")

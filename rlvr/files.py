@@ -8,10 +8,11 @@ from typing import Any
 
 
 def write_whole(path: Path, content: str | bytes | Any, *, durable: bool = False) -> None:
-    """Write a file in place of the one that is there, if any, which stays as it is until the new one is complete.
+    """Write or replace a file atomically: until the new content is complete, `path` keeps the old one.
 
-    content: text (UTF-8), bytes or a buffer. durable: its content survives a crash of the machine from here on; its name does
-    once the folder has been synced too. Errors: `OSError`, `UnicodeEncodeError`; nothing half-written stays.
+    content: text (UTF-8), bytes or a buffer. durable: flush the content to disk (fsync) before it takes its name, so that it
+    survives a crash of the machine; the name does once its folder is synced too. Errors: `OSError`, `UnicodeEncodeError`;
+    nothing half-written stays.
     """
     data = content.encode() if isinstance(content, str) else content
     unfinished = path.with_name(f".{path.name}.unfinished")

@@ -1,10 +1,17 @@
 """The nouns of the project: problem, rollout, group, verdict.
 
-Shape legend, used in the names of tensors everywhere:
-    P  problems in a batch            G  rollouts of one problem (the group)
-    B  rollouts in a batch (P x G)    T  completion tokens     S  prompt tokens     V  vocabulary
-    R  rollouts of a micro-batch      N  their completion tokens, one rollout after another, without padding
-so that `rewards_PG` is one reward per rollout, by problem, and `logprobs_N` one number per completion token.
+Shape legend, used in the names of tensors everywhere: `rewards_PG` is one reward per rollout, by problem, and `logprobs_N` one
+number per completion token.
+    P  problems in a batch             G  rollouts of one problem (the group)
+    B  rollouts in a batch (P x G)     R  rollouts of a micro-batch, or rows of a cache
+    T  completion tokens, padded       S  prompt tokens
+    N  tokens one sequence after another, without padding: of completions in losses, of a whole pass in a prefix tree
+    V  vocabulary                      W  width of the hidden states
+    M  rows of hidden states for which the output layer is computed
+    H  query heads                     Hkv  key-value heads              D  width of a head
+    K  keys of a pass in a prefix tree, ancestors' first
+    b  rollouts being sampled          p  their prompts                  g  most rollouts of one of these prompts
+    n  equal parts: nodes padded together (`rows_nT`), blocks of B tokens of the vocabulary (`blocks_bnB`)
 """
 
 from __future__ import annotations
@@ -22,7 +29,7 @@ _OPENED_THINK = re.compile(r"<think>\s*\Z")
 
 
 class FrozenDict(dict[str, Any]):
-    """A dict that cannot change. Still a `dict`, so that it pickles (to judging processes) and suits JSON libraries."""
+    """A dict that cannot change. Still a `dict`, so that it pickles (for worker processes) and suits JSON libraries."""
 
     def _refuse(self, *_: Any, **__: Any) -> Any:
         raise TypeError("a problem's truth and metadata are read-only")
@@ -44,7 +51,7 @@ def frozen(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One task with a truth that code can check."""
+    """One task with a ground truth that code can check."""
 
     id: str
     """Unique within a data set."""
@@ -53,9 +60,9 @@ class Problem:
     truth: Mapping[str, Any]
     """What verifiers compare with; each reads its own keys (`{"answer": "72"}`)."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """What verifiers do not need: `solution` is the reference reasoning, where the data set has one."""
+    """What verifiers do not need: `solution` is the reference reasoning, if the data set has one."""
     prefill: str | None = None
-    """The start of the assistant's response that `prompt` already holds. None: `<think>` where the prompt ends in it."""
+    """The start of the assistant's response that `prompt` already holds. None: `<think>` if the prompt ends in it, else nothing."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "truth", frozen(self.truth))
@@ -65,7 +72,7 @@ class Problem:
             object.__setattr__(self, "prefill", opened.group() if opened else "")
 
     def response(self, completion: str) -> str:
-        """The assistant's whole response, which is what verifiers judge: what the prompt opened, then the completion."""
+        """The assistant's whole response, which is what verifiers score: what the prompt opened, then the completion."""
         return f"{self.prefill}{completion}"
 
 
@@ -74,7 +81,7 @@ class Verdict:
     """What one verifier says of one completion."""
 
     outcome: VerdictStatus
-    """`scored`; `unscorable`: the truth cannot be checked; `error`: our side failed. Only `scored` carries a score."""
+    """`scored`; `unscorable`: the ground truth cannot be checked; `error`: our side failed. Only `scored` carries a score."""
     score: float | None
     """In [0, 1] when scored, else None."""
     reason: str
@@ -105,22 +112,22 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
-    """One sampled completion of a problem; judging and scaling return copies with the later fields filled in."""
+    """One sampled completion of a problem; scoring and scaling return copies with the later fields filled in."""
 
     token_ids: tuple[int, ...]
-    """Completion tokens, the end-of-sequence token included where one was sampled."""
+    """Completion tokens, the end-of-sequence token included if one was sampled."""
     logprobs: tuple[float, ...]
     """Log-probability of each token under the sampling distribution (nats, after temperature)."""
     text: str
-    """The completion as judged: decoded tokens without the final end-of-sequence token or what follows a stop string."""
+    """The completion as scored: decoded tokens without the final end-of-sequence token or what follows a stop string."""
     finish_reason: FinishReason
     """`stop`: the model ended it, or said a stop string; `length`: it hit the token limit."""
     entropies: tuple[float, ...] = ()
-    """Entropy of the distribution that each token was drawn from (nats); empty where the engine does not know it."""
+    """Entropy of the distribution that each token was drawn from (nats); empty if the engine does not know it."""
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     """By rule name."""
     reward: float | None = None
-    """Sum of weight x score; None: masked, because a rule that counts could not judge it."""
+    """Sum of weight x score; None: masked, because a rule that counts could not score it."""
     advantage: float = 0.0
     """As used in the loss."""
 
@@ -137,5 +144,5 @@ class Group:
 
     @property
     def degenerate(self) -> bool:
-        """No two judged rollouts differ in reward, so the group teaches nothing."""
+        """All scored rollouts have the same reward, so the group gives no gradient."""
         return len({rollout.reward for rollout in self.rollouts if rollout.reward is not None}) <= 1

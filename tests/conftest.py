@@ -6,7 +6,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run side by side, and what they start inherits it
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,11 +34,52 @@ SUPPORT = ROOT / "tests" / "support"
 DATA = ROOT.parent / "shared" / "data"
 
 
+REQUIRED = bool(os.environ.get("RLVR_REQUIRE"))
+"""Set in CI: a test that would be skipped fails, but for those marked `may_skip`."""
+
+
+def needs(available: bool, install: str, *, in_ci: bool = True) -> pytest.MarkDecorator:
+    """Marks a test that needs a program, a package or data. install: what to do where it is not `available`.
+
+    in_ci: whether CI has to have it, so that a skip is a failure there.
+    """
+    if not available and REQUIRED and not in_ci:
+        return pytest.mark.may_skip(f"needs: {install}")
+    return pytest.mark.skipif(not available, reason=f"needs: {install}")
+
+
+def data(name: str) -> Path:
+    """The folder of a real data set beside the checkout; skips the test where it is not there."""
+    if not (DATA / name).is_dir():
+        pytest.skip(f"needs: the data set {name} at {DATA / name}")
+    return DATA / name
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    marker = item.get_closest_marker("may_skip")
+    if marker is not None:
+        pytest.skip(marker.args[0])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if REQUIRED and report.skipped and item.get_closest_marker("may_skip") is None and not hasattr(report, "wasxfail"):
+        report.outcome, report.longrepr = "failed", f"RLVR_REQUIRE is set and the test was skipped: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if REQUIRED and report.skipped:
+        report.outcome, report.longrepr = "failed", f"RLVR_REQUIRE is set and a file was skipped: {report.longrepr}"
+    return report
+
+
 @pytest.fixture(scope="session")
 def gsm8k_path() -> Path:
-    if not (DATA / "gsm8k").is_dir():
-        pytest.skip(f"the real GSM8K is not at {DATA / 'gsm8k'}")
-    return DATA / "gsm8k"
+    return data("gsm8k")
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Hydra's side of the configuration: the schema, `rules=a+b`, `dataset=[a,b]`, and errors a user can read.
 
-Importing this module registers the schema and the source of joined packs and mixtures with Hydra.
+Importing this module registers with Hydra the schema, and the config source of joined packs and mixtures.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
-from rlvr.config.overrides import joined, replacing
+from rlvr.config.overrides import for_hydra
 from rlvr.config.redact import without_password
 from rlvr.config.schema import Config
 from rlvr.errors import ConfigError, nearest
 
 _PACKAGE = Path(__file__).parents[1]
 _REPOSITORY = _PACKAGE.parent / "conf"
-CONF = _REPOSITORY if _REPOSITORY.is_dir() else _PACKAGE / "conf"  # beside the package, or packed into it
+CONF = _REPOSITORY if _REPOSITORY.is_dir() else _PACKAGE / "conf"  # next to the package, or inside it (in a wheel)
 
 
-class Joined(ConfigSource):
-    """Serves `rules/a+b` as the packs a and b together, and `dataset/a+b` as a mixture, so that both work wherever one does."""
+class JoinedSource(ConfigSource):
+    """Serves `rules/a+b` as the packs a and b together, and `dataset/a+b` as a mixture, wherever one name is allowed."""
 
     @staticmethod
     def scheme() -> str:
         return "joined"
 
     def load_config(self, config_path: str) -> ConfigResult:
-        group, _, joined = config_path.removesuffix(".yaml").partition("/")
-        names = joined.split("+")
+        group, _, choice = config_path.removesuffix(".yaml").partition("/")
+        names = choice.split("+")
         if "" in names:
-            raise ConfigError(f"{group}={joined}: a '+' stands between two names")
+            raise ConfigError(f"{group}={choice}: a '+' stands between two names")
         names = list(dict.fromkeys(names))
         if group == "rules":
             config: dict[str, Any] = {"defaults": names}
@@ -79,24 +79,24 @@ class _JoinedSearchPath(SearchPathPlugin):
 
 
 ConfigStore.instance().store("schema", Config)
-SourcesRegistry.instance().register(Joined)
+SourcesRegistry.instance().register(JoinedSource)
 Plugins.instance().register(_JoinedSearchPath)
 
 
 def compose(overrides: Sequence[str], *, config_name: str = "config", conf: Path = CONF) -> Config:
     """The typed configuration of some overrides. Errors: `ConfigError`, one line."""
-    overrides = [each for override in overrides for each in replacing(joined(override))]
+    overrides = for_hydra(overrides)
     try:
-        with application_aside(), initialize_config_dir(str(conf.resolve()), version_base="1.3"):
-            config = hydra_compose(config_name, overrides=list(overrides))
+        with hydra_set_aside(), initialize_config_dir(str(conf.resolve()), version_base="1.3"):
+            config = hydra_compose(config_name, overrides=overrides)
             check_packs(GlobalHydra.instance().config_loader(), config_name, overrides)
         return typed(config)
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise ConfigError(one_line(error, overrides)) from error
 
 
-def searched() -> list[str]:
-    """Where else than in this project the running application looks (`--config-dir`), as an override for `compose`."""
+def search_path_override() -> list[str]:
+    """Config folders of the user that the running application searches (`--config-dir`), as an override for `compose`."""
     if not GlobalHydra.instance().is_initialized() or not HydraConfig.initialized():
         return []
     sources = [source for source in HydraConfig.get().runtime.config_sources if source.provider not in ("hydra", "main")]
@@ -105,8 +105,8 @@ def searched() -> list[str]:
 
 
 @contextmanager
-def application_aside() -> Iterator[None]:
-    """Hydra composes for one application at a time; the one that is running, if any, is there again afterwards."""
+def hydra_set_aside() -> Iterator[None]:
+    """Hydra composes for one application at a time: set the running one aside, if any, and bring it back afterwards."""
     running = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
@@ -116,7 +116,7 @@ def application_aside() -> Iterator[None]:
 
 
 def typed(config: DictConfig) -> Config:
-    """Plain dataclasses, checked against the schema, interpolations resolved."""
+    """The configuration as dataclasses, checked against the schema, interpolations resolved."""
     merged = OmegaConf.merge(OmegaConf.structured(Config), {k: v for k, v in config.items() if k != "hydra"})
     return cast(Config, OmegaConf.to_object(merged))
 
@@ -133,14 +133,14 @@ def typed_file(path: Path) -> Config:
 
 
 def check_packs(loader: ConfigLoader, config_name: str, overrides: Sequence[str]) -> None:
-    """Errors: `ConfigError` when two of the packs that take part define one rule differently; Hydra would let the last win."""
+    """Errors: `ConfigError` when two of the chosen packs define one rule differently; Hydra would let the last one win."""
     parts = loader.compute_defaults_list(config_name=config_name, overrides=list(overrides), run_mode=RunMode.RUN).defaults
     packs = [p.config_path for p in parts if p.config_path and p.config_path.startswith("rules/") and "+" not in p.config_path]
     defined: dict[str, tuple[str, Any]] = {}
     for path in dict.fromkeys(packs):
         source = next((each for each in loader.get_sources() if each.is_config(path)), None)
         if source is None:
-            continue  # a pack that does not exist has already been reported by composing
+            continue  # composing has already reported a pack that does not exist
         pack = OmegaConf.to_container(source.load_config(path).config, resolve=False)
         assert isinstance(pack, dict)
         for rule, definition in pack.items():
@@ -156,7 +156,9 @@ def one_line(error: Exception, overrides: Sequence[str]) -> str:
         return "a YAML file cannot be read: " + ", ".join(line.strip() for line in str(error).splitlines())
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return str(error)
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    cause: Exception = error
+    if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
+        cause = error.__cause__
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read; write key=value (quote values with spaces, commas or brackets)"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
@@ -182,7 +184,7 @@ def options(group: str) -> list[str]:
 
 
 def _unknown_key(key: str, overrides: Sequence[str]) -> str:
-    """Name the sibling keys, as they are without the override that failed."""
+    """The error line of an unknown key: names its siblings, as they are without the override that failed."""
     failing = [o for o in overrides if re.match(rf"[+~]*{re.escape(key)}(?:[.=@]|$)", o)]
     given = failing[0] if failing else key
     parent, _, name = key.rpartition(".")
@@ -200,9 +202,9 @@ def _unknown_key(key: str, overrides: Sequence[str]) -> str:
 
 
 def yaml_of(config: DictConfig) -> str:
-    """config.yaml of a run: everything resolved, with a defaults list that has it checked again when it is run from there.
+    """config.yaml of a run: everything resolved, with a defaults list by which Hydra checks it again when it is run from there.
 
-    Everything but a password in the address of a Redis server, which has to be given again.
+    A password in the address of a Redis server is left out, and has to be given again.
     """
     resolved = OmegaConf.to_container(OmegaConf.structured(typed(config)), resolve=True)
     hydra = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"), resolve=False)
@@ -214,4 +216,4 @@ def yaml_of(config: DictConfig) -> str:
             {"defaults": ["schema", {"override hydra/job_logging": "none"}, "_self_"], **resolved, "hydra": hydra["hydra"]}
         )
     )
-    return f"# To repeat this run: python train.py --config-path <this folder, absolute> --config-name config\n{body}"
+    return f"# To repeat this run: rlvr train --config-path <this folder> --config-name config\n{body}"

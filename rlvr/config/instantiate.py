@@ -1,4 +1,4 @@
-"""Objects from configuration nodes: `_target_` names the class, the other keys are its fields."""
+"""Objects and rules from configuration nodes: `_target_` names a class, the other keys are its fields."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ T = TypeVar("T")
 
 
 def construct(node: Mapping[str, Any], base: type[T], *, key: str, prefixes: Sequence[str] = ("rlvr.",)) -> T:
-    """The object that `_target_` names, with the other keys as its fields.
+    """An instance of the class that `_target_` names, with the other keys as its fields.
 
-    Only classes derived from `base`, from modules under `prefixes`, so that a YAML file cannot run anything else.
-    Errors: `ConfigError` naming the key.
+    Only subclasses of `base` from modules under `prefixes`, so that a YAML file cannot run anything else.
+    key: of the node, for error lines. Errors: `ConfigError` naming the key.
     """
     path = node.get("_target_")
     if not isinstance(path, str):
@@ -66,9 +66,10 @@ def rule_config(node: Any, key: str) -> RuleConfig:
 
 
 def _explain(key: str, error: pydantic.ValidationError) -> str:
+    """The first error in one line: what the class itself raised, or what pydantic says of a field."""
     first = error.errors()[0]
-    at = ".".join([key, *map(str, first["loc"])])
-    own = first.get("ctx", {}).get("error")
-    if isinstance(own, ConfigError):
-        return str(own)
-    return f"{key}.{own}" if own is not None else f"{at}={first['input']}: {first['msg']}"
+    raised = first.get("ctx", {}).get("error")
+    if isinstance(raised, ConfigError):
+        return str(raised)
+    field = ".".join([key, *map(str, first["loc"])])
+    return f"{key}.{raised}" if raised is not None else f"{field}={first['input']}: {first['msg']}"

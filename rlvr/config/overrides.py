@@ -1,4 +1,4 @@
-"""Command-line overrides rewritten into forms that Hydra composes as a user means them."""
+"""Command-line overrides, rewritten into forms that Hydra composes as a user means them."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import re
 from collections.abc import Iterable
 
 
-def joined(override: str) -> str:
-    """`dataset=[a,b]` as `dataset=a+b`: a mixture. (`rules=[a,b]` Hydra can do by itself.)"""
+def for_hydra(overrides: Iterable[str]) -> list[str]:
+    """All overrides, rewritten where Hydra would read them differently."""
+    return [each for override in overrides for each in replace_schedule(as_mixture(override))]
+
+
+def as_mixture(override: str) -> str:
+    """`dataset=[a,b]` as `dataset=a+b`: a mixture. (Hydra itself joins `rules=[a,b]`.)"""
     match = re.fullmatch(r"(\+*dataset)=\[([^\[\]=]+)\]", override)
     return f"{match[1]}={'+'.join(name.strip() for name in match[2].split(','))}" if match else override
 
 
-def replacing(override: str) -> list[str]:
-    """`rules.NAME.weight={...}` as two overrides, by which the new schedule replaces one that is there.
+def replace_schedule(override: str) -> list[str]:
+    """`rules.NAME.weight={...}` as two overrides, so that the new schedule replaces the configured one.
 
-    By itself Hydra would merge the two, and steps of the old one would stay in force.
+    Hydra alone would merge the two, and steps of the old schedule would stay in force.
     """
     key, equals, value = override.partition("=")
     is_schedule = equals and "{" in value and re.fullmatch(r"(\+\+)?rules\.[^.]+\.weight", key)
     return [f"{key}=0", override] if is_schedule else [override]
-
-
-def as_hydra_reads(arguments: Iterable[str]) -> list[str]:
-    """Command-line arguments in the forms that Hydra composes as a user means them."""
-    return [each for argument in arguments for each in replacing(joined(argument))]

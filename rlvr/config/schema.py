@@ -24,7 +24,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 def key(default: Any, meaning: str) -> Any:
-    """A field with its documentation; lists and dicts are made anew for every instance."""
+    """A field with its documentation; lists and dicts are copied for every instance."""
     metadata = {"meaning": meaning}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
@@ -33,32 +33,32 @@ def key(default: Any, meaning: str) -> Any:
 
 @dataclass(kw_only=True)
 class ModelConfig:
-    name: str | None = key(
-        None, "name on the hub (Qwen/Qwen2.5-0.5B), or a label where path or package say where the files are"
-    )
+    name: str | None = key(None, "name on the hub (Qwen/Qwen2.5-0.5B), or a label where path or package names the files")
     path: str | None = key(None, "folder with a Hugging Face checkpoint; nothing is downloaded")
     package: str | None = key(None, "Python package that holds the files; used when path is not set")
-    gguf_file: str | None = key(None, "GGUF file in that place, dequantised on loading")
+    gguf_file: str | None = key(None, "GGUF file in that folder, repository or package, dequantised on loading")
     revision: str = key("main", "branch, tag or commit on the hub")
     dtype: str = key("float32", "type of the trained weights: float32, bfloat16, float16 (see cluster.mixed_precision)")
     gradient_checkpointing: bool = key(False, "recompute activations in the backward pass: less memory, more time")
     chat: bool = key(False, "prompts go through the tokenizer's chat template; false for base models")
-    lora_rank: int = key(0, "train low-rank adapters of this rank beside frozen weights (LoRA); 0: train all weights")
-    lora_alpha: float = key(32.0, "what an adapter adds is multiplied by lora_alpha / lora_rank")
+    lora_rank: int = key(0, "rank of the low-rank adapters that are trained on frozen weights (LoRA); 0: train all weights")
+    lora_alpha: float = key(32.0, "the output of an adapter is multiplied by lora_alpha / lora_rank")
     lora_targets: list[str] = key(
-        [], "names of the linear layers that get one ([q_proj, v_proj]); none named: all but the output layer"
+        [], "linear layers with an adapter, by name ([q_proj, v_proj]); empty: all but the output layer"
     )
 
 
 @dataclass(kw_only=True)
 class PromptConfig:
-    instruction: str = key("", "text at the top: the system message of chat models")
+    instruction: str = key("", "text at the top; for chat models the system message")
     question: str = key(MISSING, "how a base model is asked; holds {question}")
     chat_question: str = key("{question}", "the user message of chat models; holds {question}")
-    solution: str = key(MISSING, "how a worked example is answered; holds {reasoning}, {answer} or {continuation}")
+    solution: str = key(MISSING, "how a few-shot example is answered; holds {reasoning}, {answer} or {continuation}")
     separator: str = key("\n\n", "between instruction, examples and question, for base models")
-    prefill: str = key("", "how the assistant's response is made to begin; judged as part of the response")
-    stop: list[str] = key([], "strings that end a completion, for base models that go on; what is judged ends with the first")
+    prefill: str = key("", "how the assistant's response is made to begin; scored as part of the response")
+    stop: list[str] = key(
+        [], "strings that end a completion, for base models that do not stop; what is scored ends with the first"
+    )
     few_shot: int = key(
         0, "few-shot examples before every question: the first training problems, which are then not trained on"
     )
@@ -68,14 +68,16 @@ class PromptConfig:
 class RuleConfig:
     weight: Any = key(
         MISSING,
-        "what full score add to the reward; negative for a penalty, 0 to report only; or by step, in constant pieces "
+        "what a full score adds to the reward; negative for a penalty, 0 to report only; or by step, in constant pieces "
         "{0: 0.1, 4000: 0.05} or straight lines {linear: {0: 0.1, 4000: 0.05}}",
     )
     verifier: dict[str, Any] | None = key(None, "_target_: the verifier's import path; the other keys are its fields")
     parts: dict[str, Any] | None = key(None, "sub-rules (weight and verifier each) whose weighted mean is the score")
     requires: list[str] = key([], "rules that need full score for this one to count")
-    datasets: list[str] = key([], "data sets of a mixture that it judges; empty: all problems whose truth it can use")
-    allows: dict[str, str] = key({}, "attacks of the audit that it is known not to stop: name to reason")
+    datasets: list[str] = key(
+        [], "data sets of a mixture whose problems it scores; empty: all problems whose ground truth it can use"
+    )
+    allows: dict[str, str] = key({}, "known weaknesses: attacks of the audit that it does not stop, each with the reason")
 
 
 @dataclass(kw_only=True)
@@ -83,7 +85,7 @@ class AlgoConfig:
     problems: int = key(16, "problems a step (over all processes)")
     group_size: int = key(8, "rollouts a problem, G")
     learning_rate: float = key(1e-6, "AdamW's, after warm-up")
-    warmup_steps: int = key(5, "optimizer updates until the learning rate is reached, linearly")
+    warmup_steps: int = key(5, "optimizer updates over which the learning rate rises linearly from 0")
     weight_decay: float = key(0.0, "AdamW's")
     max_grad_norm: float = key(1.0, "gradients are clipped to this norm")
     ratio: str = key("token", "probability ratio to the policy that sampled: of each token, or of the whole sequence (GSPO)")
@@ -91,85 +93,88 @@ class AlgoConfig:
     clip_low: float = key(0.2, "the probability ratio is clipped at 1 - clip_low; 1 for no lower bound")
     clip_high: float = key(0.2, "and at 1 + clip_high")
     beta: float = key(0.0, "weight of the KL divergence to the reference: the untrained model; 0 loads none")
-    kl: str = key("k3", "its estimate for a token: k1, k2, k3; as a penalty k1 has no effect on average")
-    reference_refresh: int = key(
-        0, "steps after which the policy as it then is becomes what the KL divergence is to, again and again; 0: never"
-    )
+    kl: str = key("k3", "estimator of that divergence for a token: k1, k2, k3; k1 as a penalty has no effect on average")
+    reference_refresh: int = key(0, "sync the KL reference with the policy every N steps; 0: fixed reference")
     entropy_bonus: float = key(
-        0.0, "weight of the policy's mean entropy (nats a token, at algo.temperature), which the loss is lowered by; 0: none"
+        0.0, "entropy bonus coefficient: loss -= coefficient x mean token entropy (nats, at algo.temperature)"
     )
     aggregation: str = key("sequence_mean", "tokens to loss: sequence_mean (GRPO), token_mean (DAPO), max_length (Dr. GRPO)")
     scaling: str = key("group", "divide advantages by the deviation of the group, of the batch, or none")
     deviation: str = key("population", "that deviation: population (divides by n) or sample (by n - 1)")
     mask_truncated: bool = key(
-        False, "rollouts that hit the token limit take no part in the loss; they stay in their group's mean"
+        False, "leave rollouts that hit the token limit out of the loss; they stay in their group's mean"
     )
     resample: int = key(
-        0, "times a step asks further problems until enough groups have rewards that differ (dynamic sampling); 0: never"
+        0, "times a step samples further problems until enough groups have differing rewards (dynamic sampling); 0: never"
     )
-    curriculum: bool = key(False, "ask problems that always or never pass less often, by their pass rates so far")
+    curriculum: bool = key(False, "sample problems that always or never pass less often, by their pass rates so far")
     train_problems: int | None = key(
-        None, "train on the first so many problems only, each repeated in a step where they are few; 1: one-shot RLVR"
+        None, "train on the first N problems only, repeated within a step where they are few; 1: one-shot RLVR; null: on all"
     )
     updates_per_batch: int = key(1, "optimizer updates on each batch of rollouts")
     micro_batch_tokens: int = key(
-        16384, "tokens of prompts and completions that go through the model at once in training: memory, never the gradient"
+        16384, "tokens of prompts and completions per training pass: bounds memory, does not change the gradient"
     )
-    temperature: float = key(1.0, "of sampling, and of the log-probabilities that are trained")
+    temperature: float = key(1.0, "sampling temperature; also that of the log-probabilities in the loss")
     max_prompt_tokens: int = key(1024, "a longer prompt stops the run before training; prompts are never cut")
     max_new_tokens: int = key(256, "length limit of a completion, in tokens")
 
 
 @dataclass(kw_only=True)
 class EvalConfig:
-    problems: int = key(200, "held-out problems, answered greedily before and after training; 0 for none")
-    every: int = key(10, "steps between evaluations during training; 0 for none")
+    problems: int = key(200, "held-out problems, answered greedily before and after training; 0: none")
+    every: int = key(10, "steps between evaluations during training; 0: none")
     forced_prefix: str | None = key(
-        "<think>", "also measure the untrained model when its response is made to begin so: what eliciting alone would give"
+        "<think>",
+        "also evaluate the untrained model with its response made to begin so: what elicitation alone gives; null: not",
     )
-    samples: int = key(0, "completions of each problem that are sampled besides, for pass@k and maj@k; 0 for none")
-    temperature: float = key(1.0, "of these samples")
-    ks: list[int] = key([], "which k of pass@k and maj@k; none named: 1, 2, 4, ... and eval.samples")
+    samples: int = key(0, "completions sampled of each problem in addition, for pass@k and maj@k; 0: none")
+    temperature: float = key(1.0, "sampling temperature of these samples")
+    ks: list[int] = key([], "the k of pass@k and maj@k; empty: 1, 2, 4, ... and eval.samples")
     rules: str | None = key(
         None,
-        "pack, or several joined with +, that judges beside the rules and changes no reward; accuracy, format, pass@k and "
-        "maj@k are then what its rules say",
+        "evaluation-only pack, or several joined with +, scored alongside the training rules with weight 0; accuracy, format, "
+        "pass@k and maj@k are then its own",
     )
 
 
 @dataclass(kw_only=True)
 class EarlyStopConfig:
-    min_entropy: float | None = key(None, "nats: stop where policy/entropy stays below; none: whatever it is")
-    max_degenerate: float | None = key(None, "share: stop where group/degenerate stays above; none: whatever it is")
-    min_length: float | None = key(None, "tokens: stop where rollout/length stays below; none: whatever it is")
-    max_truncated: float | None = key(None, "share: stop where rollout/truncated stays above; none: whatever it is")
-    patience: int = key(10, "steps in a row")
+    min_entropy: float | None = key(None, "nats: stop where policy/entropy stays below; null: never")
+    max_degenerate: float | None = key(None, "share: stop where group/degenerate stays above; null: never")
+    min_length: float | None = key(None, "tokens: stop where rollout/length stays below; null: never")
+    max_truncated: float | None = key(None, "share: stop where rollout/truncated stays above; null: never")
+    patience: int = key(10, "steps in a row for which it must stay there")
 
 
 @dataclass(kw_only=True)
 class VerifyConfig:
-    workers: int | None = key(None, "processes for rules that can hang, at most; none: one a processor core that may be used")
-    deadline_s: float = key(2.0, "seconds of processor time in such a process for a verdict; past it the score is 0, `timeout`")
-    memory_mb: int = key(1024, "megabytes for a verdict, on top of what the process holds; past it the score is 0, `memory`")
-    retries: int = key(1, "times a verdict of `error` (our failure, not the model's) is judged again")
+    workers: int | None = key(None, "most worker processes for rules that can hang; null: one per usable processor core")
+    deadline_s: float = key(2.0, "seconds of processor time for a verdict in such a process; past it the score is 0, `timeout`")
+    memory_mb: int = key(
+        1024, "megabytes for a verdict, on top of what the process already holds; past it the score is 0, `memory`"
+    )
+    retries: int = key(1, "times a rollout with a verdict of `error` (our failure, not the model's) is scored again")
     max_error_share: float = key(0.1, "share of a step's rollouts that may still be errors before the run stops")
     allow_weak_isolation: bool = key(
         False, "run programs of the model where the machine cannot isolate them fully; every verdict then says so"
     )
     redis_url: str | None = key(
-        None, "redis://HOST:PORT/DATABASE where workers (rlvr worker) fetch work; none: judge on this machine"
+        None, "redis://HOST:PORT/DATABASE from which workers (rlvr worker) take work; null: score on this machine"
     )
-    redis_patience_s: float = key(60.0, "seconds without a sign of Redis or of any worker, after which verdicts are errors")
-    redis_in_flight: int = key(256, "verdicts asked for at a time; well above the processes of all workers together")
+    redis_patience_s: float = key(60.0, "seconds without an answer from Redis or any worker, after which verdicts are errors")
+    redis_in_flight: int = key(256, "verdicts requested at a time; set it well above the processes of all workers together")
     redis_redeliver_s: float = key(
-        60.0, "seconds after which the queue gives what a worker has not finished to another, if whoever asked has not before"
+        60.0, "seconds after which the queue redelivers a batch that a worker has not finished, if the client has not before"
     )
 
 
 @dataclass(kw_only=True)
 class AuditConfig:
-    problems: int = key(50, "problems that are attacked, spread over the data set")
-    max_gain: float = key(0.0, "share of them on which an attack may gain before the audit fails; declared gains do not count")
+    problems: int = key(50, "problems to attack, spread over the data set")
+    max_gain: float = key(
+        0.0, "share of them on which an attack may gain before the audit fails; gains that rules allow do not count"
+    )
     attacks: list[str] = key(
         [
             "rlvr.analysis.audit.attacks.answers",
@@ -179,42 +184,48 @@ class AuditConfig:
             "rlvr.analysis.audit.attacks.programs_claims",
             "rlvr.analysis.audit.attacks.programs_escape",
         ],
-        "import paths of modules or classes of attacks",
+        "import paths of attacks: modules or classes",
     )
-    show: int = key(5, "reference solutions without full score, and truths that cannot be scored, that are listed")
+    show: int = key(5, "how many reference solutions without full score, and ground truths that cannot be scored, to list")
 
 
 @dataclass(kw_only=True)
 class ClusterConfig:
-    mixed_precision: str = key("no", "autocast of accelerate: no, bf16, fp16")
-    cpu: bool = key(False, "stay on the CPU where there is an accelerator")
+    mixed_precision: str = key("no", "autocast precision: no, bf16, fp16")
+    cpu: bool = key(False, "use the CPU even where there is a GPU")
 
 
 @dataclass(kw_only=True)
 class CheckpointConfig:
-    every: int = key(10, "steps between checkpoints, from which resume=RUN goes on; there is one at the end and on Ctrl-C, too")
-    keep: int = key(2, "of the latest; that with the best evaluation is kept besides")
+    every: int = key(
+        10, "steps between checkpoints, which resume=RUN goes on from; one is also written at the end and on Ctrl-C"
+    )
+    keep: int = key(2, "latest checkpoints to keep; the one with the best evaluation is kept in addition")
 
 
 @dataclass(kw_only=True)
 class Config:
-    seed: int = key(0, "of sampling and of the order of problems; the same seed repeats a run to the bit on one machine")
+    seed: int = key(
+        0, "random seed of sampling and of the order of problems; the same seed repeats a run bit for bit on one machine"
+    )
     steps: int = key(40, "training steps")
-    name: str = key("grpo", "of the run: last part of its folder, and its name in W&B")
-    resume: str | None = key(None, "folder of a run to go on with; what is given besides changes its configuration")
-    rules_from: list[str] = key([], "import prefixes, besides rlvr., that a pack's verifiers may come from")
+    name: str = key("grpo", "name of the run: the last part of its folder's name, and its name in W&B")
+    resume: str | None = key(None, "folder of a run to resume; other overrides change its configuration")
+    rules_from: list[str] = key([], "import prefixes, in addition to rlvr., that verifiers of a pack may come from")
     model: ModelConfig = field(default_factory=ModelConfig, metadata={"meaning": "what is trained"})
-    dataset: dict[str, Any] = key({}, "_target_: the adapter's import path; the other keys are its fields")
-    prompt: PromptConfig = field(default_factory=PromptConfig, metadata={"meaning": "how problems are put to the model"})
+    dataset: dict[str, Any] = key({}, "_target_: the import path of the data set; the other keys are its fields")
+    prompt: PromptConfig = field(default_factory=PromptConfig, metadata={"meaning": "how problems become prompts"})
     rules: dict[str, RuleConfig] = key({}, "the rule pack: rule name to rule")
     algo: AlgoConfig = field(default_factory=AlgoConfig, metadata={"meaning": "GRPO and its options"})
-    rollout: dict[str, Any] = key({}, "_target_: the engine that samples; the other keys are its fields")
-    verify: VerifyConfig = field(default_factory=VerifyConfig, metadata={"meaning": "how judging is supervised"})
-    eval: EvalConfig = field(default_factory=EvalConfig, metadata={"meaning": "measuring on held-out problems"})
+    rollout: dict[str, Any] = key({}, "_target_: the import path of the rollout engine; the other keys are its fields")
+    verify: VerifyConfig = field(default_factory=VerifyConfig, metadata={"meaning": "where and how slow rules are scored"})
+    eval: EvalConfig = field(default_factory=EvalConfig, metadata={"meaning": "evaluation on held-out problems"})
     early_stop: EarlyStopConfig = field(
         default_factory=EarlyStopConfig, metadata={"meaning": "ending a run whose policy has collapsed"}
     )
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig, metadata={"meaning": "what resume=RUN needs"})
     audit: AuditConfig = field(default_factory=AuditConfig, metadata={"meaning": "rlvr audit"})
     cluster: ClusterConfig = field(default_factory=ClusterConfig, metadata={"meaning": "devices and precision"})
-    tracking: dict[str, Any] = key({}, "_target_: where metrics go besides metrics.jsonl; the other keys are its fields")
+    tracking: dict[str, Any] = key(
+        {}, "_target_: the import path of the tracker, in addition to metrics.jsonl; the other keys are its fields"
+    )

@@ -1,4 +1,4 @@
-"""What of a configuration cannot work, as its numbers and named choices alone show."""
+"""Range and enum checks of a configuration."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rlvr.errors import ConfigError, nearest
 
 
 def check_numbers(config: Config) -> None:
-    """Numbers and named choices of a configuration. Errors: `ConfigError`."""
+    """Check all numbers and named choices. Errors: `ConfigError`."""
     algo, evaluation = config.algo, config.eval
     at_least = {
         "seed": (config.seed, 0),
@@ -85,7 +85,7 @@ def _check_early_stop(early_stop: EarlyStopConfig) -> None:
 
 
 def check_verify(verify: VerifyConfig) -> None:
-    """For whoever judges without a run. Errors: `ConfigError`."""
+    """The keys of `verify`, also for commands that score without a run. Errors: `ConfigError`."""
     at_least = {"retries": 0, "memory_mb": 1, "redis_in_flight": 1} | ({} if verify.workers is None else {"workers": 1})
     for key, least in at_least.items():
         _check_least(f"verify.{key}", getattr(verify, key), least)
@@ -95,7 +95,7 @@ def check_verify(verify: VerifyConfig) -> None:
 
 
 def _check_trained(model: ModelConfig, algo: AlgoConfig) -> None:
-    """What is trained, and what it is kept close to: numbers, and pairs of options that cannot be."""
+    """Which weights are trained, and the KL reference: numbers, and options that exclude each other."""
     if model.lora_rank < 0:
         raise ConfigError(f"model.lora_rank={model.lora_rank}: must be at least 0 (0 trains all weights)")
     if not 0 < model.lora_alpha < float("inf"):
@@ -104,7 +104,7 @@ def _check_trained(model: ModelConfig, algo: AlgoConfig) -> None:
         raise ConfigError(f"model.lora_targets={model.lora_targets}: needs model.lora_rank above 0 (0 trains all)")
     refresh = f"algo.reference_refresh={algo.reference_refresh}"
     if algo.reference_refresh < 0:
-        raise ConfigError(f"{refresh}: must be at least 0 (0 keeps to the untrained model)")
+        raise ConfigError(f"{refresh}: must be at least 0 (0 keeps the untrained model)")
     if algo.reference_refresh and not algo.beta:
         raise ConfigError(f"{refresh}: needs algo.beta above 0; without it there is no reference")
     if algo.reference_refresh and model.lora_rank:

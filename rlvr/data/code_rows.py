@@ -1,4 +1,4 @@
-"""What data sets of programs share: code in their columns, read as written, and references as completions."""
+"""Code in the columns of a data set of programs, and reference programs as completions."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from rlvr.errors import ConfigError
 
 
 def code_of(row: dict[str, Any], key: str, row_id: str) -> str:
-    """The code in a column with `\\n` for its line ends, and otherwise as it stands. Errors: `ConfigError` naming the row."""
+    """The code in a column, unchanged except that its lines end in `\\n`. Errors: `ConfigError` naming the row."""
     text_of(row, key, row_id)
     return unix_lines(row[key])
 
 
 def unix_lines(text: str) -> str:
-    """`\\r\\n` and a lone `\\r` end a line in Python source just as `\\n` does."""
+    """The text with `\\n` for `\\r\\n` and for a lone `\\r`, which end a line of Python too."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def parse(code: str) -> ast.Module | str:
-    """The syntax tree, or why there is none, in one line."""
+    """The syntax tree, or one line that says why there is none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd escapes in other people's string literals
@@ -32,7 +32,7 @@ def parse(code: str) -> ast.Module | str:
 
 
 def parsed(code: str, what: str) -> ast.Module:
-    """The syntax tree. Errors: `ConfigError` that says what is no Python, where, and why."""
+    """The syntax tree. what: the code's name in the error. Errors: `ConfigError`."""
     tree = parse(code)
     if isinstance(tree, str):
         raise ConfigError(f"dataset: {what} is no Python: {tree}")

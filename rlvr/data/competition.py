@@ -12,6 +12,7 @@ from rlvr.types import Problem
 
 
 def problems_of(name: str, rows: Sequence[dict[str, Any]]) -> list[Problem]:
+    """name: the start of their ids. Errors: `ConfigError` naming the row."""
     return [_problem(f"{name}-{number:05}", row) for number, row in enumerate(rows)]
 
 
@@ -32,7 +33,7 @@ def _problem(problem_id: str, row: dict[str, Any]) -> Problem:
 
 
 def last_box(solution: str) -> str:
-    """What the last `\\boxed{...}` of a solution holds, `\\boxed 5` included, which MATH also writes; empty without one."""
+    """The content of the last `\\boxed{...}` of a solution, or of `\\boxed 5`, which MATH also writes; empty without one."""
     found = boxes(solution)
     _, command, rest = solution.rpartition("\\boxed ")
     if command and "\\boxed" not in rest and not rest.lstrip().startswith("{"):

@@ -1,4 +1,4 @@
-"""Which problems are asked next: an order of their own in every epoch, and fewer of those that are mastered or hopeless."""
+"""The order of training problems: shuffled anew every epoch; with a curriculum, fewer that always or never pass."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ from rlvr.rules.pack import RulePack
 from rlvr.types import Group, Problem, Rollout
 
 NEWEST = 0.5
-"""What the latest group counts in a problem's pass rate; the ones before count half as much each."""
+"""Weight of the latest group in the running mean of a problem's pass rate."""
 
 
 @dataclass(slots=True, kw_only=True)
 class ProblemStream:
-    """Hands out training problems. All it goes by is in `state`, so that a run can be resumed in the middle of an epoch.
+    """Hands out training problems. `state` is all that it depends on, so that a run can be resumed in the middle of an epoch.
 
-    With a curriculum a problem whose pass rate p is known is asked with a chance of 4 p (1 - p), the spread of its rewards
-    by the largest there is (groups without spread teach nothing), but never less than `floor`; else it waits an epoch.
+    With a curriculum, a problem of known pass rate p is taken with probability 4 p (1 - p), at least `floor`; else it waits an
+    epoch. That is the variance of its rewards, as a share of the largest: groups without variance give no gradient.
     """
 
     problems: Sequence[Problem]
     seed: int
-    """Of the run; every epoch is shuffled by (seed, epoch)."""
+    """The seed of the run; (seed, epoch) decides the order."""
     curriculum: bool = False
     floor: float = 0.1
+    """Least probability; a problem that always or never passes may have changed."""
     epoch: int = 0
     at: int = 0
-    """Problems of the epoch that have been handed out or left out."""
+    """Problems of this epoch handed out or passed over so far."""
     rates: dict[str, float] = field(default_factory=dict)
-    """Pass rate by problem id, of those asked so far."""
+    """Pass rate by problem id, of those handed out so far."""
 
     def take(self, n: int) -> list[Problem]:
-        """The next `n` problems, no two the same. An epoch's rest of fewer than `n` is left out; it differs by epoch."""
+        """The next `n` problems, all different. Drops the last incomplete batch of each epoch (drop_last)."""
         taken: dict[str, Problem] = {}
         order, idle = self._order(), 0
         while len(taken) < n:
@@ -45,12 +46,12 @@ class ProblemStream:
                 order = self._order()
             problem = self.problems[order[self.at]]
             self.at += 1
-            if problem.id not in taken and (idle > 1 or self._is_asked(problem)):  # too few are: take them as they come
+            if problem.id not in taken and (idle > 1 or self._is_due(problem)):  # after a whole epoch, take any
                 taken[problem.id] = problem
         return list(taken.values())
 
     def learn(self, groups: Sequence[Group], pack: RulePack) -> None:
-        """Take note of how problems went."""
+        """Update the pass rates from scored groups."""
         for group in groups:
             passed = [float(passes(rollout, pack)) for rollout in group.rollouts if rollout.reward is not None]
             if passed:
@@ -58,7 +59,7 @@ class ProblemStream:
                 self.rates[group.problem.id] = rate if before is None else NEWEST * rate + (1.0 - NEWEST) * before
 
     def state(self) -> dict[str, Any]:
-        """Plain values, as JSON holds them."""
+        """Plain values for JSON."""
         return {"epoch": self.epoch, "at": self.at, "rates": dict(self.rates)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -67,7 +68,7 @@ class ProblemStream:
     def _order(self) -> np.ndarray:
         return np.random.Generator(np.random.Philox(key=[self.seed, self.epoch])).permutation(len(self.problems))
 
-    def _is_asked(self, problem: Problem) -> bool:
+    def _is_due(self, problem: Problem) -> bool:
         rate = self.rates.get(problem.id)
         if not self.curriculum or rate is None:
             return True
@@ -77,14 +78,14 @@ class ProblemStream:
 
 
 def passes(rollout: Rollout, pack: RulePack) -> bool:
-    """Full score from every rule that judges the answer; from all rules where none does."""
+    """Full score from every rule that scores the answer; if none does, from all rules."""
     names = pack.named("answer") or tuple(pack.rules)
     scores = [rollout.verdicts[name].score for name in names if name in rollout.verdicts]
     return bool(scores) and all(score == 1.0 for score in scores)
 
 
 def enough(problems: Sequence[Problem], n: int) -> list[Problem]:
-    """At least `n` problems: where there are fewer, each several times, as problems of their own with other noise.
+    """At least `n` problems: if there are fewer, each several times under different ids, so that each samples differently.
 
     One problem many times is one-shot RLVR (Wang et al. 2025, arXiv:2504.20571).
     """

@@ -1,4 +1,4 @@
-"""From questions to what the model is given: template, few-shot examples, chat or plain."""
+"""Prompts from questions: template, few-shot examples, chat or plain."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rlvr.types import Problem
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_PLACE = re.compile(r"\{(question|reasoning|answer|continuation)\}")
+_PLACEHOLDER = re.compile(r"\{(question|reasoning|answer|continuation)\}")
 
 
 def _fill(template: str, **values: str) -> str:
-    """Other braces stay as they are, and so do braces in the values."""
-    return _PLACE.sub(lambda match: values.get(match[1], match[0]), template)
+    """The template with its placeholders replaced; other braces stay, and so do braces in the values."""
+    return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), template)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Prompts:
     """Set for models with a chat template."""
 
     def render(self, problem: Problem) -> Problem:
-        """The problem with its prompt rendered, and what the prompt opens of the assistant's response as its prefill."""
+        """The problem with its prompt rendered, and the beginning of the response that the prompt holds as its prefill."""
         t = self.template
         if self.chat_tokenizer is not None:
             prompt = self._chat(problem.prompt) + t.prefill
@@ -53,7 +53,7 @@ class Prompts:
         return str(self.chat_tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
     def solution(self, problem: Problem, answer: str | None = None, reasoning: str | None = None) -> str:
-        """The reference solution, written as the prompt asks; or one with another answer or other reasoning."""
+        """The reference solution, written as the prompt asks; with a different answer or reasoning, if given."""
         if answer is None:
             answer = str(problem.metadata.get("answer", problem.truth.get("answer", "")))
         if reasoning is None:
@@ -62,23 +62,23 @@ class Prompts:
         return _fill(self.template.solution, reasoning=reasoning, answer=answer, continuation=rest)
 
     def completion(self, problem: Problem, answer: str | None = None, reasoning: str | None = None) -> str:
-        """The same as a completion, without what the prompt opens of the response; the data set's own where it has one."""
+        """`solution` as a completion, without the prefill; the data set's own reference completion, if it has one."""
         if "completion" in problem.metadata:
             return str(problem.metadata["completion"])
         return self.unopened(self.solution(problem, answer, reasoning)).strip()
 
     def unopened(self, response: str) -> str:
-        """A response without what the prompt opens of it. Without a prefill the space before it stays: it may indent code."""
+        """A response without the prefill. If there is none, leading space stays: it may indent code."""
         prefill = self.template.prefill.strip()
         return response.lstrip().removeprefix(prefill) if prefill else response
 
 
 def check_template(template: PromptConfig) -> None:
-    """Errors: `ConfigError` naming the key of the template that cannot be used."""
+    """Errors: `ConfigError` naming the key that cannot be used."""
     answered = ("answer", "reasoning", "continuation")
     for key, needed in (("question", ("question",)), ("chat_question", ("question",)), ("solution", answered)):
-        places = [f"{{{each}}}" for each in needed]
-        if not any(place in getattr(template, key) for place in places):
-            raise ConfigError(f"prompt.{key}={getattr(template, key)!r}: must hold {' or '.join(places)}")
+        placeholders = [f"{{{each}}}" for each in needed]
+        if not any(each in getattr(template, key) for each in placeholders):
+            raise ConfigError(f"prompt.{key}={getattr(template, key)!r}: must hold {' or '.join(placeholders)}")
     if template.few_shot < 0:
         raise ConfigError(f"prompt.few_shot={template.few_shot}: must be 0 or more")

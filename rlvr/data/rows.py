@@ -1,4 +1,4 @@
-"""Reading rows from disk and from the hub, and parting problems for training from those for evaluation."""
+"""Rows of data sets from disk and from the hub, and the split of problems into training and evaluation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rlvr.types import Problem
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """(line number from 1, row) of every line that is not blank; a line that is no JSON object gives a text saying why."""
+    """(line number from 1, row) of every line that is not blank; for a line that is no JSON object, a text that says why."""
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
@@ -32,8 +32,8 @@ def _parse(line: bytes) -> dict[str, Any] | str:
     return row if isinstance(row, dict) else f"a JSON {type(row).__name__}, not an object"
 
 
-def check_place(path: str | None) -> None:
-    """What an adapter asks of its `path` when it is constructed. Errors: `ConfigError` when there is no such folder."""
+def check_folder(path: str | None) -> None:
+    """Check the `path` of a data set at construction; None is the hub. Errors: `ConfigError` if there is no such folder."""
     if path is None:
         offline_if_unreachable()
     elif not Path(path).is_dir():
@@ -48,7 +48,7 @@ def has_split(path: str, split: str, *, config: str | None = None) -> bool:
 def split_rows(path: str, split: str, *, config: str | None = None) -> list[dict[str, Any]]:
     """The rows of `split` in a folder: `<split>.jsonl`, or the hub's own Parquet files (`**/<split>-*.parquet`).
 
-    `config` is the name of a subset: where a copy from the hub has a folder of that name, the others are left alone.
+    config: the name of a subset; if a copy from the hub has a folder of that name, only that folder is read.
     Errors: `ConfigError` naming the folder, the file, or the line.
     """
     files = _some_files(path, split, config)
@@ -56,7 +56,7 @@ def split_rows(path: str, split: str, *, config: str | None = None) -> list[dict
 
 
 def each_row(path: str, split: str, *, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The same one after another, for data sets that memory does not hold: only `columns`, of those that are there."""
+    """`split_rows` one by one, for data sets that do not fit in memory; only `columns`, if they exist."""
     for file in _some_files(path, split, None):
         for row in whole_file(file) if file.suffix == ".jsonl" else _batches(file, columns):
             yield {key: row[key] for key in columns if key in row}
@@ -89,8 +89,8 @@ def _table(path: Path) -> list[dict[str, Any]]:
 def _batches(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            there = [key for key in columns if key in file.schema_arrow.names]
-            for batch in file.iter_batches(batch_size=64, columns=there):
+            present = [key for key in columns if key in file.schema_arrow.names]
+            for batch in file.iter_batches(batch_size=64, columns=present):
                 yield from batch.to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
         raise ConfigError(f"dataset: {path}: {' '.join(str(error).split())}") from error
@@ -109,12 +109,12 @@ def whole_file(path: Path) -> list[dict[str, Any]]:
 
 
 def hub_rows(name: str, config: str | None, split: str) -> list[dict[str, Any]]:
-    """The rows of a data set on the Hugging Face hub (or in its local cache)."""
+    """The rows of a data set on the Hugging Face hub, or in its local cache."""
     return [dict(row) for row in _hub_set(name, config, split)]
 
 
 def each_hub_row(name: str, config: str | None, split: str, *, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The same one after another, for data sets that memory does not hold; only `columns`, of those that are there."""
+    """`hub_rows` one by one, for data sets that do not fit in memory; only `columns`, if they exist."""
     rows = _hub_set(name, config, split)
     for row in rows.select_columns([key for key in columns if key in rows.column_names]):
         yield dict(row)
@@ -128,33 +128,33 @@ def _hub_set(name: str, config: str | None, split: str) -> Any:
         return datasets.load_dataset(name, config, split=split)
     except (OSError, DatasetNotFoundError) as error:
         raise ConfigError(
-            f"dataset: {name} is not in the local cache, and the hub did not give it; set dataset.path=FOLDER to a copy on disk"
+            f"dataset: {name} is not in the local cache, nor available from the hub; set dataset.path=FOLDER to a copy on disk"
         ) from error
 
 
 def text_of(row: dict[str, Any], key: str, row_id: str) -> str:
-    """The text in a column. Errors: `ConfigError` naming the row and what it has."""
+    """The text in a column, stripped. Errors: `ConfigError` naming the row and its columns."""
     value = row.get(key)
     if not isinstance(value, str) or not value.strip():
         raise ConfigError(f"dataset: {row_id} lacks a text {key!r} (it has: {', '.join(row) or 'nothing'})")
     return value.strip()
 
 
-def part_by_prompt(problems: Sequence[Problem], share: float) -> tuple[list[Problem], list[Problem]]:
-    """About `share` of the problems, and the rest. The prompt alone decides, so that adding problems moves none."""
+def split_by_prompt(problems: Sequence[Problem], share: float) -> tuple[list[Problem], list[Problem]]:
+    """About `share` of the problems, and the rest. A hash of the prompt decides, so that adding problems moves none."""
     chosen: list[Problem] = []
     rest: list[Problem] = []
     for problem in problems:
-        (chosen if _place(problem.prompt) < share else rest).append(problem)
+        (chosen if _hash_share(problem.prompt) < share else rest).append(problem)
     return chosen, rest
 
 
-def _place(prompt: str) -> float:
-    """From 0 to 1, the same in every process."""
+def _hash_share(prompt: str) -> float:
+    """A number in [0, 1], the same in every process."""
     return int.from_bytes(hashlib.blake2b(prompt.encode(errors="surrogatepass"), digest_size=8).digest()) / 2**64
 
 
 def check_share(key: str, share: float) -> None:
-    """Errors: `ConfigError` unless the share is at least 0 and below 1."""
+    """Errors: `ConfigError` unless 0 <= share < 1."""
     if not 0.0 <= share < 1.0:
         raise ConfigError(f"dataset.{key}={share}: must be at least 0 and below 1")

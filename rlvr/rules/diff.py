@@ -1,4 +1,4 @@
-"""What differs between two rule packs, in lines for a human."""
+"""Differences between two rule packs, as lines for a human."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from rlvr.rules.schedule import shown
 from rlvr.verifiers.base import Verifier
 
 _LONGEST = 200
-"""Characters of a value that are shown."""
+"""Characters shown of a value."""
 
 
 def changes(before: RulePack, after: RulePack) -> tuple[str, ...]:
     """A line for each difference: `rules.format.weight 0.1 -> 0.05`, `rule style added (weight 0.2)`, `rule style removed`.
 
-    Of options those in force are compared, so that writing out a default is no change. Empty: the packs judge alike.
+    Effective options are compared, so that writing out a default is no change. Empty: the packs score alike.
     """
     lines = []
     for name, rule in after.rules.items():
@@ -36,7 +36,7 @@ def changes(before: RulePack, after: RulePack) -> tuple[str, ...]:
 
 
 def _options(rule: Rule, key: str) -> Iterator[tuple[str, Any]]:
-    """What a pack's file can say of a rule, by key."""
+    """Everything that a pack's file can set of a rule, by key."""
     yield f"{key}.weight", _weight(rule)
     if rule.verifier is not None:
         kind = type(rule.verifier)

@@ -1,10 +1,10 @@
-"""Which rules judged: the resolved pack, the code of its verifiers, and one hash over both, which every stored rollout bears.
+"""The identity of the rules that scored a rollout: the resolved pack, the code of its verifiers, and one hash over both.
 
-The hash covers each rule's name, the weight in force (so a schedule gives other hashes at other steps), its verifier with all
-options, parts, `requires` and `datasets`, and the source of every module under rlvr and `rules_from` that a verifier imports,
-by way of others too, and of the module that adds verdicts up to a reward. It does not cover the order of the rules and
-`allows`, which no reward depends on, the limits of `verify` (they are in config.yaml) and the versions of libraries (in
-summary.json). It is the same on every machine.
+The hash covers each rule's name, the weight in force (so it changes with a schedule), its verifier with all options, parts,
+`requires` and `datasets`; the source of every module under rlvr and `rules_from` that a verifier imports, directly or through
+others; and the module that adds verdicts up to a reward. It does not cover the order of the rules and `allows`, which no
+reward depends on, the limits of `verify` (they are in config.yaml) and the versions of libraries (in summary.json). It is the
+same on every machine.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from rlvr.rules.pack import Rule, RulePack
 from rlvr.verifiers.base import Verifier
 
 _NAMED_IMPORT = re.compile(r"""(?:import_module|run_module)\(\s*["']([\w.]+)["']""")
-"""Also within the text of a program that a module starts."""
+"""Also in the text of a program that a module starts."""
 _DOTTED = re.compile(r"\w+(?:\.\w+)+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
-    """The rules of a step, as they are written beside its rollouts."""
+    """The rules of a step, as they are stored with its rollouts."""
 
     rules: Mapping[str, Mapping[str, Any]]
     """Plain values by rule name, in the pack's order, as `rlvr.config.instantiate.rule_config` takes them."""
     code: Mapping[str, str]
     """Hash of the source by module name."""
     answers: tuple[str, ...]
-    """Names of the rules that judge the answer; see `Verifier.judges`."""
+    """Names of the rules that score the answer; see `Verifier.judges`."""
 
     @property
     def weights(self) -> dict[str, float]:
@@ -59,7 +59,7 @@ class Fingerprint:
 
     @classmethod
     def read(cls, text: str) -> Fingerprint:
-        """What `text` gave."""
+        """The inverse of `text`."""
         fields = json.loads(text)
         return cls(rules=fields["rules"], code=fields["code"], answers=tuple(fields["answers"]))
 
@@ -67,24 +67,24 @@ class Fingerprint:
 def fingerprint(pack: RulePack, rules_from: Sequence[str] = ()) -> Fingerprint:
     """The fingerprint of a pack whose verifiers come from rlvr and from modules under `rules_from`.
 
-    Sources are read once in the life of a process, so that what is edited under a running experiment does not count.
-    Errors: `ConfigError` for a verifier whose options are no plain values, or whose source is not there.
+    Sources are read once per process: editing them under a running experiment changes nothing.
+    Errors: `ConfigError` for a verifier whose options are no plain values, or whose source cannot be found.
     """
     rules = {name: _rule(rule, f"rules.{name}") for name, rule in pack.rules.items()}
     roots = tuple(root.removesuffix(".") for root in ("rlvr", *rules_from))
     verifiers = [verifier for rule in pack.rules.values() for verifier in rule.verifiers()]
     modules = {module for verifier in verifiers for module in _modules_of(verifier, roots)}
-    code = {module: _code(module) for module in sorted({*modules, RulePack.__module__})}  # it makes rewards of verdicts
+    code = {module: _code(module) for module in sorted({*modules, RulePack.__module__})}  # which turns verdicts into rewards
     return Fingerprint(rules=rules, code=code, answers=pack.named("answer"))
 
 
 def _rule(rule: Rule, key: str) -> dict[str, Any]:
-    judged_by = (
+    scored_by = (
         {"parts": {part.name: _rule(part, f"{key}.parts.{part.name}") for part in rule.parts}}
         if rule.verifier is None
         else {"verifier": _verifier(rule.verifier, f"{key}.verifier")}
     )
-    return {"weight": float(rule.weight), **judged_by, "requires": list(rule.requires), "datasets": list(rule.datasets)}
+    return {"weight": float(rule.weight), **scored_by, "requires": list(rule.requires), "datasets": list(rule.datasets)}
 
 
 def _verifier(verifier: Verifier, key: str) -> dict[str, Any]:
@@ -100,12 +100,12 @@ def _verifier(verifier: Verifier, key: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Of what is no JSON; sets in an order that is the same in every process."""
+    """Plain values of what JSON cannot write; sets in an order that is the same in every process."""
     return sorted(value, key=repr) if isinstance(value, set | frozenset) else to_jsonable_python(value)
 
 
 def _modules_of(verifier: Verifier, roots: tuple[str, ...]) -> set[str]:
-    """The verifier's module, those that its options name (a simulator's import path), and all that these import."""
+    """The verifier's module, those that its options name (the import path of a simulator), and all that these import."""
     module = type(verifier).__module__
     options = json.dumps(_verifier(verifier, module))
     named = {_longest_module(path) for path in _DOTTED.findall(options) if _under(path, roots)}
@@ -136,7 +136,7 @@ def _under(name: str, roots: Iterable[str]) -> bool:
 
 @lru_cache(maxsize=4096)
 def _spec(module: str) -> ModuleSpec | None:
-    """None without such a module. Imports the packages above it, and nothing else."""
+    """The spec of a module, or None if there is none. Imports the packages above it, and nothing else."""
     parent = module.rpartition(".")[0]
     if parent and not _is_package(parent):
         return None
@@ -152,7 +152,7 @@ def _is_package(module: str) -> bool:
 
 
 def _longest_module(path: str) -> str | None:
-    """The module in a dotted path that may go on with a class."""
+    """The longest module in a dotted path, which may end in a class."""
     names = path.split(".")
     found = [".".join(names[:n]) for n in range(1, len(names) + 1)]
     return next((module for module in reversed(found) if _spec(module) is not None), None)
@@ -160,18 +160,18 @@ def _longest_module(path: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _source(module: str) -> str:
-    """With line ends as in Python; empty where there is none."""
+    """Source text of a module, with `\\n` for line ends; empty if there is none."""
     spec = _spec(module)
     if spec is None:
         return ""
-    if get_source := getattr(spec.loader, "get_source", None):  # not every loader has it
+    if get_source := getattr(spec.loader, "get_source", None):  # not every loader has one
         return get_source(module) or ""
     return decode_source(Path(spec.origin).read_bytes()) if spec.origin and spec.origin.endswith(".py") else ""
 
 
 @lru_cache(maxsize=4096)
 def _code(module: str) -> str:
-    """Hash of a module's source, or of its file where it is compiled; empty where there is neither (a namespace)."""
+    """Hash of a module's source, or of its file if it is compiled; empty if there is neither (a namespace)."""
     spec = _spec(module)
     if source := _source(module):
         return _hash(source.encode())
@@ -180,7 +180,7 @@ def _code(module: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _imported(module: str) -> tuple[str, ...]:
-    """Names of modules that stand in its import statements, at any depth, and in calls that import by name."""
+    """Names of modules in the import statements of a module, at any depth, and in calls that import by name."""
     source = _source(module)
     found: list[str] = _NAMED_IMPORT.findall(source)
     for node in _statements(ast.parse(source)):
@@ -193,7 +193,7 @@ def _imported(module: str) -> tuple[str, ...]:
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.AST]:
-    """All that can run; what is imported for type checkers alone cannot."""
+    """All nodes that can run, without imports for type checkers only."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
             yield from (each for other in node.orelse for each in (other, *_statements(other)))
@@ -203,7 +203,7 @@ def _statements(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def _base(module: str, node: ast.ImportFrom) -> str:
-    """The absolute name of what an import statement of `module` takes from."""
+    """The absolute name of the module that an import statement of `module` imports from."""
     if not node.level:
         return node.module or ""
     package = module if _is_package(module) else module.rpartition(".")[0]
@@ -212,7 +212,7 @@ def _base(module: str, node: ast.ImportFrom) -> str:
 
 
 def _home(base: str, name: str) -> str:
-    """Where `from base import name` finds it: the module of that name, or whence a package itself has it, or `base`."""
+    """The module in which `from base import name` finds it: the submodule, the one a package re-exports it from, or `base`."""
     if not _is_package(base):
         return base
     if _spec(f"{base}.{name}") is not None:

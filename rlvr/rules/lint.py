@@ -1,4 +1,4 @@
-"""Truths that the rules cannot score, found before training."""
+"""Ground truths that the rules cannot score, found before training."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _EXAMPLES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lint:
-    """What was looked at and what was found."""
+    """How many problems were checked, and which cannot be scored."""
 
     problems: int
     bad: tuple[tuple[Problem, str], ...]
     """Problems with the reason why a rule that counts cannot score them."""
 
     def __str__(self) -> str:
-        """One line: how many, of which rules, and the first few."""
+        """One line: how many, by which rules, and the first few."""
         rules = Counter(reason.partition(":")[0] for _, reason in self.bad)
         examples = "; ".join(f"{problem.id}: {reason}" for problem, reason in self.bad[:_EXAMPLES])
         counts = ", ".join(f"{count} by {rule}" for rule, count in rules.items())
@@ -31,7 +31,7 @@ class Lint:
 
 
 def lint(problems: Sequence[Problem], pack: RulePack) -> Lint:
-    """Ask every rule that counts about every truth."""
+    """Check every ground truth with every rule that counts."""
     bad = [(problem, reason) for problem in problems if (reason := pack.check_truth(problem))]
     return Lint(problems=len(problems), bad=tuple(bad))
 
@@ -39,7 +39,7 @@ def lint(problems: Sequence[Problem], pack: RulePack) -> Lint:
 def scorable(
     problems: Sequence[Problem], pack: RulePack, on_unscorable: Literal["fail", "drop", "keep"]
 ) -> tuple[Sequence[Problem], str | None]:
-    """The problems to go on with, and a warning if there is anything to say. Errors: `ConfigError` with `fail`."""
+    """The problems to use, and a warning if some cannot be scored. Errors: `ConfigError` with `fail`."""
     found = lint(problems, pack)
     if not found.bad:
         return problems, None

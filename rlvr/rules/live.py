@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, gather_object
-
 from rlvr.errors import ConfigError, RunStopped, describe
 from rlvr.files import write_whole
+from rlvr.parallel.collectives import broadcast, gather, is_main
 from rlvr.rules.diff import changes
 from rlvr.rules.load import read_pack
 from rlvr.rules.pack import RulePack
@@ -22,57 +20,56 @@ from rlvr.rules.pack import RulePack
 RULES = "rules.yaml"
 EDITS = "rule_edits.jsonl"
 _LARGEST = 1 << 20
-"""Bytes of a file that are read; no pack is near it."""
+"""Most bytes of a file; no pack is near that."""
 _LONGEST = 1000
-"""Characters of a reason that are kept."""
+"""Characters kept of a reason."""
 _SETTLE_S = 0.05
-"""Between two reads that must agree before a file counts as written to the end."""
+"""Seconds between two reads, which must agree for a file to count as completely written."""
 _READS = 20
-"""After so many, what is there is taken as it is."""
+"""After so many reads the content is taken as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """A change of the file, as the run took it; a line of rule_edits.jsonl."""
+    """An edit of the file and whether the run adopted it; a line of rule_edits.jsonl."""
 
     step: int
-    """The step before which it was seen (from 1): the first one under the new rules."""
+    """The step (from 1) before which it was seen: the first step under the new rules."""
     changes: tuple[str, ...] = ()
-    """What it changes, a line each (`rlvr.rules.diff`); empty where only the writing differs."""
+    """What it changes, a line each (`rlvr.rules.diff`); empty if only the formatting differs."""
     text: str | None = None
-    """The new text; None where it was refused."""
+    """The new text; None if it was refused."""
     refused: str | None = None
-    """Why the rules stay as they were, in one line."""
+    """Why the rules stay as they were, in one line; None if they do not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """What is in the file: a text, or the reason why there is none."""
+    """The content of the file: a text, or the reason why there is none."""
 
     text: str | None = None
     unreadable: str | None = None
     saved_ns: int = 0
-    """When, so that a file which was refused is tried again when it is saved again as it is."""
+    """When it was saved, so that a refused file is tried again when it is saved again unchanged."""
 
 
 class LiveRules:
-    """The rules in force, on every process the same; the main process reads the file.
+    """The rules in force, the same on every process; the main process reads the file.
 
-    Accepted edits are written down with their steps before they take effect. A run that is resumed from an earlier step takes
-    them again at the same steps, so that it ends as if it had never been interrupted; a file that says something newer goes
-    before them.
+    Accepted edits are recorded with their steps before they take effect. A run that is resumed from an earlier step adopts
+    them again at the same steps, so that it ends as if it had never been interrupted; a newer file has priority over them.
     """
 
     text: str
-    """What is in force, as it was written: a checkpoint has to hold it."""
+    """The rules in force, as they were written: a checkpoint has to hold them."""
     pack: RulePack
-    """The same, made; `pack.at(step)` has the weights of a step."""
+    """The same as a pack; `pack.at(step)` has the weights of a step."""
 
     def __init__(
         self, folder: Path, text: str, *, done: int = 0, rules_from: Sequence[str], validate: Callable[[RulePack], object]
     ) -> None:
         """`text`: in force after step `done`, as written into rules.yaml or kept in a checkpoint. `rules_from`: as configured.
-        `validate` is shown every new pack and raises `ConfigError` where it cannot be judged with here. Errors: `ConfigError`."""
+        `validate` is given every new pack, and raises `ConfigError` if this run cannot use it. Errors: `ConfigError`."""
         self.text, self.pack = text, read_pack(text, rules_from)
         self._folder, self._rules_from, self.validate = folder, rules_from, validate
         edits = read_edits(folder)
@@ -83,34 +80,33 @@ class LiveRules:
         self._seen = found if found.text == expected.text else expected
 
     def poll(self, step: int) -> list[Edit]:
-        """Before a step, on all processes: take what has changed in the file since the last time, if it can be used.
+        """Before a step, on all processes: adopt what has changed in the file since the last call, if it can be used.
 
-        Returns what there is to say of it: as a rule nothing. A refusal comes once each time the file is saved.
-        Errors: `RunStopped` on all of them where the disk does not take the edit.
+        Returns the edits that change something or were refused: as a rule none; a refusal once each time the file is saved.
+        Errors: `RunStopped`, on all processes, if the edit cannot be recorded on disk.
         """
-        main, edits = PartialState().is_main_process, list[Edit]()
-        candidates: list[Any] = [self._look(step) if main else None]
-        for found, repeated in broadcast_object_list(candidates)[0]:
-            edit = self._take(step, found)
-            failed: list[str | None] = [self._write_down(edit, repeated=repeated) if main else None]
-            if (failure := broadcast_object_list(failed)[0]) is not None:
+        main, edits = is_main(), list[Edit]()
+        for found, repeated in broadcast(self._look(step) if main else []):
+            edit = self._adopt(step, found)
+            failure = broadcast(self._record(edit, repeated=repeated) if main else None)
+            if failure is not None:
                 raise RunStopped(failure)
             edits.append(edit)
             if edit.refused is None:
                 break
         return [edit for edit in edits if edit.changes or edit.refused]
 
-    def _take(self, step: int, found: _Found) -> Edit:
-        """On all processes: they go on with it if all of them can."""
+    def _adopt(self, step: int, found: _Found) -> Edit:
+        """On all processes: adopt the text if every one of them can use it."""
         pack, lines, reason = self.pack, (), found.unreadable
         if found.text is not None:
             try:
                 pack = read_pack(found.text, self._rules_from)
                 lines = changes(self.pack, pack)
                 self.validate(pack)
-            except (Exception, SystemExit) as error:  # noqa: BLE001  importing a module may raise anything, and the run goes on
+            except (Exception, SystemExit) as error:  # noqa: BLE001  importing may raise anything, and must not stop the run
                 reason = str(error) if isinstance(error, ConfigError) else describe(error)
-        reasons = [each for each in gather_object([reason]) if each is not None]
+        reasons = [each for each in gather([reason]) if each is not None]
         if reasons:
             return Edit(step=step, refused=" ".join(reasons[0].split())[:_LONGEST])
         assert found.text is not None
@@ -118,9 +114,9 @@ class LiveRules:
         return Edit(step=step, changes=lines, text=found.text)
 
     def _look(self, step: int) -> list[tuple[_Found, bool]]:
-        """What may be taken, the first that can be, and whether it is an edit of before that comes again."""
+        """Candidates, of which the first usable one is adopted; each with whether it repeats an edit of the interrupted run."""
         candidates: list[tuple[_Found, bool]] = []
-        found = self._settled()
+        found = self._read_settled()
         if found != self._seen:
             self._seen = found
             if found.text != self.text or self._to_come:
@@ -129,8 +125,8 @@ class LiveRules:
             candidates.append((_Found(text=self._to_come[0].text), True))
         return candidates
 
-    def _settled(self) -> _Found:
-        """Editors empty a file before they write it, or move it away: what counts is what is there twice in a row."""
+    def _read_settled(self) -> _Found:
+        """The content once two reads in a row agree: editors empty a file before they write it, or move it away."""
         found = self._read()
         for _ in range(_READS):
             if found == self._seen:
@@ -161,8 +157,8 @@ class LiveRules:
             reason = f"is not UTF-8: {error.reason} at byte {error.start}"
             return _Found(unreadable=reason, saved_ns=status.st_mtime_ns)
 
-    def _write_down(self, edit: Edit, *, repeated: bool) -> str | None:
-        """Returns why it could not be written, if so: a run that is resumed would not know of it."""
+    def _record(self, edit: Edit, *, repeated: bool) -> str | None:
+        """Write an edit to rule_edits.jsonl. Returns why that failed, if it did: a resumed run would not know of the edit."""
         if repeated:
             self._to_come.pop(0)
         elif edit.refused is None:
@@ -176,7 +172,7 @@ class LiveRules:
 
 
 def read_edits(folder: Path) -> list[Edit]:
-    """What was done with the file of a run, in order; empty where nothing was."""
+    """The edits of a run, in order; empty if there were none."""
     path = folder / EDITS
     if not path.exists():
         return []
@@ -185,12 +181,12 @@ def read_edits(folder: Path) -> list[Edit]:
 
 
 def forget_edits(folder: Path, *, after: int) -> None:
-    """Before a run is resumed with other rules: edits after that step are not taken again."""
+    """Before a run is resumed with different rules: edits after that step are not adopted again."""
     _write_edits(folder, [edit for edit in read_edits(folder) if edit.step <= after])
 
 
 def _write_edits(folder: Path, edits: Sequence[Edit]) -> None:
-    """All of them, or none: on the disk before the step begins."""
+    """All of them or none, flushed to disk (fsync) before the step begins."""
     rows: list[dict[str, Any]] = [
         {"step": edit.step, "refused": edit.refused}
         if edit.refused is not None

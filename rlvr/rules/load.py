@@ -1,4 +1,4 @@
-"""Rule packs as YAML text, in the form of conf/rules: what a run writes to rules.yaml, and what is read from there."""
+"""Rule packs from the configuration and from YAML text: what a run writes to rules.yaml and reads back from it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
-from rlvr.config.compose import application_aside, compose, one_line
+from rlvr.config.compose import compose, hydra_set_aside, one_line
 from rlvr.config.instantiate import construct, rule_config
-from rlvr.config.overrides import replacing
+from rlvr.config.overrides import replace_schedule
 from rlvr.config.schema import Config, RuleConfig
 from rlvr.errors import ConfigError, nearest
 from rlvr.rules.pack import Rule, RulePack
@@ -28,7 +28,7 @@ from rlvr.verifiers.base import Verifier
 
 _FIRST = "# The rules of this run. Edit and save: the next step uses them, options and weights; rules may come and go."
 _HEAD = f"""{_FIRST}
-# What cannot be used is refused with the reason, and the rules stay as they were. Keep the first line and the last.
+# A text that cannot be used is refused with the reason, and the rules stay as they were. Keep the first line and the last.
 """
 _LAST = "# end of the rules"
 
@@ -42,7 +42,7 @@ def load_rules(rules: str, overrides: Sequence[str] = ()) -> RulePack:
 
 
 def rule_pack(config: Config) -> RulePack:
-    """The pack of a configuration."""
+    """The pack of a configuration. Errors: `ConfigError`."""
     prefixes = ("rlvr.", *config.rules_from)
     try:
         return RulePack(rules={name: _rule(name, rule, f"rules.{name}", prefixes) for name, rule in config.rules.items()})
@@ -75,7 +75,7 @@ def _rule(name: str, rule: RuleConfig, key: str, prefixes: Sequence[str]) -> Rul
 
 
 def rules_text(rules: Mapping[str, RuleConfig]) -> str:
-    """The text of rules as configured: only what a pack's file has to say. It is `read_rules` again."""
+    """Configured rules as text, without keys that have their default. `read_rules` is the inverse."""
     written = []
     for name, rule in rules.items():
         fields = {field.name: getattr(rule, field.name) for field in dataclasses.fields(rule)}
@@ -100,7 +100,7 @@ def read_rules(text: str) -> dict[str, RuleConfig]:
 
 
 def _plain(text: str) -> Any:
-    """Plain values, as the configuration reads YAML: no tags, no key twice, interpolations resolved."""
+    """Plain values, read as the configuration reads YAML: no tags, no key twice, interpolations resolved."""
     try:
         loaded = OmegaConf.create({"rules": OmegaConf.load(io.StringIO(text))})
         config = OmegaConf.to_container(loaded, resolve=True, throw_on_missing=True)
@@ -109,21 +109,21 @@ def _plain(text: str) -> Any:
         raise ConfigError(f"no YAML: {at}{error.problem}") from error
     except (YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error, ())) from error
-    except (RecursionError, ValueError, OSError) as error:  # OSError: one scalar
+    except (RecursionError, ValueError, OSError) as error:  # OSError: a single scalar
         raise ConfigError(f"no rules: {type(error).__name__}") from error
     assert isinstance(config, dict)
     return config["rules"]
 
 
 def read_pack(text: str, rules_from: Sequence[str] = ()) -> RulePack:
-    """The pack of a text, its verifiers made; `rules_from` as in the configuration. Errors: `ConfigError`, one line."""
+    """The pack of a text; `rules_from` as in the configuration. Errors: `ConfigError`, one line."""
     return rule_pack(Config(rules=read_rules(text), rules_from=list(rules_from)))
 
 
 def overridden(text: str, overrides: Sequence[str]) -> str:
     """The text with overrides as on the command line: `rules.format.weight=0.05`, `~rules.style`, `+rules.format.requires=[a]`.
 
-    Comments are lost, where there are overrides. Errors: `ConfigError` for one that does not fit these rules.
+    Comments are lost if there are overrides. Errors: `ConfigError` for one that does not fit these rules.
     """
     if not overrides:
         return text
@@ -138,8 +138,8 @@ def overridden(text: str, overrides: Sequence[str]) -> str:
                 raise ConfigError(f"{override.input_line}: there is no such rule{nearest(name, nodes)}")
         with tempfile.TemporaryDirectory(prefix="rlvr-rules-") as folder:
             Path(folder, "rules.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create({"rules": nodes})))
-            with application_aside(), initialize_config_dir(folder, version_base="1.3"):
-                config = hydra_compose("rules", overrides=[each for given in overrides for each in replacing(given)])
+            with hydra_set_aside(), initialize_config_dir(folder, version_base="1.3"):
+                config = hydra_compose("rules", overrides=[each for given in overrides for each in replace_schedule(given)])
         changed = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(one_line(error, overrides)) from error

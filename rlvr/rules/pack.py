@@ -1,4 +1,4 @@
-"""Rules and rule packs: verifiers with names and weights, and the reward they add up to."""
+"""Rules and rule packs: verifiers with names and weights, and the reward that they add up to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rlvr.types import Problem, Verdict, VerdictStatus
 from rlvr.verifiers.base import Verifier
 
 Slow = Callable[[Verifier, str, Problem], Verdict]
-"""Judges a response where `Verifier.quick` cannot: by the full call, in a process that may hang or crash."""
+"""Scores a response where `Verifier.quick` cannot: by the full call, in a process that may hang or crash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,18 +21,18 @@ class Rule:
 
     name: str
     weight: float
-    """What full score add to the reward; below zero it is a penalty, at 0 the rule only reports. With a schedule: the weight
-    at the step that `at` was last asked about, or at step 0."""
+    """What a full score adds to the reward; negative for a penalty, 0 to report only. With a schedule: the weight at the step
+    last given to `at`, or at step 0."""
     schedule: Schedule | None = None
-    """How the weight changes with the step; None: it does not."""
+    """The weight by step; None: it is constant."""
     verifier: Verifier | None = None
     parts: tuple[Rule, ...] = ()
     requires: tuple[str, ...] = ()
-    """Names of rules of the pack that must have full score, or this one scores 0 without being judged."""
+    """Names of rules of the pack that must have full score; else this one scores 0 without being run."""
     datasets: tuple[str, ...] = ()
-    """Names of data sets of a mixture whose problems it judges; empty: all problems with the truth its verifiers need."""
+    """Names of data sets of a mixture whose problems it scores; empty: all problems with the ground truth it needs."""
     allows: Mapping[str, str] = field(default_factory=dict)
-    """Attacks of the audit (or families of them) that it is known not to stop, each with the reason why that is so."""
+    """Known weaknesses: attacks of the audit (or families of them) that it does not stop, each with the reason."""
 
     def __post_init__(self) -> None:
         if isinstance(self.weight, bool) or not isinstance(self.weight, int | float) or not math.isfinite(self.weight):
@@ -48,7 +48,7 @@ class Rule:
 
     @property
     def counts(self) -> bool:
-        """Whether its weight is other than 0, now or at another step."""
+        """Whether its weight is not 0, now or at any other step."""
         return bool(self.weight) or (self.schedule is not None and any(weight for _, weight in self.schedule.points))
 
     def at(self, step: int) -> Rule:
@@ -60,7 +60,7 @@ class Rule:
         return (self.verifier,) if self.verifier else tuple(v for part in self.parts for v in part.verifiers())
 
     def applies(self, problem: Problem) -> bool:
-        """Whether it judges this problem, or leaves it to other rules of the pack."""
+        """Whether it scores this problem, or leaves it to other rules of the pack."""
         if self.datasets:
             return problem.metadata.get("dataset") in self.datasets
         return all(verifier.applies(problem.truth) for verifier in self.verifiers())
@@ -71,7 +71,7 @@ class Rule:
             return self._judge_parts(response, problem, slow)
         try:
             verdict = self.verifier.quick(response, problem)
-        except Exception as error:  # noqa: BLE001  any exception of a verifier is a defect of ours, never the model's zero
+        except Exception as error:  # noqa: BLE001  a bug of ours, never a zero for the model
             return Verdict.error("crash", describe(error))
         return slow(self.verifier, response, problem) if verdict is None else verdict
 
@@ -93,7 +93,7 @@ class Judgement:
     """What a rule pack says of one completion."""
 
     reward: float | None
-    """Sum of weight x score; None when a rule with a weight could not judge, so that the rollout must be masked."""
+    """Sum of weight x score; None if a rule with a weight could not score it, so that the rollout must be masked."""
     outcome: VerdictStatus
     """`scored`, or the worst outcome among the rules that count (`error`, then `unscorable`)."""
     verdicts: Mapping[str, Verdict]
@@ -101,7 +101,7 @@ class Judgement:
 
 
 Judge = Callable[[str, Problem], Judgement]
-"""`RulePack.judge` with all but completion and problem settled."""
+"""`RulePack.judge` with all other arguments bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,7 @@ class _Counting:
 
     names: tuple[str, ...]
     decisive: tuple[str, ...]
-    """Those of them that judge answers; where there are none, all."""
+    """Those of them that score answers; if there are none, all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ class RulePack:
     rules: Mapping[str, Rule]
     _order: tuple[str, ...] = field(init=False)
     _phases: tuple[_Counting, ...] = field(init=False)
-    """What counts now, and what counts at the steps at which that changes."""
+    """Which rules count now, and at the steps at which that changes."""
 
     def __post_init__(self) -> None:
         if not self.rules:
@@ -130,14 +130,14 @@ class RulePack:
             if unknown:
                 raise ValueError(f"rules.{rule.name}.requires={unknown[0]}: the pack's rules are {', '.join(self.rules)}")
         object.__setattr__(self, "_order", self._sorted_by_requirement())
-        turns = sorted({step for rule in self.rules.values() if rule.schedule for step in rule.schedule.breakpoints()})
-        phases = [self.rules, *({name: rule.at(step) for name, rule in self.rules.items()} for step in turns)]
+        steps = sorted({step for rule in self.rules.values() if rule.schedule for step in rule.schedule.breakpoints()})
+        phases = [self.rules, *({name: rule.at(step) for name, rule in self.rules.items()} for step in steps)]
         object.__setattr__(self, "_phases", tuple(dict.fromkeys(self._count(rules) for rules in phases)))
 
     def _count(self, rules: Mapping[str, Rule]) -> _Counting:
         counting = tuple(name for name, rule in rules.items() if rule.weight)
-        judges = tuple(name for name in self.named("answer") if name in counting)
-        return _Counting(names=counting, decisive=judges or counting)
+        answering = tuple(name for name in self.named("answer") if name in counting)
+        return _Counting(names=counting, decisive=answering or counting)
 
     def at(self, step: int) -> RulePack:
         """The pack with the weights in force at a training step (from 1; 0 is before training)."""
@@ -172,8 +172,8 @@ class RulePack:
         return any(verifier.isolated for rule in self.rules.values() if rule.counts for verifier in rule.verifiers())
 
     def allows(self, *names: str) -> str | None:
-        """Why an attack of the audit may gain, by its name or its family's: every rule that counts says that stopping it is not
-        its business. None: one of them does not say so."""
+        """Why an attack of the audit may gain, by its name or its family's: the reasons of all rules that count. None: one of
+        them does not allow it."""
         reasons = [next(filter(None, map(rule.allows.get, names)), None) for rule in self.rules.values() if rule.weight]
         return "; ".join(dict.fromkeys(map(str, reasons))) if reasons and all(reasons) else None
 
@@ -186,17 +186,17 @@ class RulePack:
                     raise ValueError(f"rules.{rule.name}.allows.{name}: there is no such attack (allowed: {allowed})")
 
     def named(self, judges: str) -> tuple[str, ...]:
-        """Names of the rules all of whose verifiers judge that (`answer`, `format`); see `Verifier.judges`."""
+        """Names of the rules all of whose verifiers score that (`answer`, `format`); see `Verifier.judges`."""
         return tuple(name for name, rule in self.rules.items() if {v.judges for v in rule.verifiers()} == {judges})
 
     def applicable(self, problem: Problem) -> tuple[str, ...]:
-        """Names of the rules that judge this problem, those that are required before those that require them."""
+        """Names of the rules that score this problem, required ones before those that require them."""
         return tuple(name for name in self._order if self.rules[name].applies(problem))
 
-    def _unjudged(self, problem: Problem, counting: _Counting) -> tuple[str, ...]:
+    def _unscored(self, problem: Problem, counting: _Counting) -> tuple[str, ...]:
         """The decisive rules, if none of them applies to the problem.
 
-        Form alone must not be paid for, and a problem that no rule judges must not get a zero.
+        Format alone must not earn a reward, and a problem that no rule scores must not get a zero.
         """
         return () if any(self.rules[name].applies(problem) for name in counting.decisive) else counting.decisive
 
@@ -205,19 +205,19 @@ class RulePack:
         return next(filter(None, (self._check_truth(problem, counting) for counting in self._phases)), None)
 
     def _check_truth(self, problem: Problem, counting: _Counting) -> str | None:
-        unjudged = self._unjudged(problem, counting)
-        for name in unjudged or self.applicable(problem):
+        unscored = self._unscored(problem, counting)
+        for name in unscored or self.applicable(problem):
             for verifier in self.rules[name].verifiers() if name in counting.names else ():
                 reason = verifier.check_truth(problem.truth)
                 if reason:
                     return f"{name}: {reason}"
-        return f"{', '.join(unjudged)}: {_not_meant(problem)}" if unjudged else None
+        return f"{', '.join(unscored)}: {_not_meant(problem)}" if unscored else None
 
     def judge(self, completion: str, problem: Problem, slow: Slow, *, retries: int = 0) -> Judgement:
-        """Judge one completion. Pure: the same completion and problem get the same judgement, any number of times.
+        """Score one completion. Pure: the same completion and problem always get the same judgement.
 
         slow: scores what may hang or crash, in worker processes (`rlvr.scoring.backend.Backend.score`).
-        A judgement of `error` is made again, `retries` times at most.
+        retries: how many times at most a judgement of `error` is repeated.
         """
         judgement = self._judge(completion, problem, slow)
         for _ in range(retries):
@@ -229,7 +229,7 @@ class RulePack:
     def _judge(self, completion: str, problem: Problem, slow: Slow) -> Judgement:
         response = problem.response(completion)
         verdicts: dict[str, Verdict] = {
-            name: Verdict.unscorable("not_applicable", _not_meant(problem)) for name in self._unjudged(problem, self._phases[0])
+            name: Verdict.unscorable("not_applicable", _not_meant(problem)) for name in self._unscored(problem, self._phases[0])
         }
         for name in self.applicable(problem):
             rule = self.rules[name]
@@ -239,7 +239,7 @@ class RulePack:
             elif verdicts[lacking].score is None:
                 verdicts[name] = verdicts[lacking]
             else:
-                verdicts[name] = Verdict.scored(0.0, "requires", detail=f"not judged: {lacking} has no full score")
+                verdicts[name] = Verdict.scored(0.0, "requires", detail=f"not run: {lacking} has no full score")
         return self.total({name: verdicts[name] for name in self.rules if name in verdicts})
 
     def total(self, verdicts: Mapping[str, Verdict]) -> Judgement:

@@ -20,9 +20,9 @@ class Schedule:
     """A weight for every training step (the first is 1; 0 stands for what comes before training)."""
 
     points: tuple[tuple[int, float], ...]
-    """Steps, from 0 and rising, each with the weight (in units of reward) from that step on."""
+    """Rising steps, from 0, each with the weight (in units of reward) from that step on."""
     linear: bool = False
-    """Whether the weight goes in a straight line from each point to the next, and stays only behind the last one."""
+    """Whether the weight goes in a straight line from each point to the next, and is constant only after the last one."""
 
     def __post_init__(self) -> None:
         steps = [step for step, _ in self.points]
@@ -42,11 +42,11 @@ class Schedule:
         end, goal = self.points[after]
         share = (step - start) / (end - start)
         between = (1 - share) * weight + share * goal
-        return min(max(between, min(weight, goal)), max(weight, goal))  # rounding must not lead past either end
+        return min(max(between, min(weight, goal)), max(weight, goal))  # rounding must not pass either end
 
     def breakpoints(self) -> tuple[int, ...]:
-        """Steps from which a weight may begin or cease to be 0: between them it does neither (but for the one
-        step at which a line may pass through 0)."""
+        """Steps at which the weight may become 0 or stop being 0; between them it does not (but for the one step at which a
+        line may pass through 0)."""
         return tuple(sorted({step + after for step, _ in self.points for after in (0, 1)}))
 
     def plain(self) -> dict[Any, Any]:
@@ -67,7 +67,7 @@ def read_weight(value: Any, key: str) -> float | Schedule:
             hint = f"; a weight {_FORMS}" if isinstance(step, str) else ""
             raise ConfigError(f"{key}.{step}: a step must be a whole number from 0{hint}")
     if 0 not in by_step:
-        raise ConfigError(f"{key}={shown(value)}: has no weight for step 0, from which it must say what holds")
+        raise ConfigError(f"{key}={shown(value)}: has no weight for step 0, where it must begin")
     points = {step: _number(by_step[step], f"{key}.{step}", "must be a number") for step in sorted(by_step)}
     if len(points) == 1:
         return points[0]
@@ -80,7 +80,7 @@ def _number(value: Any, key: str, allowed: str) -> float:
     try:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise TypeError
-        number = float(value)  # a text where it comes from the environment: ${oc.env:WEIGHT}
+        number = float(value)  # a text if it comes from the environment: ${oc.env:WEIGHT}
     except (TypeError, ValueError):
         raise ConfigError(f"{key}={shown(value)}: {allowed}") from None
     except OverflowError:

@@ -21,11 +21,11 @@ def validate_live_rules(
     require_isolation: Callable[[], None],
     judge: Callable[[RulePack, str, Problem], Judgement],
 ) -> None:
-    """Ask of an edited pack what a run asks of its pack before it starts, and score one problem per rule with it.
+    """Check an edited pack as a run checks its pack before it starts, and score one problem per rule with it.
 
-    train, held_out: the problems of the run. on_unscorable: that of the data set; a run that is under way drops no problems,
-    which would change their order, but masks them. problems: per step; at least that many must remain scorable.
-    require_isolation: raises `ConfigError` where programs of the model cannot be isolated. judge: scores with the pack.
+    train, held_out: the problems of the run. on_unscorable: that of the data set; a running experiment drops no problems, which
+    would change their order, but masks them. problems: per step; at least that many must remain scorable.
+    require_isolation: raises `ConfigError` if programs of the model cannot be isolated. judge: scores with the pack.
     Errors: `ConfigError`.
     """
     if pack.isolated:
@@ -39,7 +39,7 @@ def validate_live_rules(
 
 
 def _check_scores(pack: RulePack, problems: Sequence[Problem], judge: Callable[[RulePack, str, Problem], Judgement]) -> None:
-    """A verifier that fails here (a worker cannot import it, or may not) would fail on every rollout."""
+    """A verifier that fails here (a worker cannot or may not import it) would fail on every rollout."""
     chosen = {name: next((p for p in problems if rule.applies(p)), None) for name, rule in pack.rules.items()}
     for problem in {problem.id: problem for problem in chosen.values() if problem is not None}.values():
         solution = problem.metadata.get("completion") or problem.metadata.get("solution") or ""

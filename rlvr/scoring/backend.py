@@ -1,4 +1,4 @@
-"""Where rules that may hang, crash or run programs are judged."""
+"""The interface of what scores rules that may hang, crash or run programs."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from rlvr.verifiers.base import Verifier
 
 
 class Backend(ABC):
-    """A place with workers; asked from many threads."""
+    """Workers that score; called from many threads."""
 
     concurrency: int
-    """How many verdicts are worth asking for at a time."""
+    """How many verdicts are worth requesting at a time."""
 
     @abstractmethod
     def score(self, verifier: Verifier, response: str, problem: Problem) -> Verdict:
-        """What `verifier(response, problem)` says. Never raises: what fails on our side is a verdict of `error`."""
+        """The verdict of `verifier(response, problem)`. Never raises: our own failure is a verdict of `error`."""
 
     @abstractmethod
     def require_isolation(self) -> None:
-        """Errors: `ConfigError` where programs of the model would run without isolation that the user has not waived."""
+        """Errors: `ConfigError` if programs of the model would run without isolation, and the user has not allowed that."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give up what is being judged; those who wait get `error`."""
+        """Stop scoring; pending calls of `score` return `error`."""

@@ -1,4 +1,4 @@
-"""Makes the backend that a configuration names."""
+"""The scoring backend that a configuration selects."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from rlvr.scoring.local.supervisor import shared
 
 
 def make_backend(config: Config, pack: RulePack) -> Backend:
-    """Where the slow rules of the pack are judged; for whoever is about to judge, who closes it.
+    """The backend for the slow rules of a pack; the caller closes it.
 
-    Errors: `ConfigError` where judging cannot begin: no Redis that answers, or a pack that runs programs of the model on a
-    machine that cannot isolate them (with workers elsewhere, theirs have to).
+    Errors: `ConfigError` if Redis does not answer, or if the pack runs programs of the model and this machine cannot isolate
+    them (with remote workers, theirs have to).
     """
     verify = config.verify
     check_verify(verify)
@@ -29,12 +29,12 @@ def make_backend(config: Config, pack: RulePack) -> Backend:
             in_flight=verify.redis_in_flight,
             redeliver_s=verify.redis_redeliver_s,
         )
-    made = shared(
+    supervisor = shared(
         workers=verify.workers,
         deadline_s=verify.deadline_s,
         memory_mb=verify.memory_mb,
         allow_weak_isolation=verify.allow_weak_isolation,
     )
     if pack.isolated:
-        made.require_isolation()
-    return made
+        supervisor.require_isolation()
+    return supervisor

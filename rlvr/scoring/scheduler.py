@@ -1,4 +1,4 @@
-"""ScoringBatch beside sampling: quick rules at once in this process, slow ones by a backend's workers, what is the same once."""
+"""Scores rollouts concurrently with generation; identical inputs are scored once."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from rlvr.verifiers.base import Verifier
 
 
 class ScoringFailed(RunStopped):
-    """Too many rollouts could not be judged for reasons of ours; going on would train on what is left."""
+    """Too many rollouts could not be scored, through our own failure; going on would train on the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredGroups:
-    """Groups with verdicts and rewards, and what judging took."""
+    """Groups with verdicts and rewards, and the time that scoring took."""
 
     groups: tuple[Group, ...]
     seconds: tuple[float, ...]
-    """Wall time of each rollout's judgement, in order; waiting for a free worker, or for the verdict on another rollout that is
-    the same, is no part of it."""
+    """Wall time of scoring each rollout, in order; waiting for a free worker, or for the verdict on an identical rollout, does
+    not count."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _Task:
-    """A completion to judge."""
+    """A completion to score."""
 
     completion: str
     problem: Problem
@@ -50,15 +50,15 @@ class _NotQuick(Exception):
 
 
 class _Elsewhere(Exception):
-    """The verdict is being found for another completion, whose thread starts this one again."""
+    """The same input is being scored for another completion, whose thread resubmits this one."""
 
 
 class ScoringBatch:
-    """One batch, judged as its completions come; see `judging`, which makes it.
+    """One batch, scored as its completions arrive; `scoring` makes it.
 
-    A completion is judged here and now where all verdicts are quick; else in a thread that waits for the backend, beside the
-    others. What verdicts depend on (`Verifier.same`) is judged once where it is the same in several completions, except that a
-    verdict of `error` holds for nobody else. Verdicts depend neither on the number of threads nor on the order of arrival.
+    If all verdicts are quick, a completion is scored at once in the calling thread; else in a thread that waits for the
+    backend. Completions with the same `Verifier.same` share one verdict, except a verdict of `error`. Verdicts depend neither
+    on the number of threads nor on the order of arrival.
     """
 
     def __init__(self, pack: RulePack, backend: Backend, threads: ThreadPoolExecutor, *, retries: int) -> None:
@@ -67,31 +67,31 @@ class ScoringBatch:
         self._lock = threading.Lock()
         self._known: dict[bytes, Verdict] = {}
         self._waiting: dict[bytes, list[_Task]] = {}
-        """By what is being judged now: those that wait for the verdict."""
+        """Tasks that wait for a verdict in the making, by its key."""
 
     def submit(self, problem: Problem, index: int, rollout: Rollout) -> None:
-        """Begin to judge rollout `index` of a problem's group. Errors: `ValueError` for one that was there before."""
+        """Start scoring rollout `index` of a problem's group. Errors: `ValueError` if it was submitted before."""
         if (problem.id, index) in self._rollouts:
-            raise ValueError(f"rollout {index} of problem {problem.id} was handed in twice: ids of problems must be unique")
+            raise ValueError(f"rollout {index} of problem {problem.id} was submitted twice: ids of problems must be unique")
         self._rollouts[problem.id, index] = self._start(rollout.text, problem)
 
     def collect(self, groups: Sequence[Group]) -> ScoredGroups:
-        """The groups with all their verdicts; waits for what is not done, begins what was not handed in."""
+        """The groups with all their verdicts; waits for pending ones, and starts those that were not submitted."""
         tasks = [
             [self._rollouts.get((g.problem.id, at)) or self._start(r.text, g.problem) for at, r in enumerate(g.rollouts)]
             for g in groups
         ]
-        judged = [
+        scored = [
             [_with(rollout, task.judgement.result()) for rollout, task in zip(group.rollouts, row, strict=True)]
             for group, row in zip(groups, tasks, strict=True)
         ]
         return ScoredGroups(
-            groups=tuple(replace(group, rollouts=tuple(row)) for group, row in zip(groups, judged, strict=True)),
+            groups=tuple(replace(group, rollouts=tuple(row)) for group, row in zip(groups, scored, strict=True)),
             seconds=tuple(task.seconds for row in tasks for task in row),
         )
 
     def score(self, completions: Iterable[tuple[str, Problem]]) -> list[Judgement]:
-        """Judgements of completions, in their order."""
+        """Judgements of completions, in order."""
         return [task.judgement.result() for task in [self._start(text, problem) for text, problem in completions]]
 
     def _start(self, completion: str, problem: Problem) -> _Task:
@@ -105,10 +105,10 @@ class ScoringBatch:
 
     def _work(self, task: _Task) -> None:
         try:
-            task.judgement.set_result(self._judge(task, partial(self._once, task)))
+            task.judgement.set_result(self._judge(task, partial(self._score_once, task)))
         except _Elsewhere:
             pass
-        except BaseException as error:  # noqa: BLE001  raised where the judgement is asked for
+        except BaseException as error:  # noqa: BLE001  raised where the judgement is read
             task.judgement.set_exception(error)
 
     def _judge(self, task: _Task, slow: Slow) -> Judgement:
@@ -118,8 +118,8 @@ class ScoringBatch:
         finally:
             task.seconds += time.perf_counter() - start
 
-    def _once(self, task: _Task, verifier: Verifier, response: str, problem: Problem) -> Verdict:
-        """The backend's verdict, or the one that it had for the same before."""
+    def _score_once(self, task: _Task, verifier: Verifier, response: str, problem: Problem) -> Verdict:
+        """The backend's verdict, or its earlier one for the same input."""
         key = _key(verifier, response, problem)
         with self._lock:
             if key in self._known:
@@ -138,20 +138,19 @@ class ScoringBatch:
                     self._known[key] = verdict
                 waiting = self._waiting.pop(key)
             for each in waiting:
-                self._again(each)
+                self._resubmit(each)
 
-    def _again(self, task: _Task) -> None:
+    def _resubmit(self, task: _Task) -> None:
         try:
             self._threads.submit(self._work, task)
-        except RuntimeError as error:  # interrupted: no thread begins anything more
+        except RuntimeError as error:  # interrupted: the threads take no more work
             task.judgement.set_exception(error)
 
 
 @contextmanager
 def threads_for(backend: Backend) -> Iterator[ThreadPoolExecutor]:
-    """As many threads as the backend can use. Where the block is left by an exception (Ctrl-C), neither what waits nor what is
-    being judged is of use to anybody: the backend is closed."""
-    threads = ThreadPoolExecutor(backend.concurrency, thread_name_prefix="rlvr-judging")
+    """As many threads as the backend can use. An exception in the block (Ctrl-C) cancels what waits and closes the backend."""
+    threads = ThreadPoolExecutor(backend.concurrency, thread_name_prefix="rlvr-scoring")
     try:
         yield threads
     except BaseException:
@@ -164,9 +163,9 @@ def threads_for(backend: Backend) -> Iterator[ThreadPoolExecutor]:
 
 @contextmanager
 def scoring(pack: RulePack, backend: Backend, *, retries: int) -> Iterator[ScoringBatch]:
-    """`with judging(...) as batch: groups = engine.sample(..., on_finished=batch.submit); judged = batch.collect(groups)`.
+    """`with scoring(...) as batch: groups = engine.sample(..., on_finished=batch.submit); scored = batch.collect(groups)`.
 
-    `retries`: how often a judgement of `error` is made again before it stays.
+    retries: how many times at most a judgement of `error` is repeated.
     """
     with threads_for(backend) as threads:
         yield ScoringBatch(pack, backend, threads, retries=retries)
@@ -177,10 +176,10 @@ def _refuse(verifier: Verifier, response: str, problem: Problem) -> Verdict:
 
 
 def _key(verifier: Verifier, response: str, problem: Problem) -> bytes:
-    """Equal only for what is the same down to types: 1 is not True, as it would be in a dict."""
+    """A key that is equal only for equal values of equal types: in a dict, 1 and True would be the same."""
     try:
         same = pickle.dumps((verifier, verifier.same(response, problem), problem.truth))
-    except Exception:  # noqa: BLE001  code of verifiers; the backend meets the same and says what is wrong
+    except Exception:  # noqa: BLE001  code of verifiers; the backend fails on the same and says why
         return os.urandom(32)
     return hashlib.blake2b(same, digest_size=32).digest()
 
@@ -190,7 +189,7 @@ def _with(rollout: Rollout, judgement: Judgement) -> Rollout:
 
 
 def check_error_share(groups: Sequence[Group], pack: RulePack, allowed: float) -> None:
-    """Of the groups of all processes, so that all of them stop together. Errors: `ScoringFailed` past `allowed`."""
+    """Pass the groups of all processes, so that all of them stop together. Errors: `ScoringFailed` above `allowed`."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     failures = [
         f"{name}: {verdict.reason}: {verdict.detail}"
@@ -201,6 +200,6 @@ def check_error_share(groups: Sequence[Group], pack: RulePack, allowed: float) -
     failed = sum(any(v.outcome == "error" and pack.rules[n].weight for n, v in r.verdicts.items()) for r in rollouts)
     if failed > allowed * len(rollouts):
         raise ScoringFailed(
-            f"{failed} of {len(rollouts)} rollouts could not be judged, more than "
+            f"{failed} of {len(rollouts)} rollouts could not be scored, more than "
             f"verify.max_error_share={allowed}: {failures[0]}"
         )

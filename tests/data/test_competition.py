@@ -1,4 +1,4 @@
-"""MATH in the layouts of the hub and of a folder; where rows have no answer, the last box of the solution is the truth."""
+"""MATH in the layouts of the hub and of a folder; if rows have no answer, the last box of the solution is the ground truth."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from conftest import score_gap
 from rlvr import load_rules
 from rlvr.config.compose import compose
-from rlvr.data.datasets.competition import MATH, SUBJECTS, last_box
+from rlvr.data.competition import last_box
+from rlvr.data.datasets.math import MATH, SUBJECTS
 from rlvr.data.prompts import Prompts
 from rlvr.errors import ConfigError
 

@@ -1,4 +1,4 @@
-"""The order of problems: every epoch its own, nothing twice in a step, the same after a resume; and the curriculum."""
+"""The order of problems: different in every epoch, nothing twice in a step, the same after a resume; and the curriculum."""
 
 from __future__ import annotations
 
@@ -54,6 +54,22 @@ def test_a_stream_goes_on_from_its_state(curriculum: bool, n: int, done: int, ra
         step = ids(whole.take(n))
         assert len(set(step)) == n
         assert ids(resumed.take(n)) == step
+
+
+@pytest.mark.parametrize(
+    ("rate", "floor", "chance"),
+    [(0.0, 0.1, 0.1), (1.0, 0.1, 0.1), (1.0, 0.0, 0.0), (0.01, 0.1, 0.1), (0.1, 0.1, 0.36), (0.25, 0.1, 0.75), (0.9, 0.5, 0.5)],
+)
+def test_the_chance_of_a_problem_is_4p_times_1_minus_p_and_at_least_the_floor(rate: float, floor: float, chance: float) -> None:
+    problems = [Problem(id=f"p{n}", prompt="?", truth={}) for n in range(2000)]
+    stream = ProblemStream(problems=problems, seed=1, curriculum=True, floor=floor)
+    stream.rates = {problem.id: rate for problem in problems[:1000]}
+    taken = [stream.take(1)[0].id]
+    while stream.epoch == 0:
+        taken.append(stream.take(1)[0].id)
+    known = sum(each in stream.rates for each in taken[:-1])
+    assert known / 1000 == pytest.approx(chance, abs=0.04)
+    assert len(taken) - 1 - known == 1000, "all whose rate is not known"
 
 
 def test_a_curriculum_asks_what_is_neither_mastered_nor_hopeless() -> None:

@@ -1,4 +1,4 @@
-"""The hash of the rules: other for all that a reward can depend on, the same for all else and on every machine."""
+"""The hash of the rules: it changes with all that a reward depends on and nothing else; it is the same on every machine."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ import pytest
 
 from conftest import ROOT
 from rlvr import Problem, Verdict, Verifier, load_rules
-from rlvr.config.compose import compose, options
+from rlvr.config.compose import CONF, compose, options
 from rlvr.config.instantiate import rule_config
+from rlvr.config.schema import Config
 from rlvr.errors import ConfigError
 from rlvr.rules.fingerprint import Fingerprint, fingerprint
-from rlvr.rules.load import rule_pack
+from rlvr.rules.load import read_pack, rule_pack
 from rlvr.rules.pack import Rule, RulePack
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chooses(Verifier):
-    """Has options of kinds that YAML and pydantic give."""
+    """Has options of the types that YAML and pydantic give."""
 
     names: frozenset[str] = frozenset("abcdefgh")
     path: Path = Path("x/y")
@@ -52,25 +53,25 @@ def hash_of(*rules: Rule) -> str:
 
 PARTS = (rule("p"), rule("q", weight=3.0))
 OTHER = {
-    "another weight": rule(weight=0.5),
-    "another option": rule(verifier=Chooses(thing=1)),
-    "an option of another type": rule(verifier=Chooses(thing=True)),
-    "a set with another member": rule(verifier=Chooses(names=frozenset("abcdefg"))),
-    "another name": rule("c"),
+    "a different weight": rule(weight=0.5),
+    "a different option": rule(verifier=Chooses(thing=1)),
+    "an option of a different type": rule(verifier=Chooses(thing=True)),
+    "a set with different members": rule(verifier=Chooses(names=frozenset("abcdefg"))),
+    "a different name": rule("c"),
     "a requirement": rule(requires=("b",)),
     "data sets": rule(datasets=("gsm8k",)),
     "parts": rule(parts=PARTS),
-    "parts in another order": rule(parts=PARTS[::-1]),
-    "a part of another weight": rule(parts=(PARTS[0], replace(PARTS[1], weight=2.0))),
+    "parts in a different order": rule(parts=PARTS[::-1]),
+    "a part with a different weight": rule(parts=(PARTS[0], replace(PARTS[1], weight=2.0))),
 }
 
 
-def test_all_that_a_reward_depends_on_makes_another_hash() -> None:
+def test_everything_that_a_reward_depends_on_changes_the_hash() -> None:
     hashes = {what: hash_of(each, rule("b")) for what, each in {"itself": rule(), **OTHER}.items()}
     assert len(set(hashes.values())) == len(hashes), hashes
 
 
-def test_what_no_reward_depends_on_does_not() -> None:
+def test_what_no_reward_depends_on_leaves_the_hash() -> None:
     one, two = rule("a"), rule("b", weight=0.1, requires=("a",))
     assert hash_of(one, two) == hash_of(two, one) == hash_of(replace(one, allows={"form": "on purpose"}), two)
     assert hash_of(replace(one, weight=1)) == hash_of(one)
@@ -85,12 +86,11 @@ def test_a_schedule_has_the_hash_of_the_weight_in_force() -> None:
 
 @pytest.mark.parametrize("name", [name for name in options("rules") if name != "reasoning_gym"])
 def test_every_pack_comes_back_from_its_fingerprint(name: str) -> None:
-    config = compose([f"rules={name}"])
-    made = rule_pack(config)
+    made = read_pack((CONF / "rules" / f"{name}.yaml").read_text())
     stored = fingerprint(made)
     again = Fingerprint.read(stored.text())
     assert (again, again.hash) == (stored, stored.hash)
-    rebuilt = rule_pack(replace(config, rules={name: rule_config(node, name) for name, node in again.rules.items()}))
+    rebuilt = rule_pack(Config(rules={name: rule_config(node, name) for name, node in again.rules.items()}))
     assert {n: replace(r, allows={}) for n, r in made.rules.items()} == dict(rebuilt.rules)
     assert again.answers == made.named("answer")
 
@@ -103,7 +103,7 @@ def test_the_code_of_a_verifier_is_what_it_imports_and_no_more() -> None:
     assert not {
         name for name in maths if name.startswith(("rlvr.sandbox", "rlvr.runs.plan", "rlvr.training.trainer", "rlvr.data"))
     }
-    inside = {f"rlvr.sandbox.inside.{name}" for name in ("server", "world", "seccomp")}
+    inside = {f"rlvr.sandbox.inside.{name}" for name in ("server", "isolate", "seccomp")}
     assert inside <= set(code), "the server of the sandbox is started by a text, not imported"
     assert "rlvr.verifiers.simulation.gridworld" in fingerprint(load_rules("simulation")).code, "named by an option"
 
@@ -151,7 +151,7 @@ print(fingerprint(RulePack(rules={"length": rule}), ["mine"]).text())
 
 
 def fingerprint_in_a_process(folder: Path, seed: int) -> Fingerprint:
-    """A process reads a source once; `seed`: of the hashes that order sets."""
+    """In a new process, as sources are read once per process. seed: of the hashes that order sets."""
     path = os.pathsep.join([str(folder), str(ROOT)])
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": str(seed)}
     command = [sys.executable, "-c", SCRIPT]
@@ -160,7 +160,7 @@ def fingerprint_in_a_process(folder: Path, seed: int) -> Fingerprint:
     return Fingerprint.read(done.stdout)
 
 
-def test_the_code_of_users_counts_down_to_what_is_imported_late(tmp_path: Path) -> None:
+def test_user_code_counts_down_to_late_imports(tmp_path: Path) -> None:
     for name, text in MODULES.items():
         path = tmp_path / "mine" / f"{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)

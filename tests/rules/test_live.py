@@ -1,8 +1,9 @@
-"""Editing the rules of a running experiment: the next step uses a good edit, a bad one changes nothing, resuming agrees."""
+"""Edits of the rules of a running experiment: a good one is used from the next step on, a bad one changes nothing."""
 
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -84,7 +85,7 @@ def test_rules_come_and_go_options_change_and_schedules_begin(folder: Path) -> N
     assert only(rules.poll(2)).changes == ("rules.format.verifier.min_think_chars 8 -> 30", "rule short removed")
 
 
-def test_a_run_stops_where_an_edit_cannot_be_written_down(folder: Path) -> None:
+def test_a_run_stops_if_an_edit_cannot_be_recorded(folder: Path) -> None:
     rules = begin(folder)
     (folder / RULES).write_text(weighing(0.05))
     (folder / EDITS).mkdir()  # nothing can take its place
@@ -92,7 +93,7 @@ def test_a_run_stops_where_an_edit_cannot_be_written_down(folder: Path) -> None:
         rules.poll(1)
 
 
-def test_what_is_only_written_differently_is_taken_without_a_word(folder: Path) -> None:
+def test_an_edit_of_the_formatting_alone_is_adopted_silently(folder: Path) -> None:
     rules = begin(folder)
     commented = TEXT.replace("format:\n", "format:  # mine\n", 1)
     (folder / RULES).write_bytes(b"\xef\xbb\xbf" + commented.replace("\n", "\r\n").encode())
@@ -104,7 +105,7 @@ def test_what_is_only_written_differently_is_taken_without_a_word(folder: Path) 
 
 
 def bad_texts() -> list[bytes]:
-    """Fifty and more: cut short at any place, of wrong types, with unknown names, damaged."""
+    """More than fifty: cut short anywhere, of wrong types, with unknown names, damaged."""
     new = weighing(0.05)
     cut = [new[: len(new) * part // 24].encode() for part in range(24)]
     damaged = [
@@ -178,7 +179,7 @@ def test_no_malformed_edit_disturbs_a_run_and_each_is_reported_once(folder: Path
         (lambda path: path.write_text(TEXT[:-4]), "half-written, or cut short: the last line must be '# end of the rules'"),
     ],
 )
-def test_what_is_no_text_is_said_to_be_that_until_it_is_put_right(
+def test_an_unreadable_file_is_refused_once_until_it_is_put_right(
     folder: Path, spoil: Callable[[Path], object], reason: str
 ) -> None:
     rules = begin(folder)
@@ -220,8 +221,8 @@ def test_a_module_that_cannot_be_imported_is_a_bad_edit(folder: Path, body: str,
     assert rules.text == TEXT
 
 
-def test_a_file_that_is_being_written_is_never_half_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Emptied, then written a few lines at a time, between one look and the next; of another file every piece is a pack."""
+def test_a_file_that_is_being_written_is_never_adopted_in_part(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Emptied, then written a few lines at a time between two reads; in the second file every piece is a valid pack."""
     rules = begin(folder)
     for step, text in enumerate(
         (weighing(0.05), "".join(SHORT.replace("format:", f"{name}:") for name in "abcdefgh")), start=1
@@ -230,7 +231,7 @@ def test_a_file_that_is_being_written_is_never_half_taken(folder: Path, monkeypa
 
         def write_on(seconds: float) -> None:
             with (folder / RULES).open("a") as file:
-                file.writelines(lines[:4])  # noqa: B023  called in this turn of the loop
+                file.writelines(lines[:4])  # noqa: B023  called in this iteration
             del lines[:4]  # noqa: B023
 
         monkeypatch.setattr(live.time, "sleep", write_on)
@@ -239,8 +240,8 @@ def test_a_file_that_is_being_written_is_never_half_taken(folder: Path, monkeypa
         assert (edit.text, rules.text, lines) == (text, text, [])
 
 
-def test_a_slow_hand_is_refused_until_it_is_done(folder: Path) -> None:
-    """However long it pauses: what is left of a file of ours without its last line is no pack."""
+def test_a_file_written_slowly_is_refused_until_it_is_complete(folder: Path) -> None:
+    """However long the writer pauses: our file without its last line is no pack."""
     rules = begin(folder)
     whole = weighing(0.05)
     for step, end in enumerate(range(0, len(whole) - 3, 97), start=1):
@@ -250,8 +251,8 @@ def test_a_slow_hand_is_refused_until_it_is_done(folder: Path) -> None:
     assert only(rules.poll(99)).changes == ("rules.format.weight 0.1 -> 0.05",)
 
 
-def test_a_run_that_is_resumed_takes_the_edits_again_at_their_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From any checkpoint, killed at any later step: bad edits, comments and a step with two edits among them."""
+def test_a_resumed_run_adopts_the_edits_again_at_their_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From any checkpoint before the step at which it was killed: with bad edits and comments among them."""
     monkeypatch.setattr(live, "_SETTLE_S", 0.0)
     edits = {2: weighing(0.2), 3: "half: {", 4: weighing(0.4), 5: weighing(0.4) + "# a remark\n# end of the rules\n", 6: SHORT}
     last = 7
@@ -271,7 +272,7 @@ def test_a_run_that_is_resumed_takes_the_edits_again_at_their_steps(tmp_path: Pa
     (whole / RULES).write_text(TEXT)
     expected = go(begin(whole), whole, range(1, last + 1), 0)
     assert [weights["format"] for _, weights in expected] == [0.1, 0.2, 0.2, 0.4, 0.4, 0.2, 0.2]
-    for killed in range(1, last + 1):
+    for killed in (1, 4, last):
         for checkpoint in range(killed + 1):
             folder = tmp_path / f"{killed}-{checkpoint}"
             folder.mkdir()
@@ -285,7 +286,7 @@ def test_a_run_that_is_resumed_takes_the_edits_again_at_their_steps(tmp_path: Pa
             assert accepted == [(edit.step, edit.text) for edit in read_edits(whole) if edit.refused is None]
 
 
-def test_what_was_written_while_nobody_ran_goes_before_what_was_to_come_again(folder: Path) -> None:
+def test_an_edit_made_while_the_run_was_stopped_has_priority_over_recorded_ones(folder: Path) -> None:
     first = begin(folder)
     (folder / RULES).write_text(weighing(0.2))
     first.poll(5)
@@ -301,7 +302,7 @@ def test_what_was_written_while_nobody_ran_goes_before_what_was_to_come_again(fo
     assert (unedited.text, [edit.text for edit in read_edits(folder)]) == (TEXT, [TEXT]), "taken back is an edit as well"
 
 
-def test_a_run_resumed_with_overrides_takes_them_at_once(folder: Path) -> None:
+def test_a_run_resumed_with_overrides_adopts_them_at_once(folder: Path) -> None:
     first = begin(folder)
     (folder / RULES).write_text(weighing(0.2))
     first.poll(5)
@@ -312,7 +313,7 @@ def test_a_run_resumed_with_overrides_takes_them_at_once(folder: Path) -> None:
     assert set(only(again.poll(3)).changes) == {"rules.format.weight 0.1 -> 0.2", "rules.answer.weight 1.0 -> 3.0"}
 
 
-def test_edits_that_were_refused_are_written_down_too(folder: Path) -> None:
+def test_refused_edits_are_recorded_too(folder: Path) -> None:
     rules = begin(folder)
     (folder / RULES).write_text("nothing")
     refused = only(rules.poll(4))
@@ -349,18 +350,28 @@ accelerator.end_training()
 
 
 def test_every_process_has_the_same_rules(folder: Path) -> None:
-    """Also where only one of them could not go on with an edit."""
+    """Also if only one of them cannot use an edit."""
     (folder / "start").write_text(TEXT)
     (folder / "two.py").write_text(TWO)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(
-        [*launcher, str(folder / "two.py"), str(folder)], env=environment, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    for process in "01":
-        assert (folder / f"weights-{process}").read_text().split() == ["0.1", "0.2", "0.2", "0.2", "0.4"]
-        said = (folder / f"said-{process}").read_text().splitlines()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    environment = {**os.environ, **together, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(folder / "two.py"), str(folder)],
+            env={**environment, "RANK": rank, "LOCAL_RANK": rank},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in "01"
+    ]
+    for process in processes:
+        _, error = process.communicate(timeout=120)
+        assert process.returncode == 0, error
+    for rank in "01":
+        assert (folder / f"weights-{rank}").read_text().split() == ["0.1", "0.2", "0.2", "0.2", "0.4"]
+        said = (folder / f"said-{rank}").read_text().splitlines()
         assert said[0] == "2 rules.format.weight 0.1 -> 0.2"
         assert said[1] == "3 not here"
         assert said[2].startswith("4 rules.format.weight=broken: must be a number")

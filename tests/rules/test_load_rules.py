@@ -1,4 +1,4 @@
-"""rules.yaml as text: it is the pack again, it can be overridden, and what differs between two packs is said in lines."""
+"""rules.yaml as text: it reads back as the same pack, it can be overridden, and changes are listed line by line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from rlvr import load_rules
 from rlvr.config.compose import CONF, compose
 from rlvr.errors import ConfigError
 from rlvr.rules.diff import changes
@@ -21,20 +20,17 @@ def text() -> str:
 
 
 @pytest.mark.parametrize("name", PACKS)
-def test_a_pack_that_is_written_is_the_same_when_it_is_read(name: str) -> None:
+def test_a_pack_reads_back_from_its_text_and_from_its_own_file(name: str) -> None:
     config = compose([f"rules={name}"])
     written = rules_text(config.rules)
     assert read_rules(written) == config.rules
-    assert changes(rule_pack(config), read_pack(written)) == ()
+    pack = rule_pack(config)
+    assert changes(pack, read_pack(written)) == ()
     assert rules_text(read_rules(written)) == written
+    assert changes(pack, read_pack((CONF / "rules" / f"{name}.yaml").read_text())) == ()
 
 
-@pytest.mark.parametrize("name", PACKS)
-def test_the_file_of_a_pack_can_be_copied_there(name: str) -> None:
-    assert changes(load_rules(name), read_pack((CONF / "rules" / f"{name}.yaml").read_text())) == ()
-
-
-def test_it_says_what_it_is_for_and_schedules_and_awkward_texts_survive(text: str) -> None:
+def test_it_begins_with_instructions_and_schedules_and_odd_texts_survive(text: str) -> None:
     assert text.startswith("# The rules of this run. Edit and save: the next step uses them")
     config = compose(["rules.format.weight={linear: {0: 0.1, 4000: 0.05}}", "rules.answer.verifier.tag='yes'"])
     config.rules["format"].allows = {"form": "a: b # c\n'1e5' \u00e9 \U0001f600", "1e5": "on"}
@@ -89,9 +85,9 @@ def test_a_bad_text_is_one_line_that_says_where(bad: str, message: str) -> None:
 
 
 def test_cut_short_anywhere_it_is_no_pack(text: str) -> None:
-    """Also where what is left would be one: without the last rule, or with the defaults of options that are cut off."""
+    """Even if the rest would be a pack: without the last rule, or with defaults for options that are cut off."""
     assert read_pack(text.partition("\n")[2].partition("\nanswer:")[0]).weights == {"format": 0.1}
-    for end in range(len(text.rstrip())):
+    for end in range(0, len(text.rstrip()), 7):
         with pytest.raises(ConfigError):
             read_rules(text[:end])
 
@@ -113,7 +109,7 @@ def test_cut_short_anywhere_it_is_no_pack(text: str) -> None:
         ("rules.format.weight=0.1", []),
     ],
 )
-def test_overrides_change_a_text_and_the_change_is_said(text: str, override: str, lines: list[str]) -> None:
+def test_overrides_change_a_text_and_the_change_is_listed(text: str, override: str, lines: list[str]) -> None:
     after = overridden(text, [override])
     assert list(changes(read_pack(text), read_pack(after))) == lines
     there_and_back = changes(read_pack(after), read_pack(text))
@@ -147,7 +143,7 @@ def test_an_override_that_does_not_fit_names_what_does(text: str, override: str,
     assert message in str(caught.value)
 
 
-def test_a_default_that_is_written_out_is_no_change_and_another_verifier_is_one() -> None:
+def test_writing_out_a_default_is_no_change_and_a_different_verifier_is_one() -> None:
     brief = read_pack("a: {weight: 1, verifier: {_target_: rlvr.verifiers.math.MathAnswer}}")
     full = read_pack("a: {weight: 1.0, verifier: {_target_: rlvr.verifiers.math.MathAnswer, which: last}, requires: []}")
     assert changes(brief, full) == ()
@@ -159,7 +155,7 @@ def test_a_default_that_is_written_out_is_no_change_and_another_verifier_is_one(
     assert "rules.a.parts.b.verifier.which added: last" in changes(brief, parts)
 
 
-def test_verifiers_of_the_users_only_where_they_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_verifiers_only_if_they_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "listed_verifiers.py").write_text("from rlvr.verifiers.math import MathAnswer\n\nclass Mine(MathAnswer): ...\n")
     mine = "a: {weight: 1, verifier: {_target_: listed_verifiers.Mine}}"

@@ -1,7 +1,8 @@
-"""Rules and packs: sums, parts, requirements, and the three outcomes that are never mistaken for one another."""
+"""Rules and packs: sums, parts, requirements, and three outcomes that are never mistaken for one another."""
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ PROBLEM = Problem(id="p", prompt="q", truth={"answer": "7", "nested": {"list": [
 
 @dataclass(frozen=True, kw_only=True)
 class Says(Verifier):
-    """Always the same verdict; or an exception."""
+    """Always gives the same verdict, or raises."""
 
     verdict: Verdict | None
 
@@ -45,16 +46,22 @@ def test_reward_is_the_weighted_sum() -> None:
     assert judgement.outcome == "scored"
 
 
+def test_the_sum_is_rounded_once_so_that_no_order_of_rules_changes_a_reward() -> None:
+    rules = [rule(name, weight, 1.0) for name, weight in (("a", 0.1), ("b", 0.2), ("c", 0.3))]
+    assert 0.1 + 0.2 + 0.3 != 0.6, "added up one by one"
+    assert {pack(*order).judge("", PROBLEM).reward for order in itertools.permutations(rules)} == {0.6}
+
+
 @given(st.lists(st.tuples(st.floats(-5, 5), st.floats(0, 1)), min_size=1, max_size=5))
 def test_reward_stays_within_the_bounds(rules: list[tuple[float, float]]) -> None:
-    judged = pack(*[rule(str(i), weight, score) for i, (weight, score) in enumerate(rules)])
-    low, high = judged.bounds
-    reward = judged.judge("", PROBLEM).reward
+    rules_pack = pack(*[rule(str(i), weight, score) for i, (weight, score) in enumerate(rules)])
+    low, high = rules_pack.bounds
+    reward = rules_pack.judge("", PROBLEM).reward
     assert reward is not None
     assert low - 1e-9 <= reward <= high + 1e-9
 
 
-def test_unscorable_and_error_mask_and_are_told_apart() -> None:
+def test_unscorable_and_error_mask_and_differ() -> None:
     unscorable, fine = Verdict.unscorable("bad_truth"), Verdict.scored(1.0, "correct")
     for weight, verdict, outcome in ((1.0, unscorable, "unscorable"), (1.0, None, "error"), (0.0, unscorable, "scored")):
         judgement = pack(rule("a", weight, verdict), rule("b", 1.0, fine)).judge("", PROBLEM)
@@ -120,7 +127,7 @@ def test_a_verdict_cannot_contradict_itself(verdict: dict[str, Any]) -> None:
         Verdict(reason="x", **verdict)
 
 
-def test_truths_are_read_only_all_the_way_down_and_travel_to_other_processes() -> None:
+def test_ground_truths_are_read_only_at_any_depth_and_can_be_pickled() -> None:
     for change in (
         lambda t: t.pop("answer"),
         lambda t: t.update(answer="8"),

@@ -1,4 +1,4 @@
-"""Weights by step: what a schedule says at every step, how it is written, and what it does to a pack."""
+"""Weights by step: the weight at every step, how a schedule is written, and its effect on a pack."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rlvr import Problem, Verdict, Verifier, load_rules
 from rlvr.config.compose import compose
-from rlvr.config.overrides import replacing
+from rlvr.config.overrides import replace_schedule
 from rlvr.errors import ConfigError
 from rlvr.rules.load import rule_pack
 from rlvr.rules.pack import Rule
@@ -53,7 +53,7 @@ def test_a_line_goes_through_its_points_and_between_two_of_them_lies_between(poi
 
 
 @given(POINTS, st.booleans())
-def test_what_is_written_is_read_again_in_any_order(points: dict[int, float], linear: bool) -> None:
+def test_it_reads_back_as_written_in_any_order(points: dict[int, float], linear: bool) -> None:
     made = schedule(points, linear=linear)
     backwards: dict[Any, Any] = dict(reversed(points.items()))
     read = read_weight({"linear": backwards} if linear else backwards, "rules.a.weight")
@@ -62,7 +62,7 @@ def test_what_is_written_is_read_again_in_any_order(points: dict[int, float], li
 
 
 @given(POINTS, st.booleans())
-def test_between_its_turns_a_weight_neither_begins_nor_ceases_to_count(points: dict[int, float], linear: bool) -> None:
+def test_between_breakpoints_a_weight_neither_becomes_0_nor_stops_being_0(points: dict[int, float], linear: bool) -> None:
     made = schedule(points, linear=linear)
     steps = [*made.breakpoints(), 12_000]
     for start, end in pairwise(steps):
@@ -113,7 +113,7 @@ def test_numbers_too_large_for_a_float_and_texts_that_are_numbers() -> None:
     assert read_weight("0.25", "w") == 0.25
 
 
-def test_from_the_command_line_and_in_a_pack_of_the_users(tmp_path: Path) -> None:
+def test_from_the_command_line_and_in_a_user_pack(tmp_path: Path) -> None:
     pack = load_rules("r1_format+answer", ["rules.format.weight={0: 0.1, 4000: 0.05}"])
     assert pack.weights == {"format": 0.1, "answer": 1.0}
     assert [dict(pack.at(step).weights) for step in (1, 4000)] == [
@@ -132,17 +132,17 @@ def test_from_the_command_line_and_in_a_pack_of_the_users(tmp_path: Path) -> Non
 
 def test_a_new_schedule_replaces_the_old_one() -> None:
     first = "rules.format.weight={0: 0.1, 4000: 0.05}"
-    merged = rule_pack(compose([first, *replacing("rules.format.weight={0: 0.2, 10: 0.3}")]))
+    merged = rule_pack(compose([first, *replace_schedule("rules.format.weight={0: 0.2, 10: 0.3}")]))
     assert merged.rules["format"].schedule == schedule({0: 0.2, 10: 0.3})
-    assert replacing("rules.format.weight=0.2") == ["rules.format.weight=0.2"]
-    assert replacing("rules.format.verifier={_target_: a.B}") == ["rules.format.verifier={_target_: a.B}"]
+    assert replace_schedule("rules.format.weight=0.2") == ["rules.format.weight=0.2"]
+    assert replace_schedule("rules.format.verifier={_target_: a.B}") == ["rules.format.verifier={_target_: a.B}"]
     sweep = "rules.format.weight={0: 0.1, 5: 0.2},0.1"
-    assert replacing(sweep) == ["rules.format.weight=0", sweep]
+    assert replace_schedule(sweep) == ["rules.format.weight=0", sweep]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wants(Verifier):
-    """Full score; judges answers to problems with that key in the truth."""
+    """Full score, for answers to problems with that key in the ground truth."""
 
     judges = "answer"
     key: str
@@ -167,7 +167,7 @@ def scheduled(name: str, points: dict[int, float], verifier: Verifier, *, linear
     return Rule(name=name, weight=made.at(0), schedule=made, verifier=verifier)
 
 
-def test_what_counts_later_is_asked_for_at_once() -> None:
+def test_what_counts_later_is_required_at_once() -> None:
     always = Rule(name="a", weight=1.0, verifier=Wants(key="a"))
     later = LocalRulePack(rules={"a": always, "b": scheduled("b", {0: 0.0, 50: 1.0}, Runs(key="b"))})
     never = LocalRulePack(rules={"a": always, "b": Rule(name="b", weight=0.0, verifier=Runs(key="b"))})
@@ -177,7 +177,7 @@ def test_what_counts_later_is_asked_for_at_once() -> None:
     assert (later.check_truth(bad), faded.check_truth(bad), never.check_truth(bad)) == ("b: bad", "b: bad", None)
 
 
-def test_a_problem_that_no_rule_judges_at_some_step_is_found_and_gets_no_zero_then() -> None:
+def test_a_problem_that_no_rule_scores_at_some_step_is_found_and_gets_no_zero_then() -> None:
     swap = [scheduled("a", {0: 1.0, 9: 0.0}, Wants(key="a")), scheduled("b", {0: 0.0, 9: 1.0}, Wants(key="b"))]
     pack = LocalRulePack(rules={rule.name: rule for rule in swap})
     only_a, both = (Problem(id="p", prompt="q", truth=truth) for truth in ({"a": "1"}, {"a": "1", "b": "1"}))

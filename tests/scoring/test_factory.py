@@ -1,4 +1,4 @@
-"""Where slow rules are judged: the keys of `verify` take effect in every command, and no program runs where none may."""
+"""The scoring backend: the keys of `verify` take effect in every command, and programs run only where they may."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import run
 
-from conftest import ROOT, SUPPORT
+from conftest import SUPPORT, needs
 from rlvr import Problem
 from rlvr.analysis.audit.audit import audit
 from rlvr.cli.main import main
@@ -24,14 +25,11 @@ from rlvr.rules.pack import Rule, RulePack
 from rlvr.scoring.factory import make_backend
 from rlvr.scoring.local.supervisor import Supervisor, shared
 
-SLOW = SUPPORT
-"""Where slow_verifiers is."""
-
 
 @pytest.fixture
 def does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Arguments for a pack whose rule does what the completion says."""
-    monkeypatch.syspath_prepend(str(SLOW))
+    monkeypatch.syspath_prepend(str(SUPPORT))
     return pack_file(tmp_path, "Does")
 
 
@@ -72,28 +70,31 @@ def test_a_backend_has_the_settings_of_its_configuration() -> None:
         ("verify.redis_in_flight=0", "verify.redis_in_flight=0: must be at least 1"),
     ],
 )
-def test_bad_settings_are_refused_by_every_command(override: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_settings_are_refused(override: str, message: str) -> None:
     config = compose([override])
     with pytest.raises(ConfigError) as caught:
         make_backend(config, rule_pack(config))
     assert str(caught.value) == message
-    assert main(["score", "rules=answer", "input=/etc/hostname", override]) == 2
-    assert main(["audit", "rules=answer", "dataset=arithmetic", override]) == 2
-    assert capsys.readouterr().err == f"error: {message}\n" * 2
 
 
-def test_the_scoring_command_judges_as_verify_says(does: list[str], tmp_path: Path) -> None:
+def test_bad_settings_are_refused_by_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["score", "rules=answer", "input=/etc/hostname", "verify.workers=0"]) == 2
+    assert main(["audit", "rules=answer", "dataset=arithmetic", "verify.workers=0"]) == 2
+    assert capsys.readouterr().err == "error: verify.workers=0: must be at least 1\n" * 2
+
+
+def test_the_score_command_follows_the_keys_of_verify(does: list[str], tmp_path: Path) -> None:
     texts = ["spin: 0.3", "echo: x", "spin: 0.0"]
     assert [each["reason"] for each in score(tmp_path, texts, *does)] == ["correct"] * 3
     assert [each["reason"] for each in score(tmp_path, texts, "verify.deadline_s=0.1", *does)] == ["timeout", *["correct"] * 2]
-    assert [each["reason"] for each in score(tmp_path, ["allocate_at_once: "], "verify.memory_mb=50", *does)] == ["memory"]
-    assert "more than 50 MB" in score(tmp_path, ["allocate_at_once: "], "verify.memory_mb=50", *does)[0]["detail"]
+    (verdict,) = score(tmp_path, ["allocate_at_once: "], "verify.memory_mb=50", *does)
+    assert (verdict["reason"], verdict["detail"]) == ("memory", "needs more than 50 MB")
     for retries, outcome in ((0, "error"), (1, "scored")):
         (verdict,) = score(tmp_path, [f"fail_once: {tmp_path}/{retries}"], f"verify.retries={retries}", *does)
         assert verdict["outcome"] == outcome
 
 
-def test_the_scoring_command_uses_all_workers(does: list[str], tmp_path: Path) -> None:
+def test_the_score_command_uses_all_workers(does: list[str], tmp_path: Path) -> None:
     """Each row waits for the other three, and none has a second worker."""
     (tmp_path / "met").mkdir()
     meeting = [f"meet: {tmp_path}/met 4 {at}" for at in range(4)]
@@ -113,56 +114,50 @@ def test_the_audit_uses_all_workers(does: list[str], tmp_path: Path) -> None:
     assert (report.references, report.short) == (3, ())
 
 
-def test_the_audit_judges_as_verify_says(does: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_audit_follows_the_keys_of_verify(does: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("train", "test"):
         row = {"id": name, "prompt": name, "truth": {}, "completion": "spin: 0.3"}
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
     data = ["dataset=jsonl", f"dataset.path={tmp_path}/train.jsonl", f"dataset.eval_path={tmp_path}/test.jsonl"]
     arguments = [*does, *data, "audit.attacks=[]"]
     assert main(["audit", *arguments]) == 0
-    assert "2 of 2 get full score" in capsys.readouterr().out
+    assert "2 of 2 get the full score" in capsys.readouterr().out
     assert main(["audit", *arguments, "verify.deadline_s=0.1"]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "0 of 2 get full score" in out
+    assert "0 of 2 get the full score" in out
     assert "not done after 0.1 s of processor time" in out
 
 
-def denied(*command: str) -> subprocess.CompletedProcess[str]:
-    boot = (
-        f"import sys; sys.path[:0] = [{str(SUPPORT)!r}]; from no_isolation import deny_isolation; deny_isolation();"
-        "import os; os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(SLOW), "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(
-        [sys.executable, "-c", boot, *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+def run_without_isolation(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(SUPPORT), "HF_HUB_OFFLINE": "1"}
+    return run(*arguments, env=environment, preexec="from no_isolation import deny_isolation; deny_isolation()")
 
 
-@pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="knows the system calls of x86-64 only")
+@needs((sys.platform, platform.machine()) == ("linux", "x86_64"), "Linux on x86-64, whose system calls no_isolation knows")
 def test_nothing_that_runs_programs_starts_where_they_cannot_be_isolated(tmp_path: Path) -> None:
     pack, source = pack_file(tmp_path, "Runs"), tmp_path / "in.jsonl"
     source.write_text(json.dumps({"prompt": "q", "completion": "say_environment: RLVR_ALLOW_WEAK_ISOLATION", "truth": {}}))
     small = ["steps=0", "eval.problems=0", "tracking=none"]
     commands = {
-        "score": ["-m", "rlvr", "score", *pack, f"input={source}"],
-        "audit": ["-m", "rlvr", "audit", *pack, "dataset=arithmetic", "audit.attacks=[]", "audit.problems=1"],
-        "run": ["train.py", *pack, *small, f"hydra.run.dir={tmp_path}/run"],
+        "score": ["score", *pack, f"input={source}"],
+        "audit": ["audit", *pack, "dataset=arithmetic", "audit.attacks=[]", "audit.problems=1"],
+        "run": ["train", *pack, *small, f"hydra.run.dir={tmp_path}/run"],
     }
     for name, command in commands.items():
-        refused = denied(*command)
+        refused = run_without_isolation(*command)
         assert refused.returncode == 2, (name, refused.stderr)
         assert refused.stderr.startswith("error: verify.allow_weak_isolation=false: this machine cannot isolate programs"), name
         assert refused.stderr.count("\n") == 1, name
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
-    uncounted = denied(*commands["score"], "rules.mine.weight=0")
-    assert uncounted.returncode == 0, "a rule that only reports stops nobody"
-    allowed = denied(*commands["score"], "verify.allow_weak_isolation=true")
+    uncounted = run_without_isolation(*commands["score"], "rules.mine.weight=0")
+    assert uncounted.returncode == 0, "a rule that only reports needs no isolation"
+    allowed = run_without_isolation(*commands["score"], "verify.allow_weak_isolation=true")
     assert allowed.returncode == 0, allowed.stderr
     assert json.loads(allowed.stdout)["verdicts"]["mine"]["answer"] == "1", "which its workers know"
 
 
 def test_a_pack_needs_isolation_where_a_rule_that_counts_runs_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(SLOW))
+    monkeypatch.syspath_prepend(str(SUPPORT))
     from slow_verifiers import Does, Runs
 
     runs, does = Rule(name="runs", weight=1.0, verifier=Runs()), Rule(name="does", weight=1.0, verifier=Does())

@@ -1,4 +1,4 @@
-"""Judging a batch: every rollout gets its own verdicts, whoever judged it, however many did."""
+"""Scoring a batch: every rollout gets its own verdicts with any number of workers; identical inputs are scored once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rlvr.scoring.scheduler import ScoredGroups, ScoringFailed, check_error_shar
 from rlvr.types import Group, Rollout
 
 
-def judge(
+def score(
     groups: list[Group], rules: LocalRulePack, *, workers: int = 2, deadline_s: float = 0.2, retries: int = 1
 ) -> ScoredGroups:
     with scoring(rules, shared(workers=workers, deadline_s=deadline_s), retries=retries) as batch:
@@ -61,7 +61,7 @@ TEXTS = [["echo: 0", "one", "spin: ", "echo: 3"], ["four", "fail: ", "refuse: si
 
 def test_verdicts_are_the_same_with_any_number_of_workers() -> None:
     groups = [group(i, texts) for i, texts in enumerate(TEXTS)]
-    one, four = (judge(groups, MIXED, workers=n) for n in (1, 4))
+    one, four = (score(groups, MIXED, workers=n) for n in (1, 4))
     assert four.groups == one.groups
     assert [[r.text for r in g.rollouts] for g in one.groups] == TEXTS
     assert [[r.token_ids for r in g.rollouts] for g in one.groups] == [[(i,) for i in range(len(texts))] for texts in TEXTS]
@@ -69,55 +69,55 @@ def test_verdicts_are_the_same_with_any_number_of_workers() -> None:
     reasons = [[r.verdicts["mixed"].reason for r in g.rollouts] for g in one.groups]
     correct = "correct"
     assert reasons == [[correct, correct, "timeout", correct], [correct, "crash", "bad_truth", correct], ["crash", correct]]
-    for judged in one.groups:
-        for rollout in judged.rollouts:
+    for scored in one.groups:
+        for rollout in scored.rollouts:
             verdict = rollout.verdicts["mixed"]
             if ": " not in rollout.text:
-                assert verdict.answer == f"{os.getpid()} {judged.problem.id} {rollout.text}", "here, without a detour"
+                assert verdict.answer == f"{os.getpid()} {scored.problem.id} {rollout.text}", "in this process"
             elif verdict.reason == "correct":
                 assert verdict.answer == rollout.text
 
 
-def test_slow_rollouts_are_judged_side_by_side(tmp_path: Path) -> None:
-    """Each waits for the others, within and across groups."""
+def test_slow_rollouts_are_scored_in_parallel(tmp_path: Path) -> None:
+    """Each waits for the others, within its group and across groups."""
     groups = [group(i, [f"meet: {tmp_path} 4 {i} {j}" for j in range(2)]) for i in range(2)]
-    judged = judge(groups, pack(), workers=4, deadline_s=2.0)
-    assert [[r.verdicts["mixed"].reason for r in g.rollouts] for g in judged.groups] == [["correct"] * 2] * 2
+    scored = score(groups, pack(), workers=4, deadline_s=2.0)
+    assert [[r.verdicts["mixed"].reason for r in g.rollouts] for g in scored.groups] == [["correct"] * 2] * 2
 
 
 def test_seconds_are_those_of_each_rollout() -> None:
-    judged = judge([group(0, ["a", "sleep: 0.2", "b"]), group(1, ["sleep: 0.1", "sleep: 0.2"])], MIXED)
-    a, first, b, second, third = judged.seconds
+    scored = score([group(0, ["a", "sleep: 0.2", "b"]), group(1, ["sleep: 0.1", "sleep: 0.2"])], MIXED)
+    a, first, b, second, third = scored.seconds
     assert first >= 0.2
     assert second >= 0.1
     assert third >= 0.2
     assert min(a, b) > 0.0
 
 
-def test_errors_are_tried_again_as_often_as_asked_then_masked(tmp_path: Path) -> None:
+def test_errors_are_retried_as_configured_then_masked(tmp_path: Path) -> None:
     for retries, reward in ((0, None), (1, 1.0)):
-        judged = judge([group(0, [f"fail_once: {tmp_path}/{retries}"])], pack(), retries=retries)
-        assert judged.groups[0].rollouts[0].reward == reward
+        scored = score([group(0, [f"fail_once: {tmp_path}/{retries}"])], pack(), retries=retries)
+        assert scored.groups[0].rollouts[0].reward == reward
 
 
 def test_too_many_errors_stop_the_run_and_timeouts_do_not() -> None:
-    judged = judge([group(0, ["fail: ", "spin: ", "spin: "])], pack())
-    check_error_share(judged.groups, pack(), 0.4)
-    with pytest.raises(ScoringFailed, match=r"1 of 3 rollouts could not be judged, .*: mixed: crash: LookupError"):
-        check_error_share(judged.groups, pack(), 0.3)
+    scored = score([group(0, ["fail: ", "spin: ", "spin: "])], pack())
+    check_error_share(scored.groups, pack(), 0.4)
+    with pytest.raises(ScoringFailed, match=r"1 of 3 rollouts could not be scored, .*: mixed: crash: LookupError"):
+        check_error_share(scored.groups, pack(), 0.3)
 
 
 @pytest.fixture
 def ctrl_c() -> Iterator[None]:
-    """As at a terminal: what a shell starts in the background ignores it."""
+    """As at a terminal; a process that a shell starts in the background ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("ctrl_c")
-def test_ctrl_c_ends_what_is_judged_and_the_next_batch_is_judged_all_the_same(tmp_path: Path) -> None:
-    """Nobody waits until the deadlines of those that sleep, and of those that are next."""
+def test_ctrl_c_ends_pending_scoring_and_the_next_batch_is_scored_again(tmp_path: Path) -> None:
+    """Without waiting for the deadlines of those that sleep, and of those that are next."""
     own = set(psutil.Process().children())
     pool = shared(workers=2, deadline_s=10.0)
 
@@ -128,19 +128,19 @@ def test_ctrl_c_ends_what_is_judged_and_the_next_batch_is_judged_all_the_same(tm
 
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
-        judge([group(0, [f"meet: {tmp_path} 3 {i}" for i in range(6)])], pack(), deadline_s=10.0)
+        score([group(0, [f"meet: {tmp_path} 3 {i}" for i in range(6)])], pack(), deadline_s=10.0)
     assert len(list(tmp_path.iterdir())) == 2, "the others have not begun"
     assert set(psutil.Process().children()) <= own
-    assert judge([group(0, ["echo: "])], pack(), deadline_s=10.0).groups[0].rollouts[0].reward == 1.0
+    assert score([group(0, ["echo: "])], pack(), deadline_s=10.0).groups[0].rollouts[0].reward == 1.0
     assert shared(workers=2, deadline_s=10.0) is not pool
 
 
-def test_nothing_to_judge() -> None:
-    assert judge([], pack()).groups == ()
-    assert judge([group(0, [])], pack()).seconds == ()
+def test_nothing_to_score() -> None:
+    assert score([], pack()).groups == ()
+    assert score([group(0, [])], pack()).seconds == ()
 
 
-def test_a_pack_judges_slow_rules_without_being_told_how() -> None:
+def test_a_local_pack_scores_slow_rules_without_a_backend() -> None:
     judgement = MIXED.judge("echo: x", Problem(id="p", prompt="q", truth={}))
     assert judgement.reward == 1.5
     assert judgement.verdicts["parts"].answer == "echo: x"
@@ -170,27 +170,27 @@ def lines(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_what_is_the_same_is_judged_once_also_while_it_is_being_judged(workers: int, tmp_path: Path) -> None:
+def test_identical_inputs_are_scored_once_even_concurrently(workers: int, tmp_path: Path) -> None:
     texts = ["ab|1", "ab|2", "abc|", "ab|1", "ab|3", "abc|"] * 3
     groups = [group(0, texts), group(1, texts)]
-    by_turn, by_program, path = tmp_path / "response", tmp_path / "program", tmp_path / "path"
-    first = judge(groups, notes(by_turn, seconds=0.05), workers=workers, deadline_s=2.0)
-    assert sorted(lines(by_turn)) == sorted(["'ab'", "'ab'", "'ab'", "'abc'"] * 2), "each turn once for each problem"
-    second = judge(groups, notes(by_program, Programs, seconds=0.05), workers=workers, deadline_s=2.0)
+    by_response, by_program, path = tmp_path / "response", tmp_path / "program", tmp_path / "path"
+    first = score(groups, notes(by_response, seconds=0.05), workers=workers, deadline_s=2.0)
+    assert sorted(lines(by_response)) == sorted(["'ab'", "'ab'", "'ab'", "'abc'"] * 2), "each response once for each problem"
+    second = score(groups, notes(by_program, Programs, seconds=0.05), workers=workers, deadline_s=2.0)
     assert sorted(lines(by_program)) == ["'ab'", "'abc'"]
     assert first.groups == second.groups
     assert [r.reward for r in second.groups[1].rollouts] == [2 / 8, 2 / 8, 3 / 8] * 6
     assert [r.text for r in second.groups[1].rollouts] == texts
     for _ in range(2):
-        judge([group(0, ["ab"])], notes(path, Programs))
-    assert lines(path) == ["'ab'"] * 2, "within one batch, not for ever"
+        score([group(0, ["ab"])], notes(path, Programs))
+    assert lines(path) == ["'ab'"] * 2, "only within one batch"
 
 
-def test_what_only_looks_the_same_is_judged_by_itself(tmp_path: Path) -> None:
+def test_equal_values_of_different_types_are_scored_separately(tmp_path: Path) -> None:
     truths: list[Any] = [1, True, 1.0, "1", [1], [True]]
     problems = [Problem(id="p", prompt="q", truth={"answer": truth}) for truth in truths]
     rollout = Rollout(token_ids=(1,), logprobs=(0.0,), text="x", finish_reason="stop")
-    judge(
+    score(
         [Group(problem=each, prompt_ids=(), rollouts=(rollout, rollout)) for each in problems], notes(tmp_path / "a", Programs)
     )
     assert len(lines(tmp_path / "a")) == len(truths)
@@ -200,43 +200,43 @@ def test_what_only_looks_the_same_is_judged_by_itself(tmp_path: Path) -> None:
             for name, seconds in (("one", 0.0), ("same", 0.0), ("other", 0.001))
         }
     )
-    assert judge([group(0, ["x", "x"])], both).groups[0].rollouts[1].reward == 3 / 8
+    assert score([group(0, ["x", "x"])], both).groups[0].rollouts[1].reward == 3 / 8
     assert len(lines(tmp_path / "b")) == 2, "once for each verifier"
 
 
-def test_an_error_holds_for_nobody_else(tmp_path: Path) -> None:
+def test_an_error_is_not_shared(tmp_path: Path) -> None:
     for retries, masked in ((0, 1), (1, 0)):
-        judged = judge([group(0, [f"fail_once: {tmp_path}/{retries}"] * 6)], pack(), retries=retries)
-        rewards = [rollout.reward for rollout in judged.groups[0].rollouts]
+        scored = score([group(0, [f"fail_once: {tmp_path}/{retries}"] * 6)], pack(), retries=retries)
+        rewards = [rollout.reward for rollout in scored.groups[0].rollouts]
         assert (rewards.count(None), rewards.count(1.0)) == (masked, 6 - masked)
 
 
-def test_verifiers_that_cannot_travel_or_say_what_is_the_same(tmp_path: Path) -> None:
+def test_verifiers_that_cannot_be_pickled_or_whose_same_raises(tmp_path: Path) -> None:
     class Confused(Does):
         def same(self, completion: str, problem: Problem) -> object:
             raise LookupError
 
     rules = LocalRulePack(rules={"mixed": Rule(name="mixed", weight=1.0, verifier=Confused())})
-    (judged,) = judge([group(0, ["echo: ", "echo: "])], rules).groups
-    assert ["cannot be sent to a worker" in r.verdicts["mixed"].detail for r in judged.rollouts] == [True, True]
+    (scored,) = score([group(0, ["echo: ", "echo: "])], rules).groups
+    assert ["cannot be sent to a worker" in r.verdicts["mixed"].detail for r in scored.rollouts] == [True, True]
 
 
 def test_the_order_of_arrival_changes_nothing() -> None:
     groups = [group(i, texts) for i, texts in enumerate(TEXTS)]
-    expected = judge(groups, MIXED)
+    expected = score(groups, MIXED)
     places = [(g, at) for g in groups for at in range(len(g.rollouts))]
     for seed in range(3):
         with scoring(MIXED, shared(workers=2, deadline_s=0.2), retries=1) as batch:
-            for g, at in random.Random(seed).sample(places, len(places) - 2):  # and two that nobody hands in
+            for g, at in random.Random(seed).sample(places, len(places) - 2):  # two are not submitted
                 batch.submit(g.problem, at, g.rollouts[at])
             assert batch.collect(groups).groups == expected.groups
             batch.submit(groups[0].problem, 9, groups[0].rollouts[0])
-            with pytest.raises(ValueError, match="was handed in twice: ids of problems must be unique"):
+            with pytest.raises(ValueError, match="was submitted twice: ids of problems must be unique"):
                 batch.submit(groups[0].problem, 9, groups[0].rollouts[1])
 
 
-def test_judging_begins_before_sampling_has_ended(tmp_path: Path) -> None:
-    """The first rollout's verdict is there while the second is still being sampled; nobody has to collect for that."""
+def test_scoring_begins_before_sampling_has_ended(tmp_path: Path) -> None:
+    """The first rollout has its verdict while the second is still being sampled, without a call of `collect`."""
     path = tmp_path / "notes"
     first, second = group(0, ["first", "second"]).rollouts
     problem = Problem(id="p0", prompt="q", truth={})
@@ -245,13 +245,13 @@ def test_judging_begins_before_sampling_has_ended(tmp_path: Path) -> None:
         wait_for(lambda: lines(path) == ["'second'"])
         batch.submit(problem, 0, first)
         wait_for(lambda: len(lines(path)) == 2)
-        judged = batch.collect([Group(problem=problem, prompt_ids=(), rollouts=(first, second))])
-    assert [r.verdicts["noted"].answer for r in judged.groups[0].rollouts] == ["first", "second"]
+        scored = batch.collect([Group(problem=problem, prompt_ids=(), rollouts=(first, second))])
+    assert [r.verdicts["noted"].answer for r in scored.groups[0].rollouts] == ["first", "second"]
 
 
 @pytest.mark.usefixtures("ctrl_c")
-def test_ctrl_c_while_sampling_ends_what_is_judged_meanwhile(tmp_path: Path) -> None:
-    """Those that wait for the verdict on another, too."""
+def test_ctrl_c_while_sampling_ends_concurrent_scoring(tmp_path: Path) -> None:
+    """Also rollouts that wait for the verdict on an identical one."""
     path, own = tmp_path / "notes", set(psutil.Process().children())
     threads = threading.active_count()
     start = time.monotonic()

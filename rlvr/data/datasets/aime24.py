@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlvr.data.competition import problems_of
-from rlvr.data.rows import check_place, check_share, has_split, hub_rows, part_by_prompt, split_rows
+from rlvr.data.rows import check_folder, check_share, has_split, hub_rows, split_by_prompt, split_rows
 from rlvr.data.source import DataSource, Splits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AIME24(DataSource):
-    """`HuggingFaceH4/aime_2024` from the hub, or a folder: the 30 problems of AIME I and II 2024, answers from 0 to 999."""
+    """`HuggingFaceH4/aime_2024` from the hub, or a folder: the 30 problems of AIME I and II 2024, answers 0 to 999."""
 
     path: str | None = None
-    """Folder with test.jsonl (`problem`, `solution`, `answer`), or with the hub's Parquet file (which it calls `train`)."""
+    """Folder with test.jsonl (`problem`, `solution`, `answer`), or with the hub's Parquet file (named `train` there)."""
     train_share: float = 0.0
-    """Share that is trained on and no longer evaluated, chosen by prompt; at 0 there are no training problems."""
+    """Share to train on and no longer evaluate on, chosen by prompt; 0: no training problems."""
 
     def __post_init__(self) -> None:
-        check_place(self.path)
+        check_folder(self.path)
         check_share("train_share", self.train_share)
 
     def load(self) -> Splits:
@@ -28,5 +28,5 @@ class AIME24(DataSource):
             rows = split_rows(self.path, "train" if hub_copy else "test")
         else:
             rows = hub_rows("HuggingFaceH4/aime_2024", None, "train")
-        train, test = part_by_prompt(problems_of("aime24", rows), self.train_share)
+        train, test = split_by_prompt(problems_of("aime24", rows), self.train_share)
         return Splits(train=train, test=test)

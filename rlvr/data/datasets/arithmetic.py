@@ -1,8 +1,8 @@
-"""Word problems of one or two steps, made up on the spot: the embedded data set, and what its base model is made of.
+"""Procedurally generated word problems of one or two steps: the embedded data set, and the corpus of its base model.
 
-A problem is a chain of operations (`Chain`) told in words. The chain alone decides, by a stable hash, which of three
-pools the problem belongs to, so no two pools ever share a calculation, however it is worded: `train` is what GRPO sees,
-`test` is what evaluation sees, `pretrain` is what `experiments/pretrain_tiny` makes the base model from.
+A problem is a chain of operations (`Chain`) put into words. A stable hash of the chain alone decides which of three pools
+the problem belongs to, so no two pools share a calculation, however it is worded: `train` is for GRPO, `test` for evaluation,
+and `experiments/pretrain_tiny` makes the base model from `pretrain`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SHAPES: tuple[tuple[Operation, ...], ...] = (
 """The operations of a problem, in order; every shape is equally frequent."""
 
 MOST_PROBLEMS = 20_000
-"""Of one pool; there are several times as many different questions, so drawing distinct ones stays quick."""
+"""Most problems of a pool; there are several times as many different questions, so drawing distinct ones stays quick."""
 
 NAMES = ("Ann", "Ben", "Mia", "Tom", "Eva", "Sam", "Lily", "Max", "Zoe", "Dan")
 THINGS = ("apples", "pens", "cards", "coins", "shells", "books", "stones", "eggs", "plums", "stamps", "nuts", "balls")
@@ -57,7 +57,7 @@ FIRST: dict[Operation, tuple[str, ...]] = {
         "{name} gets one of {b} equal shares of {a} {things}.",
     ),
 }
-"""The opening: afterwards {name} has the result of the first operation."""
+"""The first sentence: then {name} has the result of the first operation."""
 
 SECOND: dict[Operation, tuple[str, ...]] = {
     "+": ("Then {name} finds {c} more.", "{other} gives {name} {c} more.", "Later {name} buys {c} more."),
@@ -65,7 +65,7 @@ SECOND: dict[Operation, tuple[str, ...]] = {
     "*": ("{other} has {c} times as many.", "Each one costs {c} dollars.", "Each one weighs {c} grams."),
     "/": ("{name} shares them equally among {c} friends.", "{name} packs them in {holders} of {c}."),
 }
-"""The second operation, done to the result of the first."""
+"""The second operation, applied to the result of the first."""
 
 ASK = (
     "How many {things} does {name} have?",
@@ -79,7 +79,7 @@ ASK_AFTER = {
     "{name} shares them equally among {c} friends.": "How many does each friend get?",
     "{name} packs them in {holders} of {c}.": "How many {holders} are there?",
 }
-"""The question, where the second step changes what is counted; one of `ASK` otherwise."""
+"""The question, if the second step changes what is counted; else one of `ASK`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ class Chain:
 
     @property
     def results(self) -> tuple[int, ...]:
-        """After each operation; the last one is the answer."""
+        """The result of each operation; the last one is the answer."""
         results, value = [], self.start
         for operation, number in zip(self.operations, self.numbers, strict=True):
             value = apply(operation, value, number)
@@ -112,8 +112,8 @@ class Chain:
 
     @property
     def pool(self) -> Pool:
-        """By a hash of the calculation, the same in every process: 1 in 10 test, 2 in 10 train, else pretrain."""
-        # `rlvr` is a salt under which each shape, even the multiplication table, has its share in every pool.
+        """From a hash of the calculation, the same in every process: 1 in 10 test, 2 in 10 train, else pretrain."""
+        # With the salt `rlvr` every shape, even the multiplication table, has its share in every pool.
         start, numbers = self.start, self.numbers
         if self.operations[0] in "+*":  # 3*4 and 4*3 are the same calculation
             start, numbers = min(start, numbers[0]), (max(start, numbers[0]), *numbers[1:])
@@ -123,7 +123,7 @@ class Chain:
 
 
 def apply(operation: Operation, left: int, right: int) -> int:
-    """The result of one operation; division is whole-number division (problems only divide exactly)."""
+    """The result of one operation; problems only divide exactly."""
     match operation:
         case "+":
             return left + right
@@ -136,7 +136,7 @@ def apply(operation: Operation, left: int, right: int) -> int:
 
 
 def draw_chain(pool: Pool, rng: random.Random) -> Chain:
-    """A calculation of that pool: any shape with equal chance, every number and result from 1 to 54."""
+    """A random calculation of a pool: all shapes equally likely, every number and result from 1 to 54."""
     operations = rng.choice(SHAPES)
     while True:
         start, number = _first_numbers(operations, rng)
@@ -165,7 +165,7 @@ def _first_numbers(operations: tuple[Operation, ...], rng: random.Random) -> tup
 
 
 def _second_numbers(operation: Operation, result: int) -> list[int]:
-    """What may follow `result`: differences stay positive, products within 5 x 9, divisions exact."""
+    """Second operands that may follow `result`: differences stay positive, products within 5 x 9, divisions exact."""
     match operation:
         case "+":
             return list(range(2, 10))
@@ -178,7 +178,7 @@ def _second_numbers(operation: Operation, result: int) -> list[int]:
 
 
 def render_question(chain: Chain, rng: random.Random) -> str:
-    """The calculation as a word problem of two or three short sentences, which ends in its question."""
+    """The calculation as a word problem: two or three short sentences, the last a question."""
     name, other = rng.sample(NAMES, 2)
     sentences = [rng.choice(FIRST[chain.operations[0]])]
     if len(chain.operations) == 2:
@@ -196,19 +196,19 @@ def render_question(chain: Chain, rng: random.Random) -> str:
 
 
 def draw(pool: Pool, rng: random.Random) -> tuple[str, Chain]:
-    """One problem of a pool: its question and the calculation behind it."""
+    """A random problem of a pool: its question and its calculation."""
     chain = draw_chain(pool, rng)
     return render_question(chain, rng), chain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arithmetic(DataSource):
-    """The embedded data set. Its problems do not depend on a run's seed, so every run is evaluated on the same ones."""
+    """The embedded data set. Its problems do not depend on the seed of a run, so all runs are evaluated on the same ones."""
 
     train_problems: int = 2000
-    """How many GRPO may draw from."""
+    """How many there are to train on."""
     test_problems: int = 500
-    """How many evaluation may draw from."""
+    """How many there are to evaluate on."""
 
     def __post_init__(self) -> None:
         for key in ("train_problems", "test_problems"):
@@ -221,7 +221,7 @@ class Arithmetic(DataSource):
 
 
 def _problems(pool: Pool, count: int) -> list[Problem]:
-    """The first `count` different questions of a pool: asking for more keeps those that were there."""
+    """The first `count` different questions of a pool: a larger count keeps them."""
     rng = random.Random(f"rlvr arithmetic {pool}")
     chains: dict[str, Chain] = {}
     while len(chains) < count:

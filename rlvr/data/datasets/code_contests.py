@@ -1,4 +1,4 @@
-"""CodeContests (Li et al. 2022, arXiv:2203.07814): competitive programming, judged by what a program prints for an input."""
+"""CodeContests (Li et al. 2022, arXiv:2203.07814): competitive programming, scored by what a program prints for an input."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlvr.data.code_rows import fenced, parse, unix_lines
-from rlvr.data.rows import check_place, check_share, each_hub_row, each_row, has_split, part_by_prompt, text_of
+from rlvr.data.rows import check_folder, check_share, each_hub_row, each_row, has_split, split_by_prompt, text_of
 from rlvr.data.source import DataSource, Splits
 from rlvr.errors import ConfigError
 from rlvr.types import Problem
@@ -24,31 +24,31 @@ ASK = "Write a program that reads from standard input and writes to standard out
 class CodeContests(DataSource):
     """`deepmind/code_contests` from the hub (13,328 + 165), or a folder.
 
-    Left out: problems that want files instead of standard input and output, and tests that expect no output, which a program
-    that does nothing would pass. Still in it: problems with several right outputs, of which their tests accept one. For many
-    problems one constant passes most tests (up to 92 % in the sample), so train with rules=code_strict. References are the
-    first solutions in Python 3; they may be too slow for the limits of a rule.
+    Left out: problems that read or write files instead of standard input and output, and tests that expect no output, which
+    a program that does nothing would pass. Kept: problems with several right outputs, of which their tests accept one. For
+    many problems one constant passes most tests (up to 92 % in the sample), so train with rules=code_strict. References are
+    the first solutions in Python 3; they may be too slow for the limits of a rule.
     """
 
     path: str | None = None
     """Folder with the hub's Parquet files, or their rows as train.jsonl and test.jsonl; or with a sample.jsonl (`content`, and
     `test`: JSON of a list of `{"input": {"stdin"}, "output": {"stdout"}}`)."""
     max_cases: int | None = 50
-    """Tests of a problem that are kept, the first: public, then private, then generated; null keeps all (up to hundreds)."""
+    """Most tests of a problem: public ones first, then private, then generated; null keeps all (up to hundreds)."""
     train_share: float = 0.0
-    """Share of the test problems (or of sample.jsonl) that is trained on and no longer evaluated, chosen by prompt."""
+    """Share of the test problems (or of sample.jsonl) to train on and no longer evaluate on, chosen by prompt."""
 
     def __post_init__(self) -> None:
-        check_place(self.path)
+        check_folder(self.path)
         check_share("train_share", self.train_share)
         if self.max_cases is not None and self.max_cases < 1:
             raise ConfigError(f"dataset.max_cases={self.max_cases}: must be at least 1, or null for all")
 
     def load(self) -> Splits:
         if self.path is not None and has_split(self.path, "sample") and not has_split(self.path, "test"):
-            train, test = part_by_prompt(list(self._split("sample")), self.train_share)
+            train, test = split_by_prompt(list(self._split("sample")), self.train_share)
             return Splits(train=train, test=test)
-        train, test = part_by_prompt(list(self._split("test")), self.train_share)
+        train, test = split_by_prompt(list(self._split("test")), self.train_share)
         if self.path is None or has_split(self.path, "train"):
             train = [*self._split("train"), *train]
         return Splits(train=train, test=test)
@@ -81,10 +81,10 @@ class CodeContests(DataSource):
         )
 
 
-def _case(stdin: Any, stdout: Any, where: str) -> dict[str, str]:
-    for name, value in (("input", stdin), ("output", stdout)):
+def _case(stdin: Any, stdout: Any, name: str) -> dict[str, str]:
+    for key, value in (("input", stdin), ("output", stdout)):
         if not isinstance(value, str):
-            raise ConfigError(f"dataset: {where}: its {name} must be a text, got {str(value)[:60]!r}")
+            raise ConfigError(f"dataset: {name}: its {key} must be a text, got {str(value)[:60]!r}")
     return {"stdin": stdin, "stdout": stdout}
 
 
@@ -97,10 +97,10 @@ def _sample_cases(row: Mapping[str, Any], problem_id: str) -> Iterator[dict[str,
     if not isinstance(tests, list):
         raise ConfigError(f"dataset: {problem_id}: its 'test' must be JSON of a list, got {str(payload)[:60]!r}")
     for number, test in enumerate(tests, start=1):
-        given, wanted = (test.get("input"), test.get("output")) if isinstance(test, dict) else (None, None)
-        if not isinstance(given, dict) or not isinstance(wanted, dict):
+        given, expected = (test.get("input"), test.get("output")) if isinstance(test, dict) else (None, None)
+        if not isinstance(given, dict) or not isinstance(expected, dict):
             raise ConfigError(f"dataset: {problem_id}, test {number}: needs an 'input' and an 'output', got {str(test)[:60]!r}")
-        yield _case(given.get("stdin"), wanted.get("stdout"), f"{problem_id}, test {number}")
+        yield _case(given.get("stdin"), expected.get("stdout"), f"{problem_id}, test {number}")
 
 
 def _hub_cases(row: Mapping[str, Any], problem_id: str) -> Iterator[dict[str, str]]:
@@ -113,11 +113,11 @@ def _hub_cases(row: Mapping[str, Any], problem_id: str) -> Iterator[dict[str, st
 
 
 def _columns(value: Any, first: str, second: str, what: str) -> tuple[Sequence[Any], Sequence[Any]]:
-    """Two lists of one length."""
-    one, other = (value.get(first), value.get(second)) if isinstance(value, dict) else (None, None)
-    if not isinstance(one, list) or not isinstance(other, list) or len(one) != len(other):
+    """Two columns of the same length. what: their name in the error. Errors: `ConfigError`."""
+    one, two = (value.get(first), value.get(second)) if isinstance(value, dict) else (None, None)
+    if not isinstance(one, list) or not isinstance(two, list) or len(one) != len(two):
         raise ConfigError(f"dataset: {what} must hold lists {first!r} and {second!r} of one length, got {str(value)[:60]!r}")
-    return one, other
+    return one, two
 
 
 def _python(solutions: Any, problem_id: str) -> str | None:
@@ -132,7 +132,7 @@ def _python(solutions: Any, problem_id: str) -> str | None:
 
 
 def _labels(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a sample says of its origin, if it can be read: nothing depends on it."""
+    """The origin of a sample, if it can be read; nothing depends on it."""
     try:
         labels = json.loads(row.get("labels") or "{}")
     except (ValueError, TypeError):

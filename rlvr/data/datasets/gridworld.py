@@ -1,4 +1,4 @@
-"""Rooms in a row with locked doors between them, made up on the spot: for rules=simulation."""
+"""Procedurally generated maps: rooms in a row with locked doors between them, for rules=simulation."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from rlvr.types import Problem
 from rlvr.verifiers.simulation.gridworld import FLOOR, GOAL, KEYS, START, WALL, way
 
 MOST_PROBLEMS = 20_000
-"""Of one pool; where a room is too small for so many different maps, loading says so."""
+"""Most problems of a pool; loading says so if a room is too small for so many different maps."""
 _WALLS = 0.25
 """Share of a room's tiles that are walls."""
-_MANY_TRIES = 5000  # without a new map, after which there are none
+_MANY_TRIES = 5000
+"""Tries without a new map, after which there is taken to be none."""
 
 _QUESTION = """Walk from {start} to {goal} on this map:
 
@@ -33,19 +34,19 @@ without the key."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gridworld(DataSource):
-    """Maps of `rlvr.verifiers.simulation.gridworld`, with a shortest way as the answer; they do not depend on a run's seed.
+    """Maps of `rlvr.verifiers.simulation.gridworld`, with a shortest path as the answer; they do not depend on the run's seed.
 
-    The map alone decides, by a stable hash, whether a problem is for training or for testing, so that no map is in both.
+    A stable hash of the map alone decides whether a problem is for training or for testing, so that no map is in both.
     """
 
     train_problems: int = 2000
-    """How many GRPO may draw from."""
+    """How many there are to train on."""
     test_problems: int = 200
-    """How many evaluation may draw from."""
+    """How many there are to evaluate on."""
     room: int = 4
     """Tiles along a side of a room, from 3 to 8."""
     doors: int = 1
-    """Locked doors between the start and the goal, from 0 to 4; one room more than that."""
+    """Locked doors between the start and the goal, from 0 to 4; there is one room more."""
 
     def __post_init__(self) -> None:
         bounds = {
@@ -63,17 +64,17 @@ class Gridworld(DataSource):
         return Splits(train=self._problems("train", self.train_problems), test=self._problems("test", self.test_problems))
 
     def _problems(self, pool: Literal["train", "test"], count: int) -> list[Problem]:
-        """The first `count` different maps of a pool: asking for more keeps those that were there."""
+        """The first `count` different maps of a pool: a larger count keeps them."""
         rng = random.Random(f"rlvr gridworld {pool} {self.room} {self.doors}")
         grids: dict[tuple[str, ...], Problem] = {}
         tries = 0
         while tries < _MANY_TRIES:
             tries += 1
             grid = _draw(rng, self.room, self.doors)
-            if _pool(grid) == pool and (turned := _turned(grid, rng)) not in grids:
-                found = way(turned, _find(turned, START), frozenset(), _find(turned, GOAL))
-                if found is not None and len(found) > 2:
-                    grids[turned] = _problem(f"gridworld-{pool}-{len(grids):05}", turned, found, self.doors)
+            if _pool(grid) == pool and (reflected := _reflected(grid, rng)) not in grids:
+                path = way(reflected, _find(reflected, START), frozenset(), _find(reflected, GOAL))
+                if path is not None and len(path) > 2:
+                    grids[reflected] = _problem(f"gridworld-{pool}-{len(grids):05}", reflected, path, self.doors)
                     tries = 0
             if len(grids) == count:
                 return list(grids.values())
@@ -84,21 +85,23 @@ class Gridworld(DataSource):
 
 
 def _draw(rng: random.Random, room: int, doors: int) -> tuple[str, ...]:
-    """Rooms from left to right, the start in the first, the goal in the last, a door's key in any room before it; whether there
-    is a way must be tried."""
+    """Rooms from left to right, the start in the first, the goal in the last, the key of a door in any room before it.
+
+    There may be no path to the goal.
+    """
     width = (doors + 1) * (room + 1) + 1
     tiles = [[WALL] * width, *([WALL] * width for _ in range(room)), [WALL] * width]
     free = [[(row, at * (room + 1) + column) for row in range(1, room + 1) for column in range(1, room + 1)]
             for at in range(doors + 1)]  # fmt: skip
-    letters, beside = KEYS[:doors], set()
+    letters, next_to_doors = KEYS[:doors], set()
     for at, key in enumerate(letters, start=1):
         row, column = rng.randint(1, room), at * (room + 1)
         tiles[row][column] = key.upper()
-        beside |= {(row, column - 1), (row, column + 1)}  # walls there would leave no way
-    for places in free:
-        rng.shuffle(places)
-        for row, column in places:
-            tiles[row][column] = WALL if rng.random() < _WALLS and (row, column) not in beside else FLOOR
+        next_to_doors |= {(row, column - 1), (row, column + 1)}  # walls there would leave no path
+    for tiles_of_room in free:
+        rng.shuffle(tiles_of_room)
+        for row, column in tiles_of_room:
+            tiles[row][column] = WALL if rng.random() < _WALLS and (row, column) not in next_to_doors else FLOOR
     things = [(START, 0), (GOAL, doors), *((key, rng.randint(0, at)) for at, key in enumerate(letters))]
     for thing, at in things:
         row, column = free[at].pop()
@@ -107,20 +110,22 @@ def _draw(rng: random.Random, room: int, doors: int) -> tuple[str, ...]:
 
 
 def _pool(grid: Sequence[str]) -> Literal["train", "test"]:
-    """1 in 10 is for testing. All ways to turn and mirror a map are in one pool."""
-    ways: list[tuple[str, ...]] = []
+    """1 map in 10 is for testing. All rotations and reflections of a map are in one pool."""
+    symmetric: list[tuple[str, ...]] = []
     for _ in range(4):
         grid = _transposed(grid[::-1])
-        ways += [tuple(grid), tuple(grid[::-1])]
-    return "test" if int.from_bytes(hashlib.sha256("\n".join(min(ways)).encode()).digest()[:8], "big") % 10 == 0 else "train"
+        symmetric += [tuple(grid), tuple(grid[::-1])]
+    return (
+        "test" if int.from_bytes(hashlib.sha256("\n".join(min(symmetric)).encode()).digest()[:8], "big") % 10 == 0 else "train"
+    )
 
 
 def _transposed(grid: Sequence[str]) -> list[str]:
     return ["".join(column) for column in zip(*grid, strict=True)]
 
 
-def _turned(grid: Sequence[str], rng: random.Random) -> tuple[str, ...]:
-    """As it is, mirrored, turned: a goal may lie any way."""
+def _reflected(grid: Sequence[str], rng: random.Random) -> tuple[str, ...]:
+    """The map as it is, mirrored or transposed, so that the goal may lie in any direction."""
     if rng.random() < 0.5:
         grid = [row[::-1] for row in grid]
     if rng.random() < 0.5:
@@ -132,9 +137,9 @@ def _find(grid: Sequence[str], tile: str) -> tuple[int, int]:
     return next((row, line.index(tile)) for row, line in enumerate(grid) if tile in line)
 
 
-def _problem(problem_id: str, grid: tuple[str, ...], found: Sequence[tuple[str, tuple[int, int]]], doors: int) -> Problem:
-    max_steps = 2 * len(found)
-    actions = [action for action, _ in found]
+def _problem(problem_id: str, grid: tuple[str, ...], path: Sequence[tuple[str, tuple[int, int]]], doors: int) -> Problem:
+    max_steps = 2 * len(path)
+    actions = [action for action, _ in path]
     question = _QUESTION.format(
         grid="\n".join(grid),
         max_steps=max_steps,
@@ -148,17 +153,17 @@ def _problem(problem_id: str, grid: tuple[str, ...], found: Sequence[tuple[str, 
         id=problem_id,
         prompt=question,
         truth={"simulation": {"grid": list(grid), "max_steps": max_steps}},
-        metadata={"answer": "\n".join(actions), "solution": " ".join(_told(grid, found))},
+        metadata={"answer": "\n".join(actions), "solution": " ".join(_in_words(grid, path))},
     )
 
 
-def _told(grid: Sequence[str], found: Sequence[tuple[str, tuple[int, int]]]) -> Iterator[str]:
-    """The way in words, a sentence for each thing on it."""
+def _in_words(grid: Sequence[str], path: Sequence[tuple[str, tuple[int, int]]]) -> Iterator[str]:
+    """The path in words, a sentence for each thing on it."""
     row, column = _find(grid, START)
     yield f"The start is in row {row + 1}, column {column + 1}."
     leg: list[str] = []
     seen: set[str] = set()
-    for action, (row, column) in found:
+    for action, (row, column) in path:
         leg.append(action)
         tile = grid[row][column]
         if tile in (FLOOR, START) or tile in seen:

@@ -1,4 +1,4 @@
-"""GSM8K (Cobbe et al. 2021, arXiv:2110.14168): grade-school word problems; the answer stands behind `####`."""
+"""GSM8K (Cobbe et al. 2021, arXiv:2110.14168): grade-school word problems; the answer follows `####`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr.data.rows import check_place, hub_rows, split_rows
+from rlvr.data.rows import check_folder, hub_rows, split_rows
 from rlvr.data.source import DataSource, Splits
 from rlvr.errors import ConfigError
 from rlvr.types import Problem
 
-_CALCULATION = re.compile(r"<<[^<>]*>>")  # calculator annotations, <<48/2=24>>, which are not part of the prose
+_CALCULATION = re.compile(r"<<[^<>]*>>")  # calculator annotations, <<48/2=24>>
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class GSM8K(DataSource):
     """Folder with train.jsonl and test.jsonl (`question`, `answer`), or with the hub's Parquet files."""
 
     def __post_init__(self) -> None:
-        check_place(self.path)
+        check_folder(self.path)
 
     def load(self) -> Splits:
         return Splits(train=self._split("train"), test=self._split("test"))

@@ -1,4 +1,4 @@
-"""HumanEval (Chen et al. 2021, arXiv:2107.03374): functions to complete from signature and docstring, judged by `check`."""
+"""HumanEval (Chen et al. 2021, arXiv:2107.03374): functions to complete from signature and docstring, scored by `check`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlvr.data.code_rows import code_of, fenced, parsed
-from rlvr.data.rows import check_place, check_share, hub_rows, part_by_prompt, split_rows, text_of
+from rlvr.data.rows import check_folder, check_share, hub_rows, split_by_prompt, split_rows, text_of
 from rlvr.data.source import DataSource, Splits
 from rlvr.errors import ConfigError
 from rlvr.types import Problem
@@ -17,24 +17,24 @@ from rlvr.types import Problem
 class HumanEval(DataSource):
     """`openai/openai_humaneval` from the hub, or a folder: 164 functions, for evaluation.
 
-    The prompt is the beginning of the program as the set has it, down to its last newline: with prompt=continue a base model
-    writes on from there, with prompt=code the whole function is asked for. The truth's `preamble` is that same text.
+    The prompt is the beginning of the program exactly as the set has it, its last newline included: with prompt=continue a base
+    model continues it, with prompt=code the whole function is asked for. The ground truth's `preamble` is that same text.
     """
 
     path: str | None = None
     """Folder with test.jsonl (`prompt`, `canonical_solution`, `test`, `entry_point`), or with the hub's Parquet file."""
     train_share: float = 0.0
-    """Share that is trained on and no longer evaluated, chosen by prompt; at 0 there are no training problems."""
+    """Share to train on and no longer evaluate on, chosen by prompt; 0: no training problems."""
 
     def __post_init__(self) -> None:
-        check_place(self.path)
+        check_folder(self.path)
         check_share("train_share", self.train_share)
 
     def load(self) -> Splits:
         name = "openai/openai_humaneval"
         rows = split_rows(self.path, "test") if self.path is not None else hub_rows(name, None, "test")
         problems = [_problem(f"humaneval-{number:05}", row) for number, row in enumerate(rows)]
-        train, test = part_by_prompt(problems, self.train_share)
+        train, test = split_by_prompt(problems, self.train_share)
         return Splits(train=train, test=test)
 
 

@@ -1,4 +1,4 @@
-"""Problems of your own, one JSON object a line."""
+"""A user's problems, one JSON object a line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlvr.data.rows import part_by_prompt, whole_file
+from rlvr.data.rows import split_by_prompt, whole_file
 from rlvr.data.source import DataSource, Splits
 from rlvr.errors import ConfigError
 from rlvr.types import Problem
@@ -16,7 +16,7 @@ from rlvr.types import Problem
 class JsonLines(DataSource):
     """Rows `{"prompt": ..., "truth": {...}}`, optionally with `id`, `solution` (reference reasoning) and `completion`.
 
-    `completion` is a whole reference completion, for answers that no prompt template can write from a `solution`.
+    `completion` is a whole reference completion, for answers that no prompt template can form from a `solution`.
     """
 
     path: str
@@ -24,11 +24,11 @@ class JsonLines(DataSource):
     eval_path: str | None = None
     """The file of held-out problems; without one, `eval_share` of `path` is held out."""
     eval_share: float = 0.1
-    """Share of `path` that is held out, chosen by prompt, so that it stays the same when rows are added."""
+    """Share of `path` that is held out, chosen by prompt, so that added rows move none."""
     prompt_key: str = "prompt"
     """Column of the question."""
     answer_key: str | None = None
-    """Column of the answer, where rows have no `truth`: the truth is then `{"answer": ...}`."""
+    """Column of the answer, if rows have no `truth`: the ground truth is then `{"answer": ...}`."""
 
     def __post_init__(self) -> None:
         for key in ("path", "eval_path"):
@@ -42,7 +42,7 @@ class JsonLines(DataSource):
         problems = self._read(Path(self.path))
         if self.eval_path is not None:
             return Splits(train=problems, test=self._read(Path(self.eval_path)))
-        test, train = part_by_prompt(problems, self.eval_share)
+        test, train = split_by_prompt(problems, self.eval_share)
         if not train or not test:
             raise ConfigError(f"dataset.path={self.path}: too few rows to hold out {self.eval_share} of; set dataset.eval_path")
         return Splits(train=train, test=test)
@@ -53,14 +53,14 @@ class JsonLines(DataSource):
             prompt = row.get(self.prompt_key)
             truth = row.get("truth") if self.answer_key is None else {"answer": row.get(self.answer_key)}
             if not isinstance(prompt, str) or not isinstance(truth, dict) or None in truth.values():
-                wanted = f"{self.answer_key!r}" if self.answer_key else "an object 'truth'"
+                needed = f"{self.answer_key!r}" if self.answer_key else "an object 'truth'"
                 raise ConfigError(
-                    f"dataset: {path}, row {number}: needs a text {self.prompt_key!r} and {wanted} "
+                    f"dataset: {path}, row {number}: needs a text {self.prompt_key!r} and {needed} "
                     f"(it has: {', '.join(row) or 'nothing'})"
                 )
             problem_id = str(row.get("id", f"{path.stem}-{number:05}"))
             if problem_id in problems:
-                raise ConfigError(f"dataset: {path}, row {number}: id {problem_id!r} stands there twice")
+                raise ConfigError(f"dataset: {path}, row {number}: id {problem_id!r} is there twice")
             metadata = {key: row[key] for key in ("solution", "completion") if isinstance(row.get(key), str)}
             problems[problem_id] = Problem(id=problem_id, prompt=prompt, truth=truth, metadata=metadata)
         return list(problems.values())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlvr.data.competition import problems_of
-from rlvr.data.rows import check_place, hub_rows, split_rows
+from rlvr.data.rows import check_folder, hub_rows, split_rows
 from rlvr.data.source import DataSource, Splits
 from rlvr.types import Problem
 
@@ -30,7 +30,7 @@ class MATH(DataSource):
     """Folder with train.jsonl and test.jsonl (`problem`, `solution`), or with the hub's Parquet files."""
 
     def __post_init__(self) -> None:
-        check_place(self.path)
+        check_folder(self.path)
 
     def load(self) -> Splits:
         return Splits(train=self._split("train"), test=self._split("test"))

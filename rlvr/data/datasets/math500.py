@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlvr.data.competition import problems_of
-from rlvr.data.rows import check_place, check_share, hub_rows, part_by_prompt, split_rows
+from rlvr.data.rows import check_folder, check_share, hub_rows, split_by_prompt, split_rows
 from rlvr.data.source import DataSource, Splits
 
 
@@ -16,13 +16,13 @@ class MATH500(DataSource):
     path: str | None = None
     """Folder with test.jsonl (`problem`, `solution`, `answer`)."""
     train_share: float = 0.0
-    """Share that is trained on and no longer evaluated, chosen by prompt; at 0 there are no training problems."""
+    """Share to train on and no longer evaluate on, chosen by prompt; 0: no training problems."""
 
     def __post_init__(self) -> None:
-        check_place(self.path)
+        check_folder(self.path)
         check_share("train_share", self.train_share)
 
     def load(self) -> Splits:
         rows = split_rows(self.path, "test") if self.path is not None else hub_rows("HuggingFaceH4/MATH-500", None, "test")
-        train, test = part_by_prompt(problems_of("math500", rows), self.train_share)
+        train, test = split_by_prompt(problems_of("math500", rows), self.train_share)
         return Splits(train=train, test=test)

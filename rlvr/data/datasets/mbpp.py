@@ -1,4 +1,4 @@
-"""MBPP (Austin et al. 2021, arXiv:2108.07732): short Python tasks in a sentence each, judged by three asserts."""
+"""MBPP (Austin et al. 2021, arXiv:2108.07732): short Python tasks, each described in a sentence and scored by three asserts."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rlvr.data.code_rows import code_of, fenced, names_in, parsed, unix_lines
-from rlvr.data.rows import check_place, has_split, hub_rows, split_rows, text_of
+from rlvr.data.rows import check_folder, has_split, hub_rows, split_rows, text_of
 from rlvr.data.source import DataSource, Splits
 from rlvr.errors import ConfigError
 from rlvr.types import Problem
 
 TASKS = {"prompt": range(1, 11), "test": range(11, 511), "validation": range(511, 601), "train": range(601, 975)}
-"""The paper's splits by `task_id`; `prompt` is what it takes few-shot examples from."""
+"""The paper's splits by `task_id`; `prompt` is that of few-shot examples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MBPP(DataSource):
     """`google-research-datasets/mbpp`, `full`, from the hub, or a folder; 374 + 10 tasks to train on, 500 to evaluate on.
 
-    The prompt shows tests, because nothing else tells the name of the function and what it takes; the truth has them all.
-    The tests are run by the judge on what the completion defines, so that a completion gains nothing by repeating them.
+    The prompt shows tests, because nothing else gives the name of the function and its arguments; the ground truth has all.
+    The judge runs the tests on what the completion defines, so that a completion gains nothing by repeating them.
     """
 
     path: str | None = None
     """Folder with all.jsonl (`task_id`, `text`, `code`, `test_list`, `test_setup_code`), with a file a split, or the hub's."""
     train_splits: tuple[Literal["prompt", "train", "validation"], ...] = ("prompt", "train")
-    """What is trained on, in this order: few-shot examples (prompt.few_shot) come from the first."""
+    """Splits to train on, in this order: few-shot examples (prompt.few_shot) come from the first."""
     test_split: Literal["test", "validation"] = "test"
-    """What is evaluated on; `validation` (90 tasks) while settings are being chosen."""
+    """Split to evaluate on; `validation` (90 tasks) while choosing settings."""
     shown_tests: int = 1
-    """How many of the tests a prompt shows, the first ones, with the code that sets them up; the paper shows all three."""
+    """How many tests a prompt shows, with the code that sets them up; the paper shows all three."""
 
     def __post_init__(self) -> None:
-        check_place(self.path)
+        check_folder(self.path)
         if self.shown_tests < 1:
             raise ConfigError(f"dataset.shown_tests={self.shown_tests}: must be at least 1, or no prompt names its function")
         splits = [*self.train_splits, self.test_split]
@@ -52,7 +52,7 @@ class MBPP(DataSource):
         for task, row in self._rows(split):
             problem_id = f"mbpp-{split}-{task:03}"
             if problem_id in problems:
-                raise ConfigError(f"dataset: {problem_id} stands there twice")
+                raise ConfigError(f"dataset: {problem_id} is there twice")
             problems[problem_id] = _problem(problem_id, row, self.shown_tests)
         return list(problems.values())
 
@@ -102,7 +102,7 @@ def _asserts(tests: Any, problem_id: str) -> list[str]:
 
 
 def _imports(reference: ast.Module, used: set[str]) -> Iterator[str]:
-    """Imports of the reference that its tests rely on (task 596 compares with `sys.getsizeof`): the judge has no others."""
+    """Imports of the reference that its tests use (task 596 compares with `sys.getsizeof`); the judge imports nothing else."""
     for node in reference.body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             named = [alias for alias in node.names if (alias.asname or alias.name.partition(".")[0]) in used]

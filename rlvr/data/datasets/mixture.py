@@ -14,14 +14,14 @@ from rlvr.types import Problem
 class Mixture(DataSource):
     """Problems of all parts, each with the name of its part in `metadata["dataset"]` and in front of its id.
 
-    A rule judges the problems whose truth it can use, or those of the parts that its `datasets` names.
+    A rule scores the problems whose ground truth it can use, or those of the parts that its `datasets` names.
     """
 
     parts: Mapping[str, DataSource]
     """Data sets by name."""
     shares: Mapping[str, float | None] = field(default_factory=dict)
-    """Share of each part among the training problems (normalised to 1); all null: in proportion to their sizes. No problem
-    stands there twice: as many are left out of the other parts as the scarcest one makes necessary."""
+    """Share of each part among the training problems (normalised to 1); all null: in proportion to their sizes. No problem is
+    repeated: the scarcest part decides how many of the others are left out."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.shares if name not in self.parts]
@@ -59,6 +59,6 @@ def _named(name: str, problems: Sequence[Problem]) -> list[Problem]:
 
 
 def _spread(parts: Mapping[str, Sequence[Problem]]) -> list[Problem]:
-    """Evenly through one another, so that any beginning holds all parts in their shares."""
-    placed = [((i + 0.5) / len(problems), problem) for problems in parts.values() for i, problem in enumerate(problems)]
-    return [problem for _, problem in sorted(placed, key=lambda pair: pair[0])]
+    """All parts evenly interleaved, so that any beginning holds them in their shares."""
+    ordered = [((i + 0.5) / len(problems), problem) for problems in parts.values() for i, problem in enumerate(problems)]
+    return [problem for _, problem in sorted(ordered, key=lambda pair: pair[0])]

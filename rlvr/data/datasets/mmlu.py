@@ -1,4 +1,4 @@
-"""MMLU (Hendrycks et al. 2021, arXiv:2009.03300): four choices, one of them right."""
+"""MMLU (Hendrycks et al. 2021, arXiv:2009.03300): multiple choice."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rlvr.data.rows import check_place, check_share, has_split, hub_rows, part_by_prompt, split_rows, text_of
+from rlvr.data.rows import check_folder, check_share, has_split, hub_rows, split_by_prompt, split_rows, text_of
 from rlvr.data.source import DataSource, Splits
 from rlvr.errors import ConfigError
 from rlvr.types import Problem
@@ -16,21 +16,21 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MMLU(DataSource):
-    """`cais/mmlu` from the hub, or a folder. Truths hold the choices and the letter of the right one."""
+    """`cais/mmlu` from the hub, or a folder. Ground truths hold the choices and the letter of the right one."""
 
     path: str | None = None
     """Folder with test.jsonl (`question`, `choices`, `answer` from 0), or with the hub's Parquet files."""
     train_split: Literal["auxiliary_train", "validation", "dev"] = "auxiliary_train"
-    """What is trained on: 99,842 questions of other sets, or 1,531 or 285 of MMLU's own; none where a folder lacks it."""
+    """Split to train on: 99,842 questions of other sets, or 1,531 or 285 of MMLU itself; none if a folder lacks it."""
     train_share: float = 0.0
-    """Share of the test problems that is trained on as well and no longer evaluated, chosen by prompt."""
+    """Share of the test problems to train on as well, and no longer evaluate on, chosen by prompt."""
 
     def __post_init__(self) -> None:
-        check_place(self.path)
+        check_folder(self.path)
         check_share("train_share", self.train_share)
 
     def load(self) -> Splits:
-        train, test = part_by_prompt(self._split("test"), self.train_share)
+        train, test = split_by_prompt(self._split("test"), self.train_share)
         if self.path is None or has_split(self.path, self.train_split, config="all"):
             train = [*self._split(self.train_split), *train]
         return Splits(train=train, test=test)

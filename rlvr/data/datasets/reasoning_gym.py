@@ -1,4 +1,4 @@
-"""Reasoning Gym (Stojanovski et al. 2025, arXiv:2505.24760): procedural tasks that come with scorers of their own."""
+"""Reasoning Gym (Stojanovski et al. 2025, arXiv:2505.24760): procedural tasks with their own scorers."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ MOST_PROBLEMS = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningGym(DataSource):
-    """Problems of one task, no question twice: the first are test problems, so that more training moves none of them."""
+    """Problems of one task, no question twice: the first are the test problems, so that more training problems move none."""
 
     task: str
-    """Name of a task: chain_sum, zebra_puzzles, ... Those whose scorer evaluates text as Python are refused."""
+    """Name of a task: chain_sum, zebra_puzzles, ... Tasks whose scorer evaluates text as Python are refused."""
     train_problems: int = 2000
-    """How many GRPO may draw from."""
+    """How many there are to train on."""
     test_problems: int = 200
-    """How many evaluation may draw from."""
+    """How many there are to evaluate on."""
     seed: int = 0
-    """Of the problems. Most tasks derive problem i from seed + i: neighbouring seeds share nearly all problems."""
+    """Seed of the problems. Most tasks derive problem i from seed + i: neighbouring seeds share nearly all problems."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Of the task (chain_sum: min_terms, max_digits, ...), where they shall not be its own."""
+    """Task options that override its defaults (chain_sum: min_terms, max_digits, ...)."""
 
     def __post_init__(self) -> None:
         for key, least in (("train_problems", 0), ("test_problems", 0), ("seed", 0)):
@@ -49,11 +49,11 @@ class ReasoningGym(DataSource):
         self._generator(1)
 
     def _generator(self, size: int) -> Any:
-        """Errors: `ConfigError` naming the options that the task does not take."""
-        own = [key for key in ("seed", "size") if key in self.options]
-        if own:
+        """The task's generator. Errors: `ConfigError` naming the options that the task does not take."""
+        ours = [key for key in ("seed", "size") if key in self.options]
+        if ours:
             raise ConfigError(
-                f"dataset.options.{own[0]}={self.options[own[0]]}: set by dataset.seed, train_problems, test_problems"
+                f"dataset.options.{ours[0]}={self.options[ours[0]]}: set by dataset.seed, train_problems, test_problems"
             )
         try:
             return factory().create_dataset(self.task, seed=self.seed, size=size, **self.options)
@@ -82,12 +82,10 @@ class ReasoningGym(DataSource):
             problem_id = f"reasoning_gym-{self.task}-{index:06}"
             with contextlib.redirect_stdout(io.StringIO()):  # a few tasks print dots
                 made = generator[index]
-            try:  # fractions and the like become text; a scorer that cannot use that is found when truths are checked
+            try:  # fractions become text; checking the ground truths finds a scorer that cannot use that
                 entry = json.loads(json.dumps({key: made[key] for key in ("question", "answer", "metadata")}, default=str))
             except (TypeError, ValueError) as error:
-                raise ConfigError(
-                    f"dataset: {problem_id} is no plain data ({error}), so it cannot be judged elsewhere"
-                ) from error
+                raise ConfigError(f"dataset: {problem_id} is no plain data ({error}), so no worker can score it") from error
             answer = entry["answer"]
             yield Problem(
                 id=problem_id,

@@ -1,4 +1,4 @@
-"""Rule packs that score by themselves, for a notebook or a script: `rlvr.load_rules` gives one."""
+"""Rule packs that score without a backend, for a notebook or a script: `rlvr.load_rules` returns one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rlvr.types import Problem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalRulePack(RulePack):
-    """A rule pack whose `judge` needs no backend: what may hang runs in worker processes that this process shares."""
+    """A rule pack whose `judge` needs no backend: what may hang runs in the shared worker processes of this process."""
 
     def judge(self, completion: str, problem: Problem, slow: Slow = supervised, *, retries: int = 0) -> Judgement:
         """As `RulePack.judge`."""

@@ -1,7 +1,7 @@
-"""Judging in supervised worker processes: what hangs, crashes or grows there costs one verdict and never the run.
+"""Scoring in supervised worker processes: a hang, crash or memory leak there costs one verdict, never the run.
 
 A worker is a fresh interpreter on two pipes (`rlvr.scoring.local.worker`): `multiprocessing` would run the user's script again
-(spawn) or copy a process full of threads (fork), and its pools do not outlive a worker that is killed.
+(spawn) or copy a process full of threads (fork), and its pools do not survive a killed worker.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from rlvr.verifiers.base import Verifier
 
 
 class Supervisor(Backend):
-    """Worker processes that judge, started as they are needed, for any number of threads; each waits for a free worker.
+    """A pool of worker processes, started as they are needed; any number of threads may call it, and wait for a free worker.
 
-    Whoever judges makes one and passes it on: `with Supervisor(workers=4) as pool: pack.judge(..., slow=pool.score)`. So no
-    setting is global, and two packs may have other limits. Workers take long to start and hold their imports, so for those
-    who judge again and again there is `shared`, whose workers live as long as this process; `RulePack.judge` alone uses that.
-    A forked child has no workers, and starts its own.
+    The caller makes one and passes it on: `with Supervisor(workers=4) as pool: pack.judge(..., slow=pool.score)`. So no setting
+    is global, and two packs may have different limits. Workers are slow to start and keep their imports: `shared` gives a
+    supervisor whose workers live as long as this process. A forked child inherits no workers, and starts its own.
     """
 
     def __init__(
@@ -36,7 +35,7 @@ class Supervisor(Backend):
         memory_mb: int = VerifyConfig.memory_mb,
         allow_weak_isolation: bool = False,
     ) -> None:
-        """For the arguments see `VerifyConfig`. Errors: `ValueError`."""
+        """Arguments: see `VerifyConfig`. Errors: `ValueError`."""
         self.concurrency = usable_cores() if workers is None else workers
         if self.concurrency < 1:
             raise ValueError(f"workers={workers}: must be at least 1")
@@ -51,14 +50,14 @@ class Supervisor(Backend):
         self.forget()
 
     def score(self, verifier: Verifier, response: str, problem: Problem) -> Verdict:
-        """What `verifier(response, problem)` says, from a worker process.
+        """The verdict of `verifier(response, problem)`, from a worker process.
 
-        A score of 0 with `timeout` or `memory` where it needs more than allowed; `error` where our side failed: `crash`
-        (it raised, or the worker died), `stalled` (the machine gives no time), `no_worker` (none starts). Never raises.
+        A score of 0 with `timeout` or `memory` if it needs more than allowed; `error` for our own failure: `crash` (it raised,
+        or the worker died), `stalled` (the process got no processor time), `no_worker` (none starts). Never raises.
         """
         try:
             payload, waits_s = pickle.dumps((verifier, response, problem)), _waits_s(verifier)
-        except Exception as error:  # noqa: BLE001  both call code of verifiers
+        except Exception as error:  # noqa: BLE001  both run code of verifiers
             return Verdict.error("crash", f"cannot be sent to a worker process: {describe(error)}")
         with self._free:
             try:
@@ -99,13 +98,13 @@ class Supervisor(Backend):
         worker.end()
 
     def require_isolation(self) -> None:
-        """Errors: `ConfigError` where this machine cannot isolate programs and weak isolation is not allowed."""
+        """Errors: `ConfigError` if this machine cannot isolate programs, and weak isolation is not allowed."""
         from rlvr.sandbox.probe import require  # starts programs to find out
 
         require(self._allow_weak_isolation)
 
     def close(self) -> None:
-        """End all workers; what they are judging becomes `error`."""
+        """End all workers; verdicts in the making become `error`."""
         with self._lock:
             self.closed = True
             idle, self._idle = self._idle, []
@@ -113,12 +112,12 @@ class Supervisor(Backend):
             self._all.difference_update(idle)
         for worker in idle:
             worker.end()
-        for worker in busy:  # whoever waits for it then ends it
+        for worker in busy:  # the thread that waits for it then ends it
             worker.kill()
         _supervisors.discard(self)
 
     def forget(self) -> None:
-        """Have no workers, without a word to those that are there: they belong to the process that this one was forked from."""
+        """Drop worker handles without signalling them (in a forked child)."""
         for worker in self._all:
             worker.forget()
         self._lock, self._free = threading.Lock(), threading.BoundedSemaphore(self.concurrency)
@@ -133,7 +132,7 @@ class Supervisor(Backend):
 
 
 _supervisors: set[Supervisor] = set()
-"""Those that may have workers."""
+"""Supervisors that may have workers."""
 _shared: dict[tuple[object, ...], Supervisor] = {}
 
 
@@ -144,21 +143,21 @@ def shared(
     memory_mb: int = VerifyConfig.memory_mb,
     allow_weak_isolation: bool = False,
 ) -> Supervisor:
-    """The supervisor of this process with such settings, to be used again; it is closed at exit. Whoever closes it before
-    (`rlvr.scoring.scheduler`, when interrupted) ends what others have it judge, and the next one to ask gets a new one."""
+    """This process's supervisor with these settings; the same object every time, closed at exit.
+
+    If it is closed earlier (`rlvr.scoring.scheduler` does, when interrupted), the next call makes a new one.
+    """
     key = (workers, deadline_s, memory_mb, allow_weak_isolation)
-    if (made := _shared.get(key)) and made.closed:
+    if (known := _shared.get(key)) and known.closed:
         _shared.pop(key, None)
     if key not in _shared:
-        made = Supervisor(
-            workers=workers, deadline_s=deadline_s, memory_mb=memory_mb, allow_weak_isolation=allow_weak_isolation
-        )
-        return _shared.setdefault(key, made)
+        new = Supervisor(workers=workers, deadline_s=deadline_s, memory_mb=memory_mb, allow_weak_isolation=allow_weak_isolation)
+        return _shared.setdefault(key, new)
     return _shared[key]
 
 
 def supervised(verifier: Verifier, response: str, problem: Problem) -> Verdict:
-    """What a verifier says, from a worker process of the shared supervisor with the default settings."""
+    """The verdict of a verifier, from a worker process of the shared supervisor with default settings."""
     return shared().score(verifier, response, problem)
 
 
@@ -169,7 +168,7 @@ def _waits_s(verifier: Verifier) -> float:
 
 
 def usable_cores() -> int:
-    """Processor cores that this process may use; a share of them where a launcher started several processes on this machine."""
+    """Processor cores that this process may use; its share of them if a launcher started several processes here."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
 

@@ -1,7 +1,7 @@
-"""One supervised worker process: a task in, a verdict out, or the reason why there is none; `rlvr.scoring.local.worker_main` runs in it.
+"""The handle of one worker process: a task in, a verdict out; `rlvr.scoring.local.worker_main` runs in the process.
 
-Deadlines count the worker's own processor time, from when it says that it has begun, so that imports, queues and a busy machine
-take none of it, and are enforced from here, on a process that can be killed. Time asleep is bounded too, more loosely.
+A deadline counts processor time of the worker, from the moment when it reports that it has begun, so that imports, queues and a
+busy machine use up none of it. It is enforced from here, by killing the process. Time asleep is bounded too, more loosely.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from rlvr.scoring.local.worker_main import HEADER, MAX_REPLY
 from rlvr.types import Verdict
 
 START_S = 60.0
-"""Wall time for a worker to start, or to import what a task needs; past it our side has failed."""
+"""Wall time for a worker to start, or to import what a task needs; then it is our failure."""
 MAX_TASKS = 10_000
-"""A worker is replaced after so many."""
+"""Tasks after which a worker is replaced."""
 _ASLEEP = 5
-"""Deadlines' worth of time asleep (not waiting for a processor or a disk) after which a task is over its deadline; on top of
-it comes what the verifier says that it waits for processes of its own (`Verifier.waits_s`)."""
+"""Time asleep (not waiting for a processor or a disk) after which a task has timed out, in deadlines; in addition to the time
+for which the verifier waits for its own processes (`Verifier.waits_s`)."""
 _STALLED = 100
-"""Deadlines' worth of wall time after which a task that gets neither processor time nor sleep is our failure; more where the
-verifier waits, in the same proportion to the time asleep."""
+"""Wall time, in deadlines, after which a task that gets neither processor time nor sleep is our failure; longer if the verifier
+waits, in the same proportion to the time asleep."""
 _TICK_S = 0.05
-"""Between looks at a worker."""
+"""Between two checks of a worker."""
 _BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from rlvr.scoring.local.worker_main import main; main()"
 
 
 class _NoVerdict(Exception):
-    """Why a worker has to be killed."""
+    """The worker has to be killed; with the verdict to give instead."""
 
     def __init__(self, verdict: Verdict) -> None:
         self.verdict = verdict
@@ -53,13 +53,13 @@ class Worker:
 
     def __init__(self, *, allow_weak_isolation: bool = False) -> None:
         command = [sys.executable, "-c", _BOOT, json.dumps([path for path in sys.path if isinstance(path, str)])]
-        # Workers are the parallelism; and what a verifier says must not hang on the order of a set.
+        # One thread each, as the workers run in parallel; and no verdict may depend on the order of a set.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
-        environment.pop(ALLOW_WEAK, None)  # not inherited: a run says so itself
+        environment.pop(ALLOW_WEAK, None)  # not inherited: each supervisor decides
         if allow_weak_isolation:
             environment[ALLOW_WEAK] = "1"
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
-        # A session of its own: Ctrl-C at the terminal is for us, and one signal kills it with all that it has started.
+        # In its own session Ctrl-C at the terminal does not reach it, and one signal kills it with all that it has started.
         self._process = subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
         assert self._process.stdin
         assert self._process.stdout
@@ -72,16 +72,16 @@ class Worker:
         self._buffer, self._number, self._ending = bytearray(), 0, threading.RLock()
 
     def score(self, payload: bytes, deadline_s: float, memory_mb: int, waits_s: float) -> tuple[Verdict, bool]:
-        """The verdict, and whether the worker can go on."""
+        """The verdict, and whether the worker can be used again."""
         self._number += 1
         began, running = None, None
         try:
-            starting = _Starting()
-            self._send(pickle.dumps((self._number, deadline_s, memory_mb, payload)), starting)
-            message = self._message(starting)
+            startup = StartupDeadline()
+            self._send(pickle.dumps((self._number, deadline_s, memory_mb, payload)), startup)
+            message = self._message(startup)
             if "verdict" not in message:
                 began = float(message["cpu"])
-                running = _Running(self._process.pid, began, deadline_s, waits_s)
+                running = TaskDeadline(self._process.pid, began, deadline_s, waits_s)
                 message = self._message(running)
             keep = not message["retire"] and self._number < MAX_TASKS
             if began is not None and float(message["cpu"]) - began > deadline_s:
@@ -96,21 +96,21 @@ class Worker:
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             return Verdict.error("crash", f"what the worker process wrote cannot be read: {describe(error)}"), False
 
-    def _send(self, frame: bytes, patience: Callable[[], float]) -> None:
+    def _send(self, frame: bytes, deadline: Callable[[], float]) -> None:
         view = memoryview(HEADER.pack(len(frame)) + frame)
         while view:
             try:
                 view = view[os.write(self._to, view) :]
             except BlockingIOError:
-                self._writable.poll(patience() * 1000)
+                self._writable.poll(deadline() * 1000)
             except BrokenPipeError:
                 raise EOFError from None
 
-    def _message(self, patience: Callable[[], float]) -> dict[str, Any]:
-        """The next message of this task; waits as long as `patience` says, which is asked again and again."""
+    def _message(self, deadline: Callable[[], float]) -> dict[str, Any]:
+        """The next message of this task. deadline: called repeatedly; seconds to wait, or it raises."""
         while (frame := self._frame()) is None:
-            # What has been said counts, however late we come to hear it: patience is for when there is nothing.
-            if self._readable.poll(0) or self._readable.poll(patience() * 1000):
+            # A message that is already there counts, however late it is read.
+            if self._readable.poll(0) or self._readable.poll(deadline() * 1000):
                 part = os.read(self._from, 1 << 16)
                 if not part:
                     raise EOFError
@@ -135,27 +135,27 @@ class Worker:
         return frame
 
     def alive(self) -> bool:
-        """For one that has nothing to do: it has neither hung up nor spoken unasked."""
+        """Whether an idle worker can be used: it has neither hung up nor written anything."""
         return not self._buffer and not self._readable.poll(0)
 
     def _exited(self) -> bool:
-        """Without reaping it, so that its process group cannot become another's before it is killed."""
+        """Does not reap the process, so that its group id cannot be reused before the group is killed."""
         try:
             return psutil.Process(self._process.pid).status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:  # the program that we are part of ignores SIGCHLD
+        except psutil.NoSuchProcess:  # this program ignores SIGCHLD
             return True
-        except (psutil.Error, OSError):  # no descriptors left to look with
+        except (psutil.Error, OSError):  # no file descriptors left
             return False
 
     def kill(self) -> None:
-        """Kill it and what it has started; from any thread."""
-        with self._ending:  # never between the moment when it is reaped, and its number free, and when we know of that
+        """Kill the process and all that it has started; from any thread."""
+        with self._ending:  # not while `end` reaps it: its process id could be reused
             if self._process.returncode is None:
                 with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: for a group of dead processes
                     os.killpg(self._process.pid, signal.SIGKILL)
 
     def end(self) -> int:
-        """Kill it, and return how it ended (as `Popen.returncode`), which may have been before."""
+        """Kill the process; returns how it ended (as `Popen.returncode`), possibly earlier."""
         with self._ending:
             self.kill()
             status = self._process.wait()
@@ -164,14 +164,14 @@ class Worker:
         return status
 
     def forget(self) -> None:
-        """In a fork of the process whose worker it is."""
+        """Drop the handle without signalling the process (in a forked child)."""
         for file in self._files:
             file.close()
-        self._process.returncode = 0  # or Popen would warn that it still runs
+        self._process.returncode = 0  # else Popen would warn that it still runs
 
 
-class _Starting:
-    """Patience with a worker that starts, or imports what the task needs; in seconds, of wall time."""
+class StartupDeadline:
+    """Limit on the wall time in which a worker starts, or imports what a task needs. Called: seconds until the next check."""
 
     def __init__(self) -> None:
         self._until = time.monotonic() + START_S
@@ -183,8 +183,8 @@ class _Starting:
         return min(left, 1.0)
 
 
-class _Running:
-    """Patience with a worker that has begun, in seconds until it should be asked again; looks at what the process does."""
+class TaskDeadline:
+    """Limits on a task that has begun: processor time, time asleep, wall time. Called: seconds until the next check."""
 
     def __init__(self, pid: int, began: float, deadline_s: float, waits_s: float) -> None:
         self._pid, self._began, self._deadline_s, self._waits_s = pid, began, deadline_s, waits_s
@@ -195,18 +195,18 @@ class _Running:
     def __call__(self) -> float:
         now = time.monotonic()
         if now - self._last >= min(_TICK_S, self._deadline_s):
-            self._look(now - self._last)
+            self._check(now - self._last)
             self._last = now
         if now - self._start > _STALLED * (self._deadline_s + self._waits_s / _ASLEEP):
             raise _NoVerdict(Verdict.error("stalled", f"{self.used:.2g} s of processor time in {now - self._start:.0f} s"))
-        # A thread takes no more processor time than passes, so nothing is due before that.
+        # A thread cannot use processor time faster than the clock, so nothing is due earlier.
         return min(_TICK_S, max(self._deadline_s - self.used, 0.001))
 
-    def _look(self, passed: float) -> None:
+    def _check(self, passed: float) -> None:
         try:
             self._process = self._process or psutil.Process(self._pid)
             times, status = self._process.cpu_times(), self._process.status()
-        except (psutil.Error, OSError):  # it has just died, or there are no descriptors left to look with
+        except (psutil.Error, OSError):  # it has just died, or there are no file descriptors left
             return
         used = times.user + times.system - self._began
         if status == psutil.STATUS_SLEEPING and used - self.used < 0.1 * passed:
@@ -223,9 +223,9 @@ def _timeout(after: str) -> Verdict:
 
 
 def _death(status: int, *, deadline_s: float, used: float, never_began: bool) -> Verdict:
-    """Of a worker that ended by itself, or was killed by another than us."""
-    # The kernel's limit lies a little behind ours, and may be faster than we are. But its count of processor time drifts away
-    # from the worker's own over many short tasks: where the task has used little, it is no timeout but a failure of ours.
+    """The verdict for a worker that ended by itself, or was killed by someone else."""
+    # The kernel's limit is a little later than ours, but may act first. Its count of processor time drifts away from the
+    # worker's own over many short tasks: if the task has used little, this is no timeout but our failure.
     if status == -signal.SIGXCPU and used >= 0.5 * deadline_s:
         return _timeout(f"{deadline_s:g} s of processor time")
     how = f"exited with status {status}" if status >= 0 else f"died of signal {-status} ({signal.strsignal(-status)})"
@@ -233,7 +233,7 @@ def _death(status: int, *, deadline_s: float, used: float, never_began: bool) ->
 
 
 def read_verdict(plain: dict[str, Any]) -> Verdict:
-    """Errors: `ValueError`, `TypeError`, `KeyError` for what is no verdict."""
+    """The verdict of a message. Errors: `ValueError`, `TypeError`, `KeyError` if it is none."""
     verdict = Verdict(**plain)
     texts = (verdict.reason, verdict.detail, "" if verdict.answer is None else verdict.answer)
     if verdict.outcome not in ("scored", "unscorable", "error") or not all(isinstance(text, str) for text in texts):

@@ -1,8 +1,8 @@
-"""The main of a judging worker: tasks in on standard input, verdicts out on standard output, in frames of length and bytes.
+"""The main of a worker process: tasks on standard input, verdicts on standard output, in frames of length and bytes.
 
-A task is a pickle of its number, its limits and the pickled (verifier, response, problem); it comes from the process that started
-this one. Back go messages in JSON, never a pickle: `{"task", "cpu"}` when the verifier's clock starts, then `{"task", "cpu",
-"retire", "verdict"}`, `cpu` being processor seconds of this process at that moment. `rlvr.scoring.local.worker` is the other end.
+A task is a pickle of its number, its limits and the pickled (verifier, response, problem), from the process that started this
+one. Replies are JSON, never a pickle: `{"task", "cpu"}` when the verifier's clock starts, then `{"task", "cpu", "retire",
+"verdict"}`; `cpu`: processor seconds of this process at that moment. `rlvr.scoring.local.worker` is the other end.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from rlvr.types import Verdict
 
 HEADER = struct.Struct(">Q")
 MAX_REPLY = 4 << 20
-"""Bytes; a length above it is no length of ours."""
+"""Most bytes of a reply."""
 _CPU_MARGIN_S = 1
-"""How far the kernel's own limit lies behind the deadline that the other end enforces."""
+"""How much later the kernel's limit is than the deadline that the other end enforces."""
 _PAGE = resource.getpagesize()
 
 
 def main() -> None:
-    """Judge until the other end is gone."""
+    """Score until the other end is gone."""
     requests, replies = _own_protocol()
     threading.Thread(target=_die_with_parent, args=(requests,), daemon=True).start()
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
@@ -43,18 +43,18 @@ def main() -> None:
         try:
             verdict, unclean = _judge(payload, number, replies, deadline_s, memory_mb)
         finally:
-            if os.getpid() != me:  # a verifier forked, and this is the fork: only one of the two may answer
+            if os.getpid() != me:  # the child of a verifier that forked: only the parent may answer
                 os._exit(1)
         retire = unclean or _memory()[1] - first_rss > memory_mb << 20
         _answer(replies, {"task": number, "cpu": time.process_time(), "retire": retire}, verdict)
 
 
 def _judge(payload: bytes, number: int, replies: int, deadline_s: float, memory_mb: int) -> tuple[Verdict, bool]:
-    """The verdict, and whether the task left something behind that could disturb the next one."""
+    """The verdict, and whether the task left something behind that could affect the next one."""
     try:
         verifier, response, problem = pickle.loads(payload)
         verifier.prepare()
-    except BaseException as error:  # noqa: BLE001  whatever an import raises, SystemExit too, is a failure of ours
+    except BaseException as error:  # noqa: BLE001  whatever an import raises, SystemExit too, is our failure
         return Verdict.error("crash", f"cannot be loaded in a worker process: {describe(error)}"), False
     n_threads, children = threading.active_count(), _children()
     too_large = Verdict.scored(0.0, "memory", detail=f"needs more than {memory_mb} MB")
@@ -70,16 +70,16 @@ def _judge(payload: bytes, number: int, replies: int, deadline_s: float, memory_
             verdict = verifier(response, problem)
             if not isinstance(verdict, Verdict):
                 raise TypeError(f"{type(verifier).__name__} returned {type(verdict).__name__}, not a Verdict")
-        except MemoryError:  # nothing is made here: there may be no memory even for that, until the limit is lifted
+        except MemoryError:  # allocates nothing before the limit is lifted
             resource.setrlimit(resource.RLIMIT_AS, unlimited)
             return too_large, True
-        except BaseException as error:  # noqa: BLE001  a verifier that raises, SystemExit too, has failed on our side
+        except BaseException as error:  # noqa: BLE001  a verifier that raises, SystemExit too, is our failure
             verdict = Verdict.error("crash", describe(error))
     return verdict, threading.active_count() > n_threads or not _children() <= children
 
 
 def _limit(which: int, value: int | None) -> None:
-    """Set a soft limit; None lifts it as far as the hard one."""
+    """Set a soft limit; None raises it to the hard one."""
     hard = resource.getrlimit(which)[1]
     soft = hard if value is None else value if hard == resource.RLIM_INFINITY else min(value, hard)
     with contextlib.suppress(ValueError, OSError, OverflowError):  # macOS has no limit of address space
@@ -87,7 +87,7 @@ def _limit(which: int, value: int | None) -> None:
 
 
 def _memory() -> tuple[int, int]:
-    """Bytes of this process, address space and resident; zeros where there is no /proc."""
+    """Bytes of this process, address space and resident; zeros without /proc."""
     try:
         with open("/proc/self/statm", "rb") as file:
             total, resident, *_ = file.read().split()
@@ -102,14 +102,14 @@ def _children() -> set[bytes]:
         if sys.platform != "linux":
             os.waitpid(-1, os.WNOHANG)
             return {b"some"}
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # the usual case, at once: there are none
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # the usual case: there are none
     except ChildProcessError:
         return set()
     found: set[bytes] = set()
     for thread in threading.enumerate():
         try:
             file = os.open(f"/proc/self/task/{thread.native_id}/children", os.O_RDONLY)
-        except FileNotFoundError:  # a thread that has just ended, or a kernel without the list: who knows
+        except FileNotFoundError:  # a thread that has just ended, or a kernel without this list
             found.add(b"some")
             continue
         while part := os.read(file, 1 << 16):
@@ -119,13 +119,14 @@ def _children() -> set[bytes]:
 
 
 def plain(verdict: Verdict) -> dict[str, Any]:
+    """For JSON; `rlvr.scoring.local.worker.read_verdict` is the inverse."""
     score = None if verdict.score is None else float(verdict.score)
     texts = {name: getattr(verdict, name) for name in ("outcome", "reason", "answer", "detail")}
     return {"score": score, **texts}
 
 
 def _own_protocol() -> tuple[int, int]:
-    """File descriptors of the protocol, moved to where a verifier that prints, reads or forks does not meet them."""
+    """File descriptors of the protocol, moved out of reach of a verifier that prints, reads or forks."""
     requests, replies = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
@@ -140,7 +141,7 @@ def _own_protocol() -> tuple[int, int]:
 
 
 def _die_with_parent(requests: int) -> None:
-    """End this process and what it has started when the other end hangs up, in the middle of a task as well."""
+    """End this process and all that it has started when the other end hangs up, even in the middle of a task."""
     hangup = select.poll()
     hangup.register(requests, 0)
     hangup.poll()
@@ -177,12 +178,12 @@ def _send(replies: int, data: bytes) -> None:
     try:
         while view:
             view = view[os.write(replies, view) :]
-    except BrokenPipeError:  # nobody is there to hear of it
+    except BrokenPipeError:  # the other end is gone
         os._exit(1)
 
 
 def _encoded(message: dict[str, Any]) -> bytes:
-    # Lone surrogates, which a completion may hold, are no UTF-8; as \u escapes two of them would come back as one character.
+    # A completion may hold lone surrogates, which are not UTF-8; as \u escapes two of them would come back as one character.
     data = json.dumps(message, ensure_ascii=False).encode("utf-8", "surrogatepass")
     if len(data) > MAX_REPLY:
         raise ValueError(f"more than {MAX_REPLY} bytes")

@@ -1,4 +1,4 @@
-"""What threads ask for at about the same time, as batches; and who waits for which, until it is answered."""
+"""Micro-batches concurrent requests and tracks batches in flight."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from rlvr.scoring.remote import protocol
 from rlvr.types import Verdict
 
 _GATHER_S = 0.003
-"""How long the first task of a batch waits for others."""
+"""Seconds for which the first task of a batch waits for others."""
 _TARGET_S = 0.1
-"""How long a batch should take a worker: far longer than the queue does, and short enough that long tasks travel alone."""
+"""Seconds that a batch should take a worker: far longer than the queue takes, short enough that long tasks travel alone."""
 _LARGEST = 32
-"""Tasks in a batch."""
+"""Most tasks in a batch."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Sent:
-    """A batch, until it is answered."""
+    """A batch in flight, until it is answered."""
 
     id: str
     payload: str
-    """As it travels."""
+    """`protocol.pack` of the batch."""
     tasks: dict[str, Future[Verdict]]
     """By task id."""
     at: float = field(default_factory=time.monotonic)
-    """When it was sent, or had to be sent again, last."""
+    """When it was last put in line for sending (monotonic seconds)."""
     taken: bool = False
-    """Whether a worker was seen to judge it since."""
+    """Whether a worker was seen to score it since."""
     losses: int = 0
-    """Workers that were lost with it."""
+    """Workers that died with it in hand."""
 
 
 class Batcher:
-    """Gathers tasks, from any thread; every one is answered once."""
+    """Gathers tasks from any thread into batches; every task is answered once."""
 
     def __init__(self, *, deadline_s: float, memory_mb: int) -> None:
         self._limits = protocol.Batch(deadline_s=deadline_s, memory_mb=memory_mb, tasks=())
@@ -50,8 +50,8 @@ class Batcher:
         self._size = 8.0
         self._refusal: Verdict | None = None
 
-    def ask(self, *, verifier: str, problem: str, response: str) -> Verdict:
-        """Wait for the verdict. The texts are those of `rlvr.scoring.remote.protocol`."""
+    def request(self, *, verifier: str, problem: str, response: str) -> Verdict:
+        """Wait for a verdict. The texts are those of `rlvr.scoring.remote.protocol`."""
         future: Future[Verdict] = Future()
         with self._changed:
             if self._refusal is not None:
@@ -63,7 +63,7 @@ class Batcher:
         return future.result()
 
     def next(self, timeout_s: float) -> Sent | None:
-        """What is to be sent next; None when there is nothing in that time."""
+        """The next batch to send; None if there is none within the timeout."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._to_send or self._waiting, timeout=timeout_s):
                 return None
@@ -71,7 +71,7 @@ class Batcher:
                 size = max(1, min(_LARGEST, int(self._size)))
                 self._changed.wait_for(lambda: len(self._waiting) >= size, timeout=_GATHER_S)
                 gathered = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
-                if gathered:  # else they were refused meanwhile
+                if gathered:  # else they were refused in the meantime
                     batch = replace(self._limits, tasks=tuple(task for task, _ in gathered))
                     tasks = {task.id: future for task, future in gathered}
                     sent = Sent(id=uuid.uuid4().hex, payload=protocol.pack(batch), tasks=tasks)
@@ -79,16 +79,16 @@ class Batcher:
                     self._to_send.append(sent)
             return self._to_send.popleft() if self._to_send else None
 
-    def again(self, batch: Sent) -> None:
-        """It has been lost."""
+    def resend(self, batch: Sent) -> None:
+        """Put a lost batch in line again."""
         with self._changed:
             batch.taken, batch.at = False, time.monotonic()
             if batch.id in self._open and batch not in self._to_send:
                 self._to_send.append(batch)
                 self._changed.notify_all()
 
-    def apart(self, batch: Sent) -> None:
-        """A worker died with it: its tasks are sent again one by one, so that one that kills workers takes no other along."""
+    def split(self, batch: Sent) -> None:
+        """A worker died with the batch: send its tasks one by one, so that one that kills workers harms no other."""
         with self._changed:
             if self._open.pop(batch.id, None) is None:
                 return
@@ -99,13 +99,13 @@ class Batcher:
                 self._to_send.append(one)
             self._changed.notify_all()
 
-    def open(self) -> dict[str, Sent]:
-        """What waits for an answer, by id."""
+    def in_flight(self) -> dict[str, Sent]:
+        """Batches without an answer, by id."""
         with self._changed:
             return dict(self._open)
 
     def answer(self, batch: Sent, verdicts: Mapping[str, Verdict], seconds: float = 0.0) -> None:
-        """By task id; `seconds`: how long a worker took, if one did."""
+        """verdicts: by task id. seconds: how long a worker took; 0 if none did."""
         with self._changed:
             if self._open.pop(batch.id, None) is None:
                 return
@@ -115,7 +115,7 @@ class Batcher:
             future.set_result(verdicts[task])
 
     def refuse(self, verdict: Verdict | None) -> list[str]:
-        """Answer with `verdict` all that waits, and until it is None all that is asked. Returns the batches given up."""
+        """Answer all pending tasks with `verdict`, and all new ones until it is None. Returns ids of the batches given up."""
         with self._changed:
             self._refusal = verdict
             if verdict is None:

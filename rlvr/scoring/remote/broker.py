@@ -1,11 +1,12 @@
-"""What the two ends of judging through Redis share: the Celery application, the names of keys, how to connect.
+"""What both ends of scoring through Redis share: the Celery application, the names of keys, the connection.
 
-rlvr.score                 the queue: messages of the task `rlvr.score(batch, client, payload)`, `rlvr.scoring.remote.protocol` says of what
-rlvr:client:<client>    whose batches are worth judging; renewed by the client, gone a minute after it
-rlvr:done:<client>      list of batches whose result is there: the client waits at its end
-rlvr:worker             there while some worker is
-rlvr:alive:<batch>      there while a worker judges this batch
-rlvr:result:<batch>     its verdicts, by the first who wrote them; empty once they were taken
+rlvr.score              the queue: messages of the task `rlvr.score(batch, client, payload)`; payload: see
+                        `rlvr.scoring.remote.protocol`
+rlvr:client:<client>    heartbeat of a client; expires a minute after it, and then its batches are not scored
+rlvr:done:<client>      list of its batches that have a result, on which the client waits
+rlvr:worker             heartbeat of the workers
+rlvr:alive:<batch>      heartbeat of a batch that a worker scores
+rlvr:result:<batch>     its verdicts, the first ones written; empty once the client has taken them
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ except ModuleNotFoundError as error:
 
 TASK = QUEUE = "rlvr.score"
 WORKER = "rlvr:worker"
-PULSE_S = 1.0
-"""Between signs of life, of workers, batches and clients."""
+HEARTBEAT_S = 1.0
+"""Seconds between heartbeats of workers, batches and clients."""
 ALIVE_S = 5
-"""Without one for so long, a worker is taken for dead, and what it judged is judged by another."""
+"""Seconds without a heartbeat after which a worker counts as dead, and its batches go to another."""
 CLIENT_S = 60
-"""The same of clients."""
+"""The same for clients."""
 RESULT_S = 600
-"""How long a result is kept: longer than any copy of its batch may come late."""
+"""Seconds for which a result is kept: longer than any copy of its batch can be late."""
 StoreFailed = (redis.RedisError, OSError)
 SendFailed = (KombuError, *StoreFailed)
 _SOCKET_S = 10.0
-"""Longer than any command takes, those that wait for something included."""
+"""Longer than any command takes, blocking ones included."""
 
 
 def client_key(client: str) -> str:
@@ -59,31 +60,31 @@ def result_key(batch: str) -> str:
 
 
 def connect(url: str, *, patience_s: float = 0.0) -> redis.Redis:
-    """A connection that works at this moment; commands are tried again for `patience_s` when Redis goes away.
+    """A connection that has been tried; commands are repeated for `patience_s` if Redis goes away.
 
     Errors: `ConfigError` naming verify.redis_url.
     """
     options = {"socket_timeout": _SOCKET_S, "socket_connect_timeout": _SOCKET_S, "socket_keepalive": True}
-    retry = Retry(ConstantBackoff(PULSE_S), math.ceil(patience_s / PULSE_S))
+    retry = Retry(ConstantBackoff(HEARTBEAT_S), math.ceil(patience_s / HEARTBEAT_S))
     try:
         with redis.Redis.from_url(url, retry=Retry(ConstantBackoff(0), 0), **options) as probe:
             probe.ping()
         return redis.Redis.from_url(url, retry=retry, **options)
     except (redis.RedisError, OSError) as error:
         raise ConfigError(f"verify.redis_url={without_password(url)}: Redis does not answer: {error}") from error
-    except (ValueError, TypeError) as error:  # TypeError: an option behind the `?` that does not exist
+    except (ValueError, TypeError) as error:  # TypeError: an unknown option after the `?`
         raise ConfigError(f"verify.redis_url={without_password(url)}: must be redis://HOST:PORT/DATABASE ({error})") from error
 
 
 def application(url: str, *, redeliver_s: float) -> Celery:
-    """Celery as both ends use it: JSON and nothing else, nothing acknowledged before it is done, no remote control."""
+    """The Celery application of both ends: JSON only, tasks acknowledged when done, no remote control."""
     app = Celery("rlvr", broker=url, set_as_current=False)
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
         result_serializer="json",
         event_serializer="json",
-        task_ignore_result=True,  # results are `rlvr:result:<batch>`, where the first one stays
+        task_ignore_result=True,  # results are in `rlvr:result:<batch>`, where the first one stays
         task_default_queue=QUEUE,
         task_acks_late=True,
         task_reject_on_worker_lost=True,

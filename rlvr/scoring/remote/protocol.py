@@ -1,7 +1,7 @@
-"""What judging over a network sends: JSON and never a pickle, so that whoever can write to the queue can run no code.
+"""Messages of remote scoring: JSON, never a pickle, so that whoever can write to the queue can run no code.
 
 A batch is `{"deadline_s", "memory_mb", "verifiers", "problems", "tasks"}`: verifiers and problems as JSON texts, each once, and
-tasks as `[id, number of the verifier, number of the problem, turn]`. Back goes `{"seconds", "verdicts"}`, verdicts by task id.
+tasks as `[id, index of the verifier, index of the problem, response]`. A result is `{"seconds", "verdicts"}`, by task id.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
 
 MAX_BATCH = 256 << 20
-"""Bytes of a batch once unpacked; nobody sends more, but a few kilobytes could unpack to it."""
+"""Most bytes of an unpacked batch; a forged one of a few kilobytes could unpack to far more."""
 _FIELDS = ("id", "prompt", "truth", "metadata", "prefill")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One verdict to be given."""
+    """One verdict to compute."""
 
     id: str
     verifier: str
@@ -40,7 +40,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Tasks that travel together, with the limits of whoever asks, so that verdicts do not depend on where they come from."""
+    """Tasks sent together, with the limits of the client, so that verdicts do not depend on the worker."""
 
     deadline_s: float
     memory_mb: int
@@ -48,7 +48,7 @@ class Batch:
 
 
 def verifier_text(verifier: Verifier, prefixes: Sequence[str]) -> str:
-    """JSON from which `read_verifier` makes the same verifier. Errors: `ValueError` where it would not be the same."""
+    """JSON from which `read_verifier` makes an equal verifier. Errors: `ValueError` if it would differ."""
     kind = type(verifier)
     fields = _values(verifier)
     path = f"{kind.__module__}.{kind.__qualname__}"
@@ -67,7 +67,7 @@ def _values(verifier: Verifier) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def read_verifier(text: str, prefixes: tuple[str, ...]) -> Verifier:
-    """Errors: `ValueError` for what is no verifier, or not from modules under `prefixes`."""
+    """The inverse of `verifier_text`. Errors: `ValueError` if it is no verifier, or not from modules under `prefixes`."""
     node = json.loads(text)
     if not isinstance(node, dict):
         raise ValueError("a verifier is an object")
@@ -75,27 +75,28 @@ def read_verifier(text: str, prefixes: tuple[str, ...]) -> Verifier:
 
 
 def problem_text(problem: Problem) -> str:
-    """JSON from which `read_problem` makes the same problem. Errors: `ValueError` where it would not be the same."""
+    """JSON from which `read_problem` makes an equal problem. Errors: `ValueError` if it would differ."""
     fields = {name: getattr(problem, name) for name in _FIELDS}
     _check_plain(fields, "problem")
     return json.dumps(fields, ensure_ascii=False)
 
 
-def _check_plain(value: Any, where: str) -> None:
+def _check_plain(value: Any, name: str) -> None:
+    """Errors: `ValueError` naming what JSON would change."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             if type(key) is not str:
-                raise ValueError(f"{where} does not survive JSON: the key {key!r} is a {type(key).__name__}")
-            _check_plain(item, f"{where}.{key}")
-    elif isinstance(value, tuple):  # as a problem has them: lists are frozen
+                raise ValueError(f"{name} does not survive JSON: the key {key!r} is a {type(key).__name__}")
+            _check_plain(item, f"{name}.{key}")
+    elif isinstance(value, tuple):  # lists of a problem are frozen
         for number, item in enumerate(value):
-            _check_plain(item, f"{where}[{number}]")
+            _check_plain(item, f"{name}[{number}]")
     elif value is not None and type(value) not in (str, int, float, bool):
-        raise ValueError(f"{where} does not survive JSON: it is a {type(value).__name__}")
+        raise ValueError(f"{name} does not survive JSON: it is a {type(value).__name__}")
 
 
 def read_problem(text: str) -> Problem:
-    """Errors: `ValueError` for what is no problem."""
+    """The inverse of `problem_text`. Errors: `ValueError` if it is no problem."""
     fields = json.loads(text)
     kinds = {"id": str, "prompt": str, "truth": dict, "metadata": dict, "prefill": str}
     if not isinstance(fields, dict) or fields.keys() != kinds.keys():
@@ -107,7 +108,7 @@ def read_problem(text: str) -> Problem:
 
 
 def pack(batch: Batch) -> str:
-    """As text in ASCII, which every serializer leaves alone."""
+    """The batch as ASCII text, which every serializer leaves unchanged."""
     verifiers: dict[str, int] = {}
     problems: dict[str, int] = {}
     tasks = [
@@ -125,7 +126,7 @@ def pack(batch: Batch) -> str:
 
 
 def unpack(payload: str) -> Batch:
-    """Errors: `ValueError` for what is no batch."""
+    """The inverse of `pack`. Errors: `ValueError` if it is no batch."""
     try:
         unpacker = zlib.decompressobj()
         data = unpacker.decompress(base64.b64decode(payload, validate=True), MAX_BATCH)
@@ -153,12 +154,12 @@ def _text(value: Any) -> str:
 
 
 def pack_result(verdicts: Mapping[str, Verdict], seconds: float) -> bytes:
-    """Verdicts by task id; `seconds`: how long the batch took."""
+    """verdicts: by task id. seconds: how long the batch took."""
     return _encoded({"seconds": seconds, "verdicts": {task: plain_verdict(verdict) for task, verdict in verdicts.items()}})
 
 
 def unpack_result(data: bytes, tasks: Sequence[str]) -> tuple[dict[str, Verdict], float]:
-    """A verdict for each of `tasks`, `error` where the result has none or something else, and the seconds."""
+    """A verdict for each of `tasks`, `error` if the result holds none, and the seconds."""
     try:
         plain = _decoded(data)
         seconds, found = float(plain["seconds"]), plain["verdicts"]
@@ -167,10 +168,10 @@ def unpack_result(data: bytes, tasks: Sequence[str]) -> tuple[dict[str, Verdict]
     except (ValueError, TypeError, LookupError, RecursionError, OverflowError) as error:
         why = f"a result that cannot be read: {type(error).__name__}: {error}"
         return dict.fromkeys(tasks, Verdict.error("bad_result", why[:500])), 0.0
-    return {task: _one(found, task) for task in tasks}, seconds
+    return {task: _verdict(found, task) for task in tasks}, seconds
 
 
-def _one(found: dict[str, Any], task: str) -> Verdict:
+def _verdict(found: dict[str, Any], task: str) -> Verdict:
     try:
         return read_verdict(found[task])
     except (ValueError, TypeError, KeyError) as error:
@@ -178,7 +179,7 @@ def _one(found: dict[str, Any], task: str) -> Verdict:
 
 
 def _encoded(value: Any) -> bytes:
-    # As \u escapes two lone surrogates, which a completion may hold, would come back as one character.
+    # A completion may hold lone surrogates; as \u escapes two of them would come back as one character.
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 

@@ -1,7 +1,7 @@
-"""The worker's side of judging through Redis: a batch in, its verdicts stored.
+"""The worker's side of scoring through Redis: a batch in, its verdicts stored.
 
-A batch is judged by whoever first says that it does; one that comes again while that worker lives, or when its result is there,
-is left alone. So nothing is judged into two verdicts, and all that a dying worker loses is the time it has spent.
+The first worker that claims a batch scores it; another copy of the batch is ignored while that worker lives, or once there is a
+result. So no batch gets two results, and a dying worker loses only the time it has spent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rlvr.scoring.local.supervisor import Supervisor, usable_cores
 from rlvr.scoring.remote import protocol
 from rlvr.scoring.remote.broker import (
     ALIVE_S,
-    PULSE_S,
+    HEARTBEAT_S,
     RESULT_S,
     WORKER,
     StoreFailed,
@@ -32,40 +32,40 @@ from rlvr.types import Verdict
 
 _log = logging.getLogger(__name__)
 _OUTAGE_S = 60.0
-"""How long a worker with verdicts in hand waits for Redis to come back; after that their client has them judged again."""
+"""How long a worker with finished verdicts waits for Redis to come back; then the client sends the batch again."""
 _LIMITS = 4
-"""Pairs of deadline and memory for which worker processes are kept warm."""
+"""Pairs of deadline and memory limit for which worker processes are kept warm."""
 
 
-class Bench:
-    """Judges batches, from several threads, in the worker processes of this machine."""
+class BatchScorer:
+    """Scores batches, from several threads, in the worker processes of this machine."""
 
     def __init__(self, url: str, *, workers: int | None, prefixes: Sequence[str], allow_weak_isolation: bool = False) -> None:
-        """`workers`: None for one a processor core. Errors: `ConfigError`."""
+        """workers: processes; None: one per processor core. prefixes: of verifiers' modules. Errors: `ConfigError`."""
         self.workers = usable_cores() if workers is None else workers
         self._prefixes, self._allow_weak_isolation = tuple(prefixes), allow_weak_isolation
-        self._store, self._pulse_store = connect(url, patience_s=_OUTAGE_S), connect(url)
-        self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="rlvr-bench")
+        self._store, self._heartbeat_store = connect(url, patience_s=_OUTAGE_S), connect(url)
+        self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="rlvr-batch")
         self._lock, self._closed = threading.Lock(), threading.Event()
         self._supervisors: dict[tuple[float, int], Supervisor] = {}
         self._users: Counter[tuple[float, int]] = Counter()
-        self._under_way: set[str] = set()
-        self._pulse = threading.Thread(target=self._show_life, name="rlvr-pulse", daemon=True)
-        self._pulse.start()
+        self._claims: set[str] = set()
+        self._heartbeat = threading.Thread(target=self._send_heartbeats, name="rlvr-heartbeat", daemon=True)
+        self._heartbeat.start()
 
     def score(self, batch: str, client: str, payload: str) -> None:
-        """The task. Errors: of Redis, when it stays away; the client then sends the batch again."""
+        """The Celery task. Errors: those of Redis, if it stays away; the client then sends the batch again."""
         with self._claimed(batch, client) as ours:
             if not ours:
                 return
             start = time.perf_counter()
             try:
                 verdicts = self._verdicts(protocol.unpack(payload))
-            except ValueError as error:  # whoever sent it did not use `protocol`
+            except ValueError as error:  # the sender did not use `protocol`
                 _log.error("batch %s cannot be read: %s", batch, error)
                 verdicts = {}
             result = protocol.pack_result(verdicts, time.perf_counter() - start)
-            if self._closed.is_set():  # worker processes are being ended under us: what they say now is no verdict
+            if self._closed.is_set():  # worker processes are being killed: what they return now is no verdict
                 return
             with self._store.pipeline() as pipe:
                 pipe.set(result_key(batch), result, nx=True, ex=RESULT_S)
@@ -76,21 +76,22 @@ class Bench:
 
     @contextlib.contextmanager
     def _claimed(self, batch: str, client: str) -> Iterator[bool]:
-        judged, wanted = self._store.exists(result_key(batch)), self._store.exists(client_key(client))
-        ours = bool(not judged and wanted and self._store.set(alive_key(batch), "1", nx=True, ex=ALIVE_S))
+        """Whether this worker may score the batch: it has no result yet, a live client, and no other worker."""
+        scored, wanted = self._store.exists(result_key(batch)), self._store.exists(client_key(client))
+        ours = bool(not scored and wanted and self._store.set(alive_key(batch), "1", nx=True, ex=ALIVE_S))
         with self._lock:
             if ours:
-                self._under_way.add(batch)
+                self._claims.add(batch)
         try:
             yield ours
         finally:
             with self._lock:
-                self._under_way.discard(batch)
+                self._claims.discard(batch)
 
     def _verdicts(self, batch: protocol.Batch) -> dict[str, Verdict]:
         with self._supervisor(batch.deadline_s, batch.memory_mb) as supervisor:
-            given = self._threads.map(lambda task: self._verdict(task, supervisor), batch.tasks)
-            return dict(zip([task.id for task in batch.tasks], given, strict=True))
+            verdicts = self._threads.map(lambda task: self._verdict(task, supervisor), batch.tasks)
+            return dict(zip([task.id for task in batch.tasks], verdicts, strict=True))
 
     def _verdict(self, task: protocol.Task, supervisor: Supervisor) -> Verdict:
         try:
@@ -101,7 +102,7 @@ class Bench:
 
     @contextlib.contextmanager
     def _supervisor(self, deadline_s: float, memory_mb: int) -> Iterator[Supervisor]:
-        """Clients may have different limits; of those that nobody uses at the moment, the last few are kept."""
+        """The worker processes for a client's limits; of unused supervisors the last few are kept."""
         limits = (deadline_s, memory_mb)
         with self._lock:
             supervisor = self._supervisors.pop(limits, None) or Supervisor(
@@ -122,24 +123,24 @@ class Bench:
             for each in old:
                 each.close()
 
-    def _show_life(self) -> None:
+    def _send_heartbeats(self) -> None:
         while not self._closed.is_set():
             with self._lock:
-                keys = [WORKER, *map(alive_key, self._under_way)]
-            with contextlib.suppress(*StoreFailed), self._pulse_store.pipeline(transaction=False) as pipe:
+                keys = [WORKER, *map(alive_key, self._claims)]
+            with contextlib.suppress(*StoreFailed), self._heartbeat_store.pipeline(transaction=False) as pipe:
                 for key in keys:
                     pipe.set(key, "1", ex=ALIVE_S)
                 pipe.execute()
-            self._closed.wait(PULSE_S)
+            self._closed.wait(HEARTBEAT_S)
 
     def close(self) -> None:
-        """End the worker processes; what they are judging is left to another worker."""
+        """End the worker processes; another worker then scores the batches in hand."""
         self._closed.set()
         with self._lock:
             supervisors = list(self._supervisors.values())
         for supervisor in supervisors:
             supervisor.close()
         self._threads.shutdown(cancel_futures=True)
-        self._pulse.join()
+        self._heartbeat.join()
         self._store.close()
-        self._pulse_store.close()
+        self._heartbeat_store.close()

@@ -1,4 +1,4 @@
-"""AIME 2024: all thirty score full score under the maths pack; both layouts of the hub are read."""
+"""AIME 2024: all thirty get the full score under the maths pack; both layouts of the hub are read."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from conftest import DATA, score_gap
+from conftest import data, score_gap
 from rlvr import load_rules
 from rlvr.config.compose import compose
-from rlvr.data.datasets.competition import AIME24
+from rlvr.data.datasets.aime24 import AIME24
 from rlvr.data.prompts import Prompts
 from rlvr.errors import ConfigError
 
@@ -21,9 +21,7 @@ ROW = {"id": 60, "problem": "How many?", "solution": r"So \boxed{25}.", "answer"
 
 @pytest.fixture(scope="session")
 def aime24_path() -> Path:
-    if not (DATA / "aime24").is_dir():
-        pytest.skip(f"the real AIME 2024 is not at {DATA / 'aime24'}")
-    return DATA / "aime24"
+    return data("aime24")
 
 
 @pytest.mark.parametrize(("pack", "prompt"), [("math", "boxed"), ("r1_format+math", "r1")])
@@ -45,7 +43,7 @@ def test_the_hubs_file_is_called_train(tmp_path: Path) -> None:
     assert [p.truth["answer"] for p in AIME24(path=str(tmp_path)).load().test] == ["26"]
 
 
-def test_without_an_answer_the_box_is_the_truth(tmp_path: Path) -> None:
+def test_without_an_answer_the_box_is_the_ground_truth(tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_text(json.dumps({key: ROW[key] for key in ("problem", "solution")}))
     assert AIME24(path=str(tmp_path)).load().test[0].truth == {"answer": "25"}
 

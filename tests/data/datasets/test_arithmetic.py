@@ -34,13 +34,13 @@ def tokenizer():
 
 
 def numbers_and_shape(chain: Chain) -> tuple[object, ...]:
-    """What must not be shared by two pools; the order of the first two numbers does not count where they commute."""
+    """Two pools must not share this; the order of the first two numbers does not count if they commute."""
     first = (chain.start, chain.numbers[0])
     return (chain.operations, tuple(sorted(first)) if chain.operations[0] in "+*" else first, chain.numbers[1:])
 
 
 def test_no_calculation_is_in_two_pools() -> None:
-    """By construction: the pool is a function of the calculation alone; checked on real draws, words aside."""
+    """By construction: the pool is a function of the calculation alone. Checked on random draws."""
     rng = random.Random(5)
     drawn = {pool: {numbers_and_shape(draw_chain(pool, rng)) for _ in range(1000)} for pool in POOLS}
     assert not drawn["train"] & drawn["test"]
@@ -57,7 +57,7 @@ def test_the_pool_does_not_depend_on_the_order_of_terms_and_factors() -> None:
 
 
 def test_the_pool_of_a_calculation_never_changes() -> None:
-    """The shipped base model was made from the `pretrain` pool: another hash would mix it with the others."""
+    """The bundled base model was made from the `pretrain` pool: a different hash would mix it with the others."""
     fixed = [
         Chain(start=start, operations=shape, numbers=(start // 2, 2)[: len(shape)]) for shape in SHAPES for start in (4, 8, 12)
     ]
@@ -97,8 +97,8 @@ def test_ids_and_questions_are_distinct(problems: list[Problem]) -> None:
     assert problems[12].id == "arithmetic-train-00012"
 
 
-def test_solutions_calculate_what_the_truth_says(problems: list[Problem]) -> None:
-    """Redone from the written steps: each is right, goes on from the one before, and the last one is the answer."""
+def test_solutions_calculate_the_ground_truth(problems: list[Problem]) -> None:
+    """Each written step is right and continues the one before; the last one gives the answer."""
     for problem in problems:
         steps = STEP.findall(problem.metadata["solution"])
         assert 1 <= len(steps) <= 2

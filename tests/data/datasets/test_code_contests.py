@@ -10,7 +10,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from conftest import DATA
+from conftest import data
 from rlvr import load_rules
 from rlvr.data.datasets.code_contests import ASK, CodeContests
 from rlvr.errors import ConfigError
@@ -53,16 +53,15 @@ def hub_folder(folder: Path, *rows: dict[str, Any], split: str = "test") -> Code
 
 
 def test_the_real_sample() -> None:
-    if not (DATA / "code_contests").is_dir():
-        pytest.skip(f"the real CodeContests sample is not at {DATA / 'code_contests'}")
-    splits = CodeContests(path=str(DATA / "code_contests"), max_cases=None).load()
+    path = str(data("code_contests"))
+    splits = CodeContests(path=path, max_cases=None).load()
     assert (len(splits.train), len(splits.test)) == (0, 20)
     assert sum(len(problem.truth["cases"]) for problem in splits.test) == 2232
     for problem in splits.test:
         assert all(set(case) == {"stdin", "stdout"} and case["stdout"].strip() for case in problem.truth["cases"]), problem.id
         assert problem.prompt.endswith(f"\n\n{ASK}")
         assert set(problem.metadata) == {"name", "source", "difficulty"}
-    short = CodeContests(path=str(DATA / "code_contests"), max_cases=40, train_share=0.5).load()
+    short = CodeContests(path=path, max_cases=40, train_share=0.5).load()
     assert len(short.train) + len(short.test) == 20
     assert {len(problem.truth["cases"]) for problem in (*short.train, *short.test)} == {35, 40}
 
@@ -87,7 +86,7 @@ def test_a_row_of_the_hub(tmp_path: Path) -> None:
     assert [p.id for p in splits.train] == ["code_contests-train-00000"]
 
 
-def test_references_are_judged_by_their_output(tmp_path: Path) -> None:
+def test_references_are_scored_by_their_output(tmp_path: Path) -> None:
     (problem,) = hub_folder(tmp_path, HUB).load().test
     share, strict = load_rules("code"), load_rules("code_strict")
     assert share.judge(problem.metadata["completion"], problem).reward == 1.1

@@ -9,26 +9,33 @@ import pytest
 
 from conftest import ROOT, score_gap
 from rlvr import load_rules
-from rlvr.analysis.audit.audit import main
+from rlvr.cli.main import main
 from rlvr.config.compose import compose
 from rlvr.data.datasets.gridworld import Gridworld
 from rlvr.data.prompts import Prompts
 from rlvr.errors import ConfigError
 from rlvr.types import Problem
 
+TRAIN, TEST = 300, 40
+
 
 @pytest.fixture(scope="module")
 def problems() -> list[Problem]:
-    splits = Gridworld().load()
+    """The first of the default data set."""
+    splits = Gridworld(train_problems=TRAIN, test_problems=TEST).load()
     return [*splits.train, *splits.test]
 
 
 @pytest.mark.parametrize("prompt", ["actions", "r1", "plain"])
-def test_every_reference_gets_full_score(problems: list[Problem], prompt: str) -> None:
-    """The whole set, as each of the prompts asks for it, with the form rewarded too."""
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_every_reference_gets_full_score(problems: list[Problem], prompt: str, whole: bool) -> None:
+    """As each of the prompts asks for it, with the format rewarded too."""
     pack = load_rules("r1_format+simulation+anti_hack", ["rules.unique_answer.weight=0"])
     prompts = Prompts(template=compose(["model=qwen0.5b", f"prompt={prompt}"]).prompt)
-    assert len(problems) == 2200
+    if whole:
+        splits = Gridworld().load()
+        problems = [*splits.train, *splits.test]
+        assert len(problems) == 2200
     assert [(each.id, reason) for each in problems if (reason := score_gap(prompts, each, pack))] == []
 
 
@@ -45,7 +52,7 @@ def test_other_sizes_too(room: int, doors: int) -> None:
 
 def test_every_door_has_to_be_passed(problems: list[Problem]) -> None:
     pack = load_rules("simulation")
-    for problem in problems[:300]:
+    for problem in problems[:100]:
         setup = problem.truth["simulation"]
         grid = [row.replace("a", ".") for row in setup["grid"]]
         without_key = Problem(id="p", prompt="q", truth={"simulation": {**setup, "grid": grid}})
@@ -70,17 +77,17 @@ def test_questions_hold_the_map_and_no_gaps(problems: list[Problem]) -> None:
 
 
 @pytest.mark.parametrize("doors", [0, 1])
-def test_no_map_is_in_both_pools_or_there_twice(doors: int) -> None:
-    splits = Gridworld(train_problems=500, test_problems=200, room=4, doors=doors).load()
+def test_no_map_is_in_both_pools_or_twice_in_one(doors: int) -> None:
+    splits = Gridworld(train_problems=250, test_problems=100, room=4, doors=doors).load()
     train, test = ({_seen(problem) for problem in pool} for pool in (splits.train, splits.test))
     assert not train & test
     questions = [problem.prompt for problem in (*splits.train, *splits.test)]
-    assert len(set(questions)) == len(questions) == 700
-    assert len({problem.id for problem in (*splits.train, *splits.test)}) == 700
+    assert len(set(questions)) == len(questions) == 350
+    assert len({problem.id for problem in (*splits.train, *splits.test)}) == 350
 
 
 def _seen(problem: Problem) -> tuple[str, ...]:
-    """One of all ways to turn and mirror a map."""
+    """The same for all rotations and reflections of a map."""
     grid = list(problem.truth["simulation"]["grid"])
     ways = []
     for _ in range(4):
@@ -105,7 +112,7 @@ def test_maps_are_the_same_every_time_and_in_every_process() -> None:
 def test_asking_for_more_keeps_the_first_ones(problems: list[Problem]) -> None:
     small = Gridworld(train_problems=20, test_problems=10).load()
     assert list(small.train) == problems[:20]
-    assert list(small.test) == problems[2000:2010]
+    assert list(small.test) == problems[TRAIN : TRAIN + 10]
 
 
 @pytest.mark.parametrize(
@@ -122,8 +129,10 @@ def test_too_many_maps_of_too_small_a_room_are_refused() -> None:
         Gridworld(room=3, doors=0, train_problems=1, test_problems=9000).load()
 
 
-def test_the_audit_passes(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["rules=simulation", "dataset=gridworld"]) == 0
+@pytest.mark.parametrize(("train", "test"), [(90, 10), pytest.param(2000, 200, marks=pytest.mark.slow)])
+def test_the_audit_passes(train: int, test: int, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = [f"dataset.train_problems={train}", f"dataset.test_problems={test}"]
+    assert main(["audit", "rules=simulation", "dataset=gridworld", *sizes]) == 0
     shown = capsys.readouterr().out
-    assert "all 2,200 can be scored" in shown
-    assert "2,200 of 2,200 get full score" in shown
+    assert f"all {train + test:,} can be scored" in shown
+    assert f"{train + test:,} of {train + test:,} get the full score" in shown

@@ -1,4 +1,4 @@
-"""GSM8K: the whole real data set scores full score under the packs it is used with; odd files are one clear line."""
+"""GSM8K: the whole real data set gets the full score under the packs it is used with; odd files are one clear line."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from rlvr.errors import ConfigError
 ROWS = [{"question": "2 and 3?", "answer": "2+3=<<2+3=5>>5\n#### 5"}, {"question": "2 by 3?", "answer": "2*3=6\n#### 6"}]
 
 
+@pytest.mark.parametrize("every", [40, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("pack", "prompt"), [("gsm8k", "gsm8k"), ("r1_format+answer", "r1"), ("answer", "boxed")])
-def test_every_reference_solution_gets_full_score(gsm8k_path: Path, pack: str, prompt: str) -> None:
-    """8,792 truths: none unscorable, and every solution, written as the prompt asks, is worth all that the pack gives."""
+def test_every_reference_solution_gets_full_score(gsm8k_path: Path, pack: str, prompt: str, every: int) -> None:
+    """8,792 ground truths: none is unscorable, and every solution, written as the prompt asks, gets the full score."""
     splits = GSM8K(path=str(gsm8k_path)).load()
     assert (len(splits.train), len(splits.test)) == (7473, 1319)
     rules, prompts = load_rules(pack), Prompts(template=compose(["model=qwen0.5b", f"prompt={prompt}"]).prompt)
-    for problem in (*splits.train, *splits.test):
+    for problem in [*splits.train, *splits.test][::every]:
         assert rules.check_truth(problem) is None
         assert score_gap(prompts, problem, rules) is None, problem.id
         assert "<<" not in problem.metadata["solution"]
@@ -43,7 +44,7 @@ def test_few_shot_examples(gsm8k_path: Path) -> None:
     assert prompt.count("\\boxed{") == 9  # eight solutions, and the instruction
     assert prompt.count("User: ") == 9
     assert prompt.endswith(f"User: {rest[0].prompt}\nAssistant:")
-    with pytest.raises(ConfigError, match="not what the rules reward: rule format gives it 0"):
+    with pytest.raises(ConfigError, match="does not get the full score: rule format gives it 0"):
         few_shot_examples(template, train, load_rules("gsm8k"))
 
 

@@ -1,4 +1,4 @@
-"""Files of the user's own."""
+"""JSON Lines files of a user."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_rows_become_problems(tmp_path: Path) -> None:
     assert {p.id for p in splits.test} == {p.id for p in more.test} - {"b-00001"}, "adding rows moves none"
 
 
-def test_own_columns_and_an_own_file_for_evaluation(tmp_path: Path) -> None:
+def test_other_columns_and_a_separate_file_for_evaluation(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [{"q": "2+2?", "a": 4}])
     splits = JsonLines(path=path, eval_path=path, prompt_key="q", answer_key="a").load()
     assert (splits.train[0].prompt, splits.train[0].truth) == ("2+2?", {"answer": 4})
@@ -39,7 +39,7 @@ def test_own_columns_and_an_own_file_for_evaluation(tmp_path: Path) -> None:
 
 
 def test_a_whole_reference_completion(tmp_path: Path) -> None:
-    """For answers that no template can write: it stands as it is, and gets full score under the rules that it is for."""
+    """For answers that no template can write: it is kept as it is, and gets the full score under its rules."""
     truth = {"choices": ["4", "5"], "answer": "B"}
     row = {
         "prompt": "2+3?",
@@ -56,7 +56,7 @@ def test_a_whole_reference_completion(tmp_path: Path) -> None:
 
 
 def test_what_is_held_out_never_changes(tmp_path: Path) -> None:
-    """Another hash would evaluate a user on problems that an earlier run was trained on. Any text has its place."""
+    """A different hash would evaluate on problems that an earlier run was trained on. Any text can be hashed."""
     rows = [{"prompt": f"problem {i}", "truth": {}} for i in range(30)] + [{"prompt": "\ud800", "truth": {}}]
     held_out = [p.prompt for p in JsonLines(path=write(tmp_path / "a.jsonl", rows)).load().test]
     assert held_out == ["problem 2", "problem 5", "problem 6", "problem 7", "problem 15", "problem 26"]
@@ -68,7 +68,7 @@ def test_what_is_held_out_never_changes(tmp_path: Path) -> None:
         ([], "holds no rows"),
         ([{"prompt": "q"}], r"row 1: needs a text 'prompt' and an object 'truth' \(it has: prompt\)"),
         ([{"prompt": 3, "truth": {}}], "row 1: needs a text 'prompt'"),
-        ([{"id": 1, "prompt": "q", "truth": {}}] * 2, "row 2: id '1' stands there twice"),
+        ([{"id": 1, "prompt": "q", "truth": {}}] * 2, "row 2: id '1' is there twice"),
         ([{"prompt": "q", "truth": {}}], "too few rows to hold out 0.1 of; set dataset.eval_path"),
     ],
 )

@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from conftest import DATA, few_shot_examples, score_gap
+from conftest import data, few_shot_examples, score_gap
 from rlvr import load_rules
 from rlvr.config.compose import compose
 from rlvr.data.code_rows import parsed
@@ -33,9 +33,7 @@ SETUP = "import math\ntwo = Two()\ntwo.x = 1"
 
 @pytest.fixture(scope="session")
 def mbpp_path() -> Path:
-    if not (DATA / "mbpp").is_dir():
-        pytest.skip(f"the real MBPP is not at {DATA / 'mbpp'}")
-    return DATA / "mbpp"
+    return data("mbpp")
 
 
 @pytest.fixture(scope="session")
@@ -76,15 +74,20 @@ def test_tasks_that_need_more_than_a_call(tasks: dict[int, Problem]) -> None:
     assert {task for task, problem in tasks.items() if problem.truth["setup"]} == {367, 596, 927}
 
 
-def test_every_reference_gets_full_score(tasks: dict[int, Problem]) -> None:
-    """All 974, with time enough: task 123 takes 2.6 s of processor time, and the pack gives a test 2 s."""
+@pytest.mark.parametrize("every", [40, pytest.param(1, marks=pytest.mark.slow)])
+def test_every_reference_gets_full_score(tasks: dict[int, Problem], every: int) -> None:
+    """With more time than the pack gives a test: task 123 takes 2.6 s of processor time."""
     limits = [f"rules.code.verifier.{key}" for key in ("wall_s=20", "cpu_s=20", "budget_s=40")]
     rules, prompts = load_rules("code", limits), Prompts(template=compose(["model=qwen0.5b", "prompt=code"]).prompt)
-    bad = {task: rules.check_truth(problem) or score_gap(prompts, problem, rules) for task, problem in tasks.items()}
+    bad = {
+        task: rules.check_truth(problem) or score_gap(prompts, problem, rules)
+        for task, problem in tasks.items()
+        if task % every == 0
+    }
     assert {task: why for task, why in bad.items() if why} == {}
 
 
-def test_worked_examples_of_the_paper(mbpp_path: Path) -> None:
+def test_few_shot_examples_of_the_paper(mbpp_path: Path) -> None:
     train = MBPP(path=str(mbpp_path)).load().train
     template = compose(["model=qwen0.5b", "prompt=code", "prompt.few_shot=3"]).prompt
     examples, rest = few_shot_examples(template, train, load_rules("code"))
@@ -94,7 +97,7 @@ def test_worked_examples_of_the_paper(mbpp_path: Path) -> None:
     assert shown.count("```python\n") == 3
     assert f"```python\n{train[0].metadata['solution']}\n```" in shown
     assert shown.endswith("\nAnswer:")
-    with pytest.raises(ConfigError, match="example mbpp-prompt-001, written as the prompt asks, is not what the rules reward"):
+    with pytest.raises(ConfigError, match="example mbpp-prompt-001, written as the prompt asks, does not get the full score"):
         few_shot_examples(compose(["model=qwen0.5b", "prompt=r1", "prompt.few_shot=3"]).prompt, train, load_rules("code"))
 
 
@@ -128,7 +131,7 @@ def test_parquet_as_the_hub_lays_it_out(tmp_path: Path) -> None:
         ({"task_id": 0}, "mbpp, row 2: task_id=0: must be a whole number from 1 to 974"),
         ({"task_id": True}, "mbpp, row 2: task_id=True: must be a whole number"),
         ({"task_id": "602"}, "mbpp, row 2: task_id='602': must be a whole number"),
-        ({"task_id": 601}, "mbpp-train-601 stands there twice"),
+        ({"task_id": 601}, "mbpp-train-601 is there twice"),
         ({"text": 3}, "mbpp-train-602 lacks a text 'text'"),
         ({"code": None}, "mbpp-train-602 lacks a text 'code'"),
         ({"code": "def add(a, b) return 1"}, "mbpp-train-602's reference is no Python: expected ':'"),

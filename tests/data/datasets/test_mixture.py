@@ -1,4 +1,4 @@
-"""Mixtures: shares, names, and each problem judged by the rules that apply to it; truths that cannot be scored."""
+"""Mixtures: shares, names, and each problem scored by the rules that apply to it; ground truths that cannot be scored."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from rlvr import Problem, load_rules
-from rlvr.cli.errors import check_sweep
+from rlvr.cli.sweep import check_sweep
 from rlvr.config.compose import compose
-from rlvr.config.overrides import joined
+from rlvr.config.overrides import as_mixture
 from rlvr.data.datasets.mixture import Mixture
 from rlvr.data.source import DataSource, Splits
 from rlvr.errors import ConfigError
 from rlvr.rules.lint import scorable
 from rlvr.runs.plan import plan
+from rlvr.scoring.local.supervisor import supervised
 
 SUM = {"prompt": "2 and 2?", "truth": {"answer": "4"}}
 CHOICE = {"prompt": "A or B?", "truth": {"answer": "A", "choices": ["yes", "no"]}}
@@ -54,15 +55,15 @@ def test_shares(shares: dict[str, float | None], sizes: tuple[int, int]) -> None
     assert Counter(problem.metadata["dataset"] for problem in splits.test) == {"a": 30, "b": 10}
 
 
-def test_each_problem_is_judged_by_the_rules_that_apply_to_it(tmp_path: Path) -> None:
+def test_each_problem_is_scored_by_the_rules_that_apply_to_it(tmp_path: Path) -> None:
     rows: list[object] = [{**row, "prompt": f"{n} {row}"} for n in range(20) for row in (SUM, CHOICE)]
     files = [f"dataset.parts.jsonl.path={_file(tmp_path, 'rows.jsonl', rows)}"]
     checked = plan(compose(["dataset=[jsonl,arithmetic]", *files, "rules=r1_format+answer+mcq"]))
     splits = checked.source.load()
     sums, choice = (next(p for p in splits.train if ("choices" in p.truth) == has) for has in (False, True))
     response = "<think>clearly it is so</think><answer>\\boxed{@}</answer>"
-    assert set(checked.pack.judge(response.replace("@", "4"), sums).verdicts) == {"format", "answer"}
-    judgement = checked.pack.judge(response.replace("@", "A"), choice)
+    assert set(checked.pack.judge(response.replace("@", "4"), sums, supervised).verdicts) == {"format", "answer"}
+    judgement = checked.pack.judge(response.replace("@", "A"), choice, supervised)
     assert (set(judgement.verdicts), judgement.reward) == ({"format", "choice"}, 1.1)
     assert all(checked.pack.check_truth(problem) is None for problem in splits.train)
 
@@ -76,7 +77,7 @@ def test_rules_can_name_their_data_sets() -> None:
     assert "not meant for a truth with answer of data set math" in str(pack.check_truth(other))
 
 
-def test_form_alone_is_never_paid_for() -> None:
+def test_format_alone_never_earns_a_reward() -> None:
     pack = load_rules("r1_format+answer")
     problem = Problem(id="p", prompt="q", truth={"answer": "A", "choices": ["yes", "no"]})
     judgement = pack.judge("<think>clearly it is so</think><answer>\\boxed{A}</answer>", problem)
@@ -84,7 +85,7 @@ def test_form_alone_is_never_paid_for() -> None:
     assert pack.check_truth(problem) == "answer: not meant for a truth with answer, choices"
 
 
-def test_a_problem_that_no_rule_judges_is_no_zero() -> None:
+def test_a_problem_that_no_rule_scores_gets_no_zero() -> None:
     for name in ("json_mode", "mcq", "qa", "countdown", "xml_mode"):
         pack = load_rules(name, ["rules.format.weight=0"] if name == "countdown" else [])
         problem = Problem(id="p", prompt="q", truth={"answer": "4"})
@@ -93,8 +94,8 @@ def test_a_problem_that_no_rule_judges_is_no_zero() -> None:
 
 
 def test_the_spellings_of_a_mixture() -> None:
-    assert joined("dataset=[gsm8k, arithmetic]") == "dataset=gsm8k+arithmetic"
-    assert joined("rules=[a,b]") == "rules=[a,b]"
+    assert as_mixture("dataset=[gsm8k, arithmetic]") == "dataset=gsm8k+arithmetic"
+    assert as_mixture("rules=[a,b]") == "rules=[a,b]"
     one, two = (compose([f"dataset={text}"]).dataset for text in ("[gsm8k,arithmetic]", "gsm8k+arithmetic"))
     assert one == two
     assert list(one["parts"]) == ["gsm8k", "arithmetic"]
@@ -121,7 +122,7 @@ def test_mistakes(overrides: list[str], message: str, gsm8k_path: Path) -> None:
     assert message in str(caught.value)
 
 
-def test_truths_that_cannot_be_scored() -> None:
+def test_ground_truths_that_cannot_be_scored() -> None:
     pack = load_rules("answer")
     good = [Problem(id=f"g{n}", prompt="q", truth={"answer": str(n)}) for n in range(8)]
     bad = [Problem(id=f"b{n}", prompt="q", truth={"answer": "\\frac{"}) for n in range(4)]

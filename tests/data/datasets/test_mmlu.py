@@ -1,4 +1,4 @@
-"""MMLU: every right choice of the real STEM subjects scores full score, and every other choice nothing."""
+"""MMLU: every right choice of the real STEM subjects gets the full score, and every other choice 0."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from conftest import DATA, score_gap
+from conftest import data, score_gap
 from rlvr import load_rules
 from rlvr.config.compose import compose
 from rlvr.data.datasets.mmlu import LETTERS, MMLU
@@ -18,28 +18,31 @@ from rlvr.data.prompts import Prompts
 from rlvr.errors import ConfigError
 
 ROW = {"question": "Which is prime? ", "subject": "number_theory", "choices": ["4", "7 ", "9", "10"], "answer": 1}
+WHOLE = pytest.param(1, marks=pytest.mark.slow)
+CLASHING = {411: "C", 2147: "B"}
+"""Problems whose choice D has the letter of a different choice as its text."""
 
 
 @pytest.fixture(scope="session")
 def mmlu_path() -> Path:
-    if not (DATA / "mmlu_stem").is_dir():
-        pytest.skip(f"the real MMLU-STEM is not at {DATA / 'mmlu_stem'}")
-    return DATA / "mmlu_stem"
+    return data("mmlu_stem")
 
 
+@pytest.mark.parametrize("every", [20, WHOLE])
 @pytest.mark.parametrize(("pack", "prompt"), [("mcq", "boxed"), ("r1_format+mcq", "r1")])
-def test_every_reference_solution_gets_full_score(mmlu_path: Path, pack: str, prompt: str) -> None:
+def test_every_reference_solution_gets_full_score(mmlu_path: Path, pack: str, prompt: str, every: int) -> None:
     splits = MMLU(path=str(mmlu_path)).load()
     assert (len(splits.train), len(splits.test)) == (0, 3018)
     rules, prompts = load_rules(pack), Prompts(template=compose(["model=qwen0.5b", f"prompt={prompt}"]).prompt)
-    bad = {p.id: rules.check_truth(p) or score_gap(prompts, p, rules) for p in splits.test}
+    bad = {p.id: rules.check_truth(p) or score_gap(prompts, p, rules) for p in splits.test[::every]}
     assert {problem_id: why for problem_id, why in bad.items() if why} == {}
 
 
-def test_every_choice_by_letter_by_text_and_by_both(mmlu_path: Path) -> None:
-    """12,072 choices in three forms: the right one is right, and another only by a text that is the right one's as well."""
+@pytest.mark.parametrize("every", [20, WHOLE])
+def test_every_choice_by_letter_by_text_and_by_both(mmlu_path: Path, every: int) -> None:
+    """12,072 choices in three forms: the right one is right, and a wrong one only if its text is that of the right one."""
     rules, clashes = load_rules("mcq"), set()
-    for problem in MMLU(path=str(mmlu_path)).load().test:
+    for problem in [p for at, p in enumerate(MMLU(path=str(mmlu_path)).load().test) if at % every == 0 or at in CLASHING]:
         choices, right = problem.truth["choices"], problem.truth["answer"]
         for letter, choice in zip(LETTERS, choices, strict=False):
             for text in (letter, f"({letter}) {choice}", f"{letter}. {choice}"):
@@ -47,7 +50,7 @@ def test_every_choice_by_letter_by_text_and_by_both(mmlu_path: Path) -> None:
             same = choice.split() == choices[LETTERS.index(right)].split()
             if rules.judge(f"<answer>{choice}</answer>", problem).reward != float(same):
                 clashes.add((problem.id, choice))
-    assert clashes == {("mmlu-test-00411", "C"), ("mmlu-test-02147", "B")}, "texts of D that are the letters of others"
+    assert clashes == {(f"mmlu-test-{at:05}", letter) for at, letter in CLASHING.items()}
 
 
 def test_a_row(tmp_path: Path) -> None:

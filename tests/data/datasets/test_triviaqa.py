@@ -1,4 +1,4 @@
-"""TriviaQA in the layouts of the hub and of a folder: all spellings are in the truth, and each gets full score."""
+"""TriviaQA in the layouts of the hub and of a folder: all spellings are in the ground truth, and each gets the full score."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_row(tmp_path: Path) -> None:
 
 
 def test_parquet_as_the_hub_lays_it_out(tmp_path: Path) -> None:
-    """A copy of the whole repository holds other configurations beside, with the same questions."""
+    """A copy of the whole repository also holds other configurations with the same questions."""
     for config in ("rc.nocontext", "unfiltered"):
         (tmp_path / config).mkdir()
         for split in ("train", "validation", "test"):

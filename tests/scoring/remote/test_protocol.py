@@ -1,22 +1,23 @@
-"""What travels between the machines that judge: the same comes out as went in, or it is refused; nothing else can be made."""
+"""Messages of remote scoring: what is read equals what was written, or it is refused; nothing else can be constructed."""
 
 from __future__ import annotations
 
 import base64
 import enum
-import importlib.util
 import json
 import re
 import zlib
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr import Problem, Verdict, Verifier, load_rules
-from rlvr.config.compose import options
+from rlvr import Problem, Verdict, Verifier
+from rlvr.config.compose import CONF, options
+from rlvr.rules.load import read_pack
 from rlvr.rules.pack import Rule
 from rlvr.scoring.remote import protocol
 from rlvr.verifiers.math import MathAnswer
@@ -36,12 +37,12 @@ def verifiers_of(rule: Rule) -> list[Verifier]:
     return [*([rule.verifier] if rule.verifier else []), *(each for part in rule.parts for each in verifiers_of(part))]
 
 
-def test_every_verifier_of_every_pack_travels() -> None:
+def test_every_verifier_of_every_pack_survives() -> None:
     seen = 0
     for name in options("rules"):
-        if name == "reasoning_gym" and importlib.util.find_spec("reasoning_gym") is None:
+        if name == "reasoning_gym" and find_spec("reasoning_gym") is None:
             continue
-        for rule in load_rules(name).rules.values():
+        for rule in read_pack((CONF / "rules" / f"{name}.yaml").read_text()).rules.values():
             for verifier in verifiers_of(rule):
                 again = protocol.read_verifier(protocol.verifier_text(verifier, OURS), OURS)
                 assert again == verifier
@@ -51,7 +52,7 @@ def test_every_verifier_of_every_pack_travels() -> None:
 
 
 @given(truth=st.dictionaries(TEXTS, PLAIN, max_size=4), prompt=TEXTS, prefill=TEXTS, dataset=TEXTS)
-def test_problems_travel(truth: dict[str, Any], prompt: str, prefill: str, dataset: str) -> None:
+def test_problems_survive(truth: dict[str, Any], prompt: str, prefill: str, dataset: str) -> None:
     problem = Problem(id="p", prompt=prompt, truth=truth, metadata={"dataset": dataset}, prefill=prefill)
     batch = protocol.Batch(
         deadline_s=0.5,
@@ -63,7 +64,7 @@ def test_problems_travel(truth: dict[str, Any], prompt: str, prefill: str, datas
     assert repr(protocol.read_problem(again.tasks[0].problem)) == repr(problem)
 
 
-def test_a_problem_travels_once_for_all_who_are_judged_by_it() -> None:
+def test_a_problem_is_sent_once_for_all_its_tasks() -> None:
     text = protocol.problem_text(Problem(id="p", prompt="q", truth={"x": [str(i) for i in range(100_000)]}))
     tasks = tuple(protocol.Task(id=str(i), verifier="v", problem=text, response="") for i in range(16))
     one = protocol.pack(protocol.Batch(deadline_s=1, memory_mb=1, tasks=tasks[:1]))
@@ -86,14 +87,14 @@ class Number(enum.IntEnum):
         ({"a": 10**5000}, "Exceeds the limit"),
     ],
 )
-def test_a_truth_that_would_be_another_is_refused(truth: dict[str, Any], why: str) -> None:
+def test_a_ground_truth_that_json_would_change_is_refused(truth: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=re.escape(why)):
         protocol.problem_text(Problem(id="p", prompt="q", truth=truth))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Odd(Verifier):
-    """Has a field that JSON has no form for, or a form that it does not come back from."""
+    """Has a field that JSON cannot write, or reads back as something else."""
 
     value: Any = None
     derived: int = field(init=False, default=3)
@@ -110,22 +111,22 @@ class NoDataclass(Verifier):
 @pytest.mark.parametrize(
     ("verifier", "prefixes", "why"),
     [
-        (Odd(value=(1, 2)), ("test_redis_wire", *OURS), "test_redis_wire.Odd does not survive JSON"),
-        (Odd(value=b"x"), ("test_redis_wire", *OURS), "bytes is not JSON serializable"),
-        (Odd(), OURS, "verifier._target_=test_redis_wire.Odd: allowed are rlvr. (list more in rules_from)"),
-        (NoDataclass(), ("test_redis_wire",), "NoDataclass is no dataclass"),
+        (Odd(value=(1, 2)), ("test_protocol", *OURS), "test_protocol.Odd does not survive JSON"),
+        (Odd(value=b"x"), ("test_protocol", *OURS), "bytes is not JSON serializable"),
+        (Odd(), OURS, "verifier._target_=test_protocol.Odd: allowed are rlvr. (list more in rules_from)"),
+        (NoDataclass(), ("test_protocol",), "NoDataclass is no dataclass"),
     ],
 )
-def test_a_verifier_that_would_be_another_is_refused(verifier: Verifier, prefixes: tuple[str, ...], why: str) -> None:
+def test_a_verifier_that_json_would_change_is_refused(verifier: Verifier, prefixes: tuple[str, ...], why: str) -> None:
     with pytest.raises((ValueError, TypeError), match=re.escape(why)):
         protocol.verifier_text(verifier, prefixes)
-    assert protocol.verifier_text(Odd(value=[1, {"a": None}]), ("test_redis_wire",))
+    assert protocol.verifier_text(Odd(value=[1, {"a": None}]), ("test_protocol",))
 
 
 @pytest.mark.parametrize(
     "target", ["subprocess.Popen", "os.system", "rlvr.rules.load.load_rules", "rlvr.types.Problem", "slow_verifiers.Does"]
 )
-def test_nothing_else_is_made(target: str) -> None:
+def test_nothing_else_is_constructed(target: str) -> None:
     with pytest.raises(ValueError, match="_target_"):
         protocol.read_verifier(json.dumps({"_target_": target, "args": "touch /tmp/x"}), OURS)
 
@@ -156,7 +157,7 @@ NO_BATCHES = [
 
 
 @pytest.mark.parametrize("payload", NO_BATCHES, ids=range(len(NO_BATCHES)))
-def test_what_is_no_batch_is_refused(payload: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_batch_is_refused(payload: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "MAX_BATCH", 1 << 20)
     with pytest.raises(ValueError, match="no batch"):
         protocol.unpack(payload)
@@ -166,12 +167,12 @@ def test_what_is_no_batch_is_refused(payload: str, monkeypatch: pytest.MonkeyPat
     "text",
     ["", "[]", "{}", '{"id": "p"}', json.dumps({"id": "p", "prompt": "q", "truth": [], "metadata": {}, "prefill": ""})],
 )
-def test_what_is_no_problem_is_refused(text: str) -> None:
+def test_no_problem_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="problem|Expecting"):
         protocol.read_problem(text)
 
 
-def test_results_are_taken_by_id() -> None:
+def test_results_are_read_by_id() -> None:
     right, wrong = Verdict.scored(1.0, "correct", PAIR), Verdict.unscorable("bad_truth", "x")
     data = protocol.pack_result({"b": wrong, "a": right}, 0.25)
     verdicts, seconds = protocol.unpack_result(data, ["a", "b", "c"])
@@ -214,7 +215,7 @@ def test_a_forged_result_is_an_error_for_all(data: bytes) -> None:
     assert seconds == 0
 
 
-def test_the_verifiers_that_travel_are_the_same_object_again() -> None:
-    """So that a verifier which prepares something is made once and not for every task."""
+def test_equal_texts_give_the_same_verifier_object() -> None:
+    """So that a verifier which prepares something does so once, and not for every task."""
     text = protocol.verifier_text(MathAnswer(), OURS)
     assert protocol.read_verifier(text, OURS) is protocol.read_verifier(text, OURS)

@@ -1,4 +1,4 @@
-"""Judging through a real Redis by real workers: the verdicts of this machine, whatever dies on the way and whoever lies."""
+"""Scoring through a real Redis by real workers: the same verdicts as on this machine, whatever dies and whoever forges."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from kept_count import Traced
 from kombu import Connection
@@ -24,7 +26,8 @@ from rlvr.errors import ConfigError
 from rlvr.scoring.local.supervisor import Supervisor
 from rlvr.scoring.remote import protocol
 from rlvr.scoring.remote.backend import RedisBackend
-from rlvr.scoring.remote.broker import QUEUE, application, client_key, done_key, result_key
+from rlvr.scoring.remote.broker import QUEUE, WORKER, application, client_key, done_key, result_key
+from rlvr.scoring.remote.server import BatchScorer
 from rlvr.verifiers.exact import ExactAnswer
 from rlvr.verifiers.math import MathAnswer
 from rlvr.verifiers.structured.schema import JsonMode
@@ -44,7 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="module")
 def fleet(server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerProcess]:
-    """One worker that all may use who neither kill it nor need there to be none."""
+    """One worker, shared by the tests that neither kill it nor need there to be none."""
     worker = WorkerProcess(server.url, tmp_path_factory.mktemp("fleet"), RULES_FROM)
     yield worker
     assert worker.stop() == 0
@@ -59,7 +62,7 @@ def backend(server: RedisServer, fleet: WorkerProcess) -> Iterator[RedisBackend]
 
 @pytest.fixture
 def private(tmp_path: Path) -> Iterator[RedisServer]:
-    """A server of its own for a test that harms it, or must have it to itself."""
+    """A separate server for a test that harms it, or needs it to itself."""
     started = RedisServer(tmp_path)
     yield started
     started.kill()
@@ -83,19 +86,19 @@ SPREAD: list[tuple[Verifier, str]] = [
         (Does(what="echo"), text)
         for text in ("", "\x00", "\ud800", "\ud83d" + "\ude00", "\U0001f600", "é\r\n\u2028", "x" * 10**6)
     ),
-    *((Does(what=what), "x") for what in ("refuse", "spin", "spin_in_c", "allocate", "allocate_at_once", "exit_3", "segfault")),
-    *(
-        (Does(what=what), "x")
-        for what in ("fail", "fail_mutely", "system_exit", "say_a_number", "say_too_much", "garble", "no_such")
-    ),
+    *((Does(what=what), "x") for what in ("refuse", "fail", "fail_mutely", "say_a_number", "say_too_much", "no_such")),
 ]
+COSTLY = ("spin_in_c", "allocate_at_once", "exit_3")
+"""A worker process has to be replaced after each."""
+COSTLIER = (*COSTLY, "allocate", "segfault", "system_exit", "garble")
 
 
-def test_the_verdicts_are_those_of_this_machine(backend: RedisBackend) -> None:
+@pytest.mark.parametrize("costly", [COSTLY, pytest.param(COSTLIER, marks=pytest.mark.slow)], ids=("few", "all"))
+def test_the_verdicts_are_those_of_this_machine(backend: RedisBackend, costly: tuple[str, ...]) -> None:
     problems = [PROBLEM, Problem(id="r", prompt="q", truth={"answer": "(x+1)^2"}), Problem(id="n", prompt="q", truth={})]
     asked = [
         (verifier, response, problem)
-        for verifier, response in SPREAD
+        for verifier, response in [*SPREAD, *((Does(what=what), "x") for what in costly)]
         for problem in problems[: 1 if type(verifier) is Does else 3]
     ]
     with ThreadPoolExecutor(8) as threads, Supervisor(workers=2, **LIMITS) as local:
@@ -117,16 +120,23 @@ def test_what_cannot_travel_is_an_error_and_says_why(backend: RedisBackend) -> N
     assert backend.score(Unpicklable(what="echo"), "x", PROBLEM).outcome == "error"  # by the worker, who must pickle it
 
 
-def test_a_worker_makes_only_what_it_may(server: RedisServer, private: RedisServer, tmp_path: Path) -> None:
-    """Its own rules_from decides, not that of whoever asks."""
-    worker = WorkerProcess(private.url, tmp_path)
-    client = RedisBackend(url=private.url, rules_from=OWN)
-    verdict = client.score(Does(what="echo"), "x", PROBLEM)
+@dataclass(frozen=True, kw_only=True)
+class Unlisted(Verifier):
+    """In none of the worker's `rules_from`."""
+
+    def __call__(self, completion: str, problem: Problem) -> Verdict:
+        return Verdict.scored(1.0, "correct")
+
+
+def test_a_worker_makes_only_what_it_may(server: RedisServer, fleet: WorkerProcess) -> None:
+    """Its own rules_from decides, not that of the client."""
+    client = RedisBackend(url=server.url, rules_from=[*OWN, "test_redis"])
+    verdict = client.score(Unlisted(), "x", PROBLEM)
     assert (verdict.outcome, verdict.reason) == ("error", "refused")
-    assert "verifier._target_=slow_verifiers.Does: allowed are rlvr. (list more in rules_from)" in verdict.detail
+    allowed = "rlvr., slow_verifiers, kept_count (list more in rules_from)"
+    assert f"verifier._target_=test_redis.Unlisted: allowed are {allowed}" in verdict.detail
     assert client.score(MathAnswer(), "\\boxed{7}", PROBLEM).score == 1.0
     client.close()
-    assert worker.stop() == 0
 
 
 class Opens:
@@ -191,28 +201,29 @@ def queued(client: Any) -> list[Any]:
     return [json.loads(base64.b64decode(json.loads(message)["body"]))[0] for message in client.lrange(QUEUE, 0, -1)]
 
 
-@pytest.mark.parametrize("forged", [b"", b"1", b"\xff", b'{"seconds": 0, "verdicts": {}}', b'{"verdicts": []}', ["a", "list"]])
-def test_a_forged_result_is_an_error(forged: Any, private: RedisServer) -> None:
+def test_a_forged_result_is_an_error(private: RedisServer) -> None:
     backend = RedisBackend(url=private.url)
     with private.client() as client, ThreadPoolExecutor(1) as threads:
-        verdict = threads.submit(backend.score, MathAnswer(), "x", PROBLEM)
-        until(lambda: client.llen(QUEUE))
-        [[batch, sender, _]] = queued(client)
-        if isinstance(forged, bytes):
-            client.set(result_key(batch), forged)
-        else:
-            client.rpush(result_key(batch), *forged)
-        client.rpush(done_key(sender), b"\xff", "another", batch, batch)
-        assert (verdict.result().outcome, verdict.result().score, verdict.result().reason) == ("error", None, "bad_result")
+        for forged in (b"", b"1", b"\xff", b'{"seconds": 0, "verdicts": {}}', b'{"verdicts": []}', ["a", "list"]):
+            verdict = threads.submit(backend.score, MathAnswer(), "x", PROBLEM)
+            until(lambda: client.llen(QUEUE))
+            [[batch, sender, _]] = queued(client)
+            client.delete(QUEUE)
+            if isinstance(forged, bytes):
+                client.set(result_key(batch), forged)
+            else:
+                client.rpush(result_key(batch), *forged)
+            client.rpush(done_key(sender), b"\xff", "another", batch, batch)
+            assert (verdict.result().outcome, verdict.result().score, verdict.result().reason) == ("error", None, "bad_result")
     backend.close()
 
 
-def test_a_batch_that_comes_again_is_not_judged_again(server: RedisServer, backend: RedisBackend, tmp_path: Path) -> None:
-    """Neither while it is being judged, nor after its result was written, nor after that was taken."""
-    path = tmp_path / "judged"
+def test_a_batch_that_comes_again_is_not_scored_again(server: RedisServer, backend: RedisBackend, tmp_path: Path) -> None:
+    """Neither while it is being scored, nor after its result was written, nor after that was taken."""
+    path = tmp_path / "scored"
     with server.client() as client, ThreadPoolExecutor(1) as threads:
         app = application(server.url, redeliver_s=60)
-        verifier = Traced(path=str(path), seconds=1.0)
+        verifier = Traced(path=str(path), seconds=0.3)
         task = protocol.Task(
             id="t", verifier=protocol.verifier_text(verifier, OWN), problem=protocol.problem_text(PROBLEM), response="raw"
         )
@@ -225,14 +236,14 @@ def test_a_batch_that_comes_again_is_not_judged_again(server: RedisServer, backe
         app.send_task(QUEUE, args=["same", "me", payload], queue=QUEUE)
         assert threads.submit(backend.score, Traced(path=str(path)), "through", PROBLEM).result().answer == "through"
         until(lambda: not client.llen(QUEUE))
-        time.sleep(1.2)
+        time.sleep(0.5)
         assert client.get(result_key("same")) == first
         assert Counter(line.split()[0] for line in path.read_text().splitlines()) == {"raw": 1, "through": 1}
         app.close()
 
 
-def judge_while(backend: RedisBackend, n: int, disturb: Callable[[Callable[[], int]], None]) -> list[Verdict]:
-    """Verdicts of n tasks with turns of their own, of some 30 ms each, in order, while `disturb` does what it does."""
+def score_while(backend: RedisBackend, n: int, disturb: Callable[[Callable[[], int]], None]) -> list[Verdict]:
+    """Verdicts of n tasks with different responses, of some 30 ms each, in order, while `disturb` runs."""
     done = 0
 
     def one(number: int) -> Verdict:
@@ -253,7 +264,20 @@ def right(verdicts: list[Verdict]) -> bool:
     return verdicts == [Verdict.scored(1.0, "correct", f"sleep: 0.03{number:04d}") for number in range(len(verdicts))]
 
 
-def test_workers_killed_in_the_middle_cost_nothing(private: RedisServer, tmp_path: Path) -> None:
+def test_a_worker_killed_in_the_middle_costs_nothing(server: RedisServer, backend: RedisBackend, tmp_path: Path) -> None:
+    extra = WorkerProcess(server.url, tmp_path, RULES_FROM)
+    with server.client() as client:
+        until(lambda: [each["cmd"] for each in client.client_list()].count("brpop") == 2)  # both workers wait for work
+
+    def kill(done: Callable[[], int]) -> None:
+        until(lambda: done() > 20 and psutil.Process(extra.process.pid).children())
+        extra.kill()
+
+    assert right(score_while(backend, 100, kill))
+
+
+@pytest.mark.slow
+def test_workers_killed_one_after_the_other_cost_nothing(private: RedisServer, tmp_path: Path) -> None:
     workers = [WorkerProcess(private.url, tmp_path, RULES_FROM) for _ in range(2)]
     backend = RedisBackend(url=private.url, rules_from=OWN)
 
@@ -263,14 +287,16 @@ def test_workers_killed_in_the_middle_cost_nothing(private: RedisServer, tmp_pat
             workers[number % 2].kill()
             workers[number % 2] = WorkerProcess(private.url, tmp_path, RULES_FROM)
 
-    assert right(judge_while(backend, 220, kill_some))
+    assert right(score_while(backend, 220, kill_some))
     backend.close()
-    assert [worker.stop() for worker in workers] == [0, 0]
+    for worker in workers:
+        worker.stop()
 
 
+@pytest.mark.slow
 def test_the_queue_itself_gives_a_dead_workers_batch_to_another(private: RedisServer, tmp_path: Path) -> None:
-    """With nobody there to send it again: acknowledged late, redelivered by Celery."""
-    path = tmp_path / "judged"
+    """With no client to send it again: acknowledged late, redelivered by Celery."""
+    path = tmp_path / "scored"
     app = application(private.url, redeliver_s=2)
     verifier = protocol.verifier_text(Traced(path=str(path), seconds=1.0), OWN)
     task = protocol.Task(id="t", verifier=verifier, problem=protocol.problem_text(PROBLEM), response="raw")
@@ -291,7 +317,17 @@ def test_the_queue_itself_gives_a_dead_workers_batch_to_another(private: RedisSe
     assert second.stop() == 0
 
 
-def test_redis_may_forget_everything(private: RedisServer, tmp_path: Path) -> None:
+def test_redis_may_forget_everything(server: RedisServer, backend: RedisBackend) -> None:
+    def flush(done: Callable[[], int]) -> None:
+        until(lambda: done() > 20)
+        with server.client() as client:
+            client.flushall()
+
+    assert right(score_while(backend, 60, flush))
+
+
+@pytest.mark.slow
+def test_redis_may_stop_and_start_again_empty(private: RedisServer, tmp_path: Path) -> None:
     worker = WorkerProcess(private.url, tmp_path, RULES_FROM)
     backend = RedisBackend(url=private.url, rules_from=OWN)
 
@@ -301,16 +337,13 @@ def test_redis_may_forget_everything(private: RedisServer, tmp_path: Path) -> No
             private.kill()
             time.sleep(seconds)
             private.start()
-        until(lambda: done() > 180)
-        with private.client() as client:
-            client.flushall()
 
-    assert right(judge_while(backend, 240, restart))
+    assert right(score_while(backend, 180, restart))
     backend.close()
     assert worker.stop() == 0
 
 
-def test_without_a_worker_there_is_an_error_until_there_is_one(private: RedisServer, tmp_path: Path) -> None:
+def test_without_a_worker_there_is_an_error(private: RedisServer) -> None:
     backend = RedisBackend(url=private.url, rules_from=OWN, patience_s=1.0)
     start = time.monotonic()
     verdict = backend.score(Does(what="echo"), "x", PROBLEM)
@@ -319,7 +352,14 @@ def test_without_a_worker_there_is_an_error_until_there_is_one(private: RedisSer
     assert f"no worker answers at verify.redis_url={private.url} for 1 s" in verdict.detail
     start = time.monotonic()
     assert backend.score(Does(what="echo"), "x", PROBLEM) == verdict
-    assert time.monotonic() - start < 0.5  # not waited for again by each of thousands
+    assert time.monotonic() - start < 0.5  # each of thousands must not wait again
+    backend.close()
+
+
+@pytest.mark.slow
+def test_errors_end_when_a_worker_or_redis_comes_back(private: RedisServer, tmp_path: Path) -> None:
+    backend = RedisBackend(url=private.url, rules_from=OWN, patience_s=1.0)
+    assert backend.score(Does(what="echo"), "x", PROBLEM).reason == "no_worker"
     worker = WorkerProcess(private.url, tmp_path, RULES_FROM)
     until(lambda: backend.score(Does(what="echo"), "x", PROBLEM).score == 1.0)
     private.kill()
@@ -331,7 +371,7 @@ def test_without_a_worker_there_is_an_error_until_there_is_one(private: RedisSer
 
 
 def test_closed_it_answers_all_and_leaves_nothing_to_do(private: RedisServer, tmp_path: Path) -> None:
-    path = tmp_path / "judged"
+    path = tmp_path / "scored"
     threads_before = threading.active_count()
     backend = RedisBackend(url=private.url, rules_from=OWN)
     with ThreadPoolExecutor(40) as threads:
@@ -342,10 +382,14 @@ def test_closed_it_answers_all_and_leaves_nothing_to_do(private: RedisServer, tm
         assert {(each.result().outcome, each.result().reason) for each in verdicts} == {("error", "no_worker")}
     assert backend.score(Does(what="echo"), "x", PROBLEM).reason == "no_worker"
     assert threading.active_count() == threads_before
-    worker = WorkerProcess(private.url, tmp_path, RULES_FROM)
+    scorer = BatchScorer(private.url, workers=1, prefixes=("rlvr.", *OWN))
     with private.client() as client:
-        until(lambda: not client.llen(QUEUE) and client.exists("rlvr:worker"))
-    assert worker.stop() == 0
+        batches = queued(client)
+        for batch in batches:
+            scorer.score(*batch)
+        assert (len(batches) > 0, client.exists(WORKER)) == (True, 1)
+        assert [client.get(result_key(batch)) or b"" for batch, *_ in batches] == [b""] * len(batches)
+    scorer.close()
     assert not path.exists()
 
 
