@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+JOB_ERROR = "error.txt"
+"""File in the folder of a sweep's job that says why it failed."""
+
 
 class ConfigError(ValueError):
     """The user asked for something impossible: one line that names the key, the value and what is allowed."""

@@ -1,10 +1,10 @@
 """`rlvr audit rules=PACK dataset=NAME`: can the rules be trusted on this data, and what would an attacker get?
 
-1. Every truth: can the rules score it? 2. Every reference solution, written as the prompt asks: does it get full score?
-3. Attacks (`rlvr.analysis.audit.attacks`, and your own: audit.attacks) on a sample of problems: what do they gain?
-Other arguments are overrides as for train.py (prompt=..., dataset.path=..., audit.problems=200, verify.workers=4). Exit
-status: 0; 1 when an attack gains on more than audit.max_gain of the problems and not every rule that counts declares that it
-allows it (`rules.NAME.allows`), or when judging failed; 2 when the arguments are wrong.
+1. Every ground truth: can the rules score it? 2. Every reference solution, written as the prompt asks: does it get the full
+score? 3. Attacks (`rlvr.analysis.audit.attacks`, and your own: audit.attacks) on a sample of problems: what do they gain?
+Other arguments are overrides as for `rlvr train` (prompt=..., dataset.path=..., audit.problems=200, verify.workers=4).
+Exit status: 0; 1 when an attack gains on more than audit.max_gain of the problems and not all rules that count allow it
+(`rules.NAME.allows`), or when scoring failed; 2 when the arguments are wrong.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rlvr.analysis.audit.attacks.base import find_attacks
+from rlvr.analysis.audit.attempt import Attempt
 from rlvr.analysis.audit.audit import Report, audit
-from rlvr.analysis.audit.trial import Attempt
 from rlvr.config.compose import compose
 from rlvr.config.schema import AuditConfig
 from rlvr.data.prompts import Prompts, check_template
@@ -35,15 +35,15 @@ USAGE = "usage: rlvr audit rules=PACK dataset=NAME [prompt=NAME] [dataset.path=D
 
 
 def show(report: Report, pack: RulePack, settings: AuditConfig, console: Console) -> None:
-    """Lint, references and the table of attacks, for a terminal or a file."""
+    """Print lint, reference solutions and the table of attacks, for a terminal or a file."""
     found = report.lint
     console.print(
-        f"truths      {found if found.bad else f'all {found.problems:,} can be scored'}", markup=False, highlight=False
+        f"ground truths  {found if found.bad else f'all {found.problems:,} can be scored'}", markup=False, highlight=False
     )
     full = report.references - len(report.short)
-    console.print(f"references  {full:,} of {report.references:,} get full score", highlight=False)
+    console.print(f"references     {full:,} of {report.references:,} get the full score", highlight=False)
     for problem, reason in report.short[: settings.show]:
-        console.print(f"            {problem.id}: {reason}", markup=False, highlight=False)
+        console.print(f"               {problem.id}: {reason}", markup=False, highlight=False)
     table = Table(
         header_style="bold", title=f"{len(report.attempts)} attacks on {report.attacked} problems", title_justify="left"
     )
@@ -66,7 +66,7 @@ def show(report: Report, pack: RulePack, settings: AuditConfig, console: Console
 
 def _explained(attempt: Attempt) -> str:
     if attempt.errors:
-        return f"{attempt.errors} completions could not be judged"
+        return f"{attempt.errors} completions could not be scored"
     if attempt.worst is None:
         return ""
     completion, reward, fair = attempt.worst
@@ -94,22 +94,22 @@ def run(arguments: Sequence[str]) -> int:
         splits = data_source(config.dataset).load()
         problems = [*splits.train, *splits.test]
         prompts = Prompts(template=replace(config.prompt, few_shot=0))
-        judges = make_backend(config, pack)
+        backend = make_backend(config, pack)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     start = time.perf_counter()
-    with closing(judges):
+    with closing(backend):
         retries = config.verify.retries
-        report = audit(pack, problems, prompts, attacks, settings.problems, backend=judges, retries=retries)
+        report = audit(pack, problems, prompts, attacks, settings.problems, backend=backend, retries=retries)
     show(report, pack, settings, Console())
     failed = report.failed(settings.max_gain)
     for each in failed:
         gain = f"gains on {each.share:.0%} of the problems, more than audit.max_gain={settings.max_gain:g}"
         print(
-            f"failed: {each.attack.name()}: {'could not be judged' if each.errors else gain}: {each.attack.hack()}",
+            f"failed: {each.attack.name()}: {'could not be scored' if each.errors else gain}: {each.attack.hack()}",
             file=sys.stderr,
         )
     if not report.attacked:
-        print("warning: nothing was attacked: no reference solution gets full score; see prompt=...", file=sys.stderr)
+        print("warning: nothing was attacked: no reference solution gets the full score; see prompt=...", file=sys.stderr)
     print(f"{time.perf_counter() - start:.1f} s")
     return 1 if failed else 0

@@ -17,7 +17,7 @@ USAGE = "usage: rlvr report DIR    (a run folder, or a folder of runs such as a 
 def run(arguments: Sequence[str]) -> int:
     """Returns the exit status. Errors: `ConfigError`, `RunStopped`."""
     if len(arguments) != 1:
-        raise ConfigError(USAGE)
+        raise ConfigError(f"one DIR is needed; {USAGE}")
     try:
         print(write_report(Path(arguments[0])))
     except OSError as error:

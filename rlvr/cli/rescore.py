@@ -1,12 +1,12 @@
-"""`rlvr rescore run=RUN`: judge every stored rollout of a run again; is every verdict reproduced?
+"""`rlvr rescore run=RUN`: score every stored rollout of a run again; is every verdict reproduced?
 
-With other rules, `rules=PACK` or overrides of RUN/config.yaml (`rules.format.weight=0.05`, `algo.scaling=none`): what becomes
-of rules, rewards, advantages and the order within groups, had they been in force all the time. The new rollout log is
-RUN/rescored/NAME, with summary.json; NAME says what is different, or is given (`name=NAME`), and nothing is overwritten.
-Overrides of `verify` and `rules_from` alone say how to judge: the rules are those of each step, which the rollout log holds.
+With different rules, `rules=PACK` or overrides of RUN/config.yaml (`rules.format.weight=0.05`, `algo.scaling=none`): what would
+the verdicts, rewards, advantages and the order within groups have been? The new rollout log is RUN/rescored/NAME, with
+summary.json. NAME lists the changes unless given (`name=NAME`); nothing is overwritten.
+With overrides of only `verify` and `rules_from`, the rules are those of each step, from the rollout log.
 `show=20`: how many differences, or rollouts that flip, are listed.
-Exit status: 0; 1 when a stored verdict, reward or advantage is not reproduced, or when under other rules a rollout could not be
-judged (`error`); 2 when the arguments are wrong.
+Exit status: 0; 1 when a stored verdict, reward or advantage is not reproduced, or when a rollout could not be scored
+by different rules (`error`); 2 when the arguments are wrong.
 """
 
 from __future__ import annotations

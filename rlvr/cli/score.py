@@ -1,10 +1,10 @@
-"""`rlvr score rules=PACK input=IN.jsonl output=OUT.jsonl`: judge completions that are already there.
+"""`rlvr score rules=PACK input=IN.jsonl output=OUT.jsonl`: score a file of completions.
 
 Rows are `{"id", "prompt", "completion", "truth"}` (and `dataset`, for rules that name theirs); the output has a row for each,
 in the same order. Rows with the same prompt and truth are a group, and on a terminal each group is shown with its rewards and
 advantages. Without `output=` rows go to standard output; `input=-` reads standard input. Other arguments are overrides, of the
-pack (`rules.format.weight=0.05`) and of where it is judged (`verify.workers=4`).
-Exit status: 0; 1 when a row could not be read or judged (`error`); 2 when the arguments are wrong.
+pack (`rules.format.weight=0.05`) and of where it is scored (`verify.workers=4`).
+Exit status: 0; 1 when a row could not be read or scored (`error`); 2 when the arguments are wrong.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rlvr.analysis.score import Scored, groups_of, score_file
+from rlvr.analysis.score_file import Scored, groups_of, score_file
 from rlvr.config.compose import compose
 from rlvr.errors import ConfigError
 from rlvr.files import write_whole
@@ -32,7 +32,7 @@ USAGE = "usage: rlvr score rules=PACK input=IN.jsonl [output=OUT.jsonl] [KEY=VAL
 
 
 def show(scored: Sequence[Scored], pack: RulePack, console: Console) -> None:
-    """For a human: every rule's verdict and what it adds, the total, and the advantage within the group."""
+    """For a human: every rule's verdict and its part of the reward, the reward, and the advantage within the group."""
     import torch  # takes a second: only where a group is shown
 
     from rlvr.training.advantages import group_advantages
@@ -43,7 +43,9 @@ def show(scored: Sequence[Scored], pack: RulePack, console: Console) -> None:
         rewards = [each.judgement.reward for each in group]
         rewards_PG = torch.tensor([[float("nan") if reward is None else reward for reward in rewards]], dtype=torch.float64)
         advantages = group_advantages(rewards_PG)[0].tolist()
-        console.print(Text(f"\n{_clip(problem.prompt, 100)}  truth {_clip(json.dumps(problem.truth), 60)}", style="bold"))
+        console.print(
+            Text(f"\n{_clip(problem.prompt, 100)}  ground truth {_clip(json.dumps(problem.truth), 60)}", style="bold")
+        )
         table = Table(show_lines=len(group) > 1, header_style="bold")
         for name in ("id", "completion", *pack.rules, "reward"):
             table.add_column(name, justify="right" if name == "reward" else "left", overflow="fold")
@@ -53,7 +55,7 @@ def show(scored: Sequence[Scored], pack: RulePack, console: Console) -> None:
             cells = [_cell(each.judgement.verdicts.get(name), rule.weight) for name, rule in pack.rules.items()]
             reward = "masked" if each.judgement.reward is None else f"{each.judgement.reward:.2f}"
             last = [f"{advantage:+.3f}"] if len(group) > 1 else []
-            # As Text: what a model wrote may look like markup.
+            # As Text: a completion may look like markup.
             table.add_row(*map(Text, (each.id, _clip(each.completion, 160), *cells, reward, *last)))
         console.print(table, highlight=False)
     for each in scored:
@@ -86,9 +88,9 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigError(f"output={given['output']}: not a file in a folder that exists")
     config = compose([f"rules={given['rules']}", *overrides])
     pack = rule_pack(config)
-    judges = make_backend(config, pack)
-    with closing(judges):
-        scored = score_file(pack, source, judges, retries=config.verify.retries)
+    backend = make_backend(config, pack)
+    with closing(backend):
+        scored = score_file(pack, source, backend, retries=config.verify.retries)
     rows = "".join(json.dumps(each.as_row()) + "\n" for each in scored)
     console = Console()
     if given.get("output"):

@@ -13,12 +13,12 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from rlvr.config.compose import compose
-from rlvr.runs.folder import JOB_ERROR
+from rlvr.errors import JOB_ERROR
 from rlvr.runs.plan import plan
 
 
 class FailedJobs(Callback):
-    """Ends a sweep with status 1 where jobs have failed, whichever launcher and sweeper ran them."""
+    """Ends a sweep with status 1 if any job failed, with any launcher and sweeper."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         self._before = _errors(config)
@@ -34,7 +34,7 @@ class FailedJobs(Callback):
 
 
 def _errors(config: DictConfig) -> dict[Path, int]:
-    """What failed jobs have left, and when (nanoseconds)."""
+    """error.txt of failed jobs, with the time of writing (nanoseconds)."""
     return {path: path.stat().st_mtime_ns for path in Path(config.hydra.sweep.dir).rglob(JOB_ERROR)}
 
 

@@ -10,9 +10,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from rlvr.cli.errors import failures_in_one_line
-from rlvr.cli.help import help_text
+from rlvr.cli.exit_status import failures_in_one_line
 from rlvr.cli.hydra_app import run_hydra
+from rlvr.cli.train_help import help_text
 from rlvr.config.compose import check_packs, typed, yaml_of
 from rlvr.errors import RunStopped
 from rlvr.runs.plan import plan
@@ -32,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _train(config: DictConfig, resume: Resume | None) -> float | None:
-    """Compose, build, run; returns the held-out accuracy (or reward, where no rule judges the answer) for sweepers."""
+    """Compose, build, run; returns the held-out accuracy (the reward where no rule scores the answer) for sweepers."""
     job = HydraConfig.get()
     overrides = [*job.overrides.hydra, *job.overrides.task]
     folder = Path(job.runtime.output_dir)
@@ -42,7 +42,7 @@ def _train(config: DictConfig, resume: Resume | None) -> float | None:
             check_packs(GlobalHydra.instance().config_loader(), str(job.job.config_name), overrides)
         checked = plan(typed(config))
 
-        # These import torch and transformers: after the configuration is known to be sound.
+        # These import torch and transformers, so only after the configuration has been checked.
         from rlvr.analysis.report.run_report import write_run_report
         from rlvr.runs.run import run as run_plan
 

@@ -1,9 +1,9 @@
-"""`rlvr worker verify.redis_url=redis://HOST:6379/0`: judge for whoever asks there with `verify=redis`.
+"""`rlvr worker verify.redis_url=redis://HOST:6379/0`: score for runs that have `verify=redis` and this address.
 
-Options of this machine: `verify.workers=N` (processes; one a processor core), `verify.allow_weak_isolation=true`, and
-`rules_from=[mypackage]` (what besides `rlvr.` verifiers may come from; who asks does not decide that). Deadline and memory come
-with what is asked. Ends after the batches in hand on SIGTERM or Ctrl-C, at once on a second one.
-`rlvr worker --check` says which isolation for programs of a model this machine offers.
+Options of this machine: `verify.workers=N` (processes; default: one a processor core), `verify.allow_weak_isolation=true`, and
+`rules_from=[mypackage]` (verifiers come only from `rlvr` and these packages, whatever a run asks for). Deadlines and memory
+limits come with each request. SIGTERM or Ctrl-C ends the worker after the batches in progress, a second one at once.
+`rlvr worker --check` says which isolation this machine offers for programs that a model wrote.
 Exit status: 0; 1 when there is no isolation; 2 when the arguments are wrong or Redis does not answer.
 """
 
@@ -19,9 +19,9 @@ from rlvr.errors import ConfigError
 
 
 def serve(config: Config) -> None:
-    """Judge until told to stop. Errors: `ConfigError`."""
+    """Score until told to stop. Errors: `ConfigError`."""
     from rlvr.scoring.remote.broker import TASK, application
-    from rlvr.scoring.remote.server import Bench
+    from rlvr.scoring.remote.server import BatchScorer
 
     verify = config.verify
     if not verify.redis_url:
@@ -30,23 +30,23 @@ def serve(config: Config) -> None:
         raise ConfigError(f"verify.workers={verify.workers}: must be at least 1")
     if not 0 < verify.redis_redeliver_s < float("inf"):
         raise ConfigError(f"verify.redis_redeliver_s={verify.redis_redeliver_s}: must be above 0")
-    bench = Bench(
+    scorer = BatchScorer(
         verify.redis_url,
         workers=verify.workers,
         prefixes=("rlvr.", *config.rules_from),
         allow_weak_isolation=verify.allow_weak_isolation,
     )
     app = application(verify.redis_url, redeliver_s=verify.redis_redeliver_s)
-    app.task(bench.score, name=TASK)
+    app.task(scorer.score, name=TASK)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    print(f"judging with {bench.workers} processes for {without_password(verify.redis_url)}", flush=True)
-    # A batch of long tasks is a single one, so that there are as many batches as processes, and one that is being fetched.
-    options = {"pool": "threads", "concurrency": bench.workers + 1, "loglevel": "WARNING", "quiet": True}
+    print(f"scoring with {scorer.workers} processes for {without_password(verify.redis_url)}", flush=True)
+    # Long tasks come in batches of one: a batch for each process, and one being fetched.
+    options = {"pool": "threads", "concurrency": scorer.workers + 1, "loglevel": "WARNING", "quiet": True}
     without = dict.fromkeys(("without_gossip", "without_mingle", "without_heartbeat"), True)
     try:
         app.Worker(**options, **without).start()
     finally:
-        bench.close()
+        scorer.close()
 
 
 def run(arguments: Sequence[str]) -> int:

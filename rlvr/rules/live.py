@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import stat
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rlvr.errors import ConfigError, RunStopped, describe
-from rlvr.files import write_whole
 from rlvr.parallel.collectives import broadcast, gather, is_main
 from rlvr.rules.diff import changes
+from rlvr.rules.edits import EDITS, RULES, Edit, read_edits, write_edits
 from rlvr.rules.load import read_pack
 from rlvr.rules.pack import RulePack
 
-RULES = "rules.yaml"
-EDITS = "rule_edits.jsonl"
 _LARGEST = 1 << 20
 """Most bytes of a file; no pack is near that."""
 _LONGEST = 1000
@@ -27,20 +23,6 @@ _SETTLE_S = 0.05
 """Seconds between two reads, which must agree for a file to count as completely written."""
 _READS = 20
 """After so many reads the content is taken as it is."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edit:
-    """An edit of the file and whether the run adopted it; a line of rule_edits.jsonl."""
-
-    step: int
-    """The step (from 1) before which it was seen: the first step under the new rules."""
-    changes: tuple[str, ...] = ()
-    """What it changes, a line each (`rlvr.rules.diff`); empty if only the formatting differs."""
-    text: str | None = None
-    """The new text; None if it was refused."""
-    refused: str | None = None
-    """Why the rules stay as they were, in one line; None if they do not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,32 +147,7 @@ class LiveRules:
             self._to_come.clear()
         self._taken.append(edit)
         try:
-            _write_edits(self._folder, [*self._taken, *self._to_come])
+            write_edits(self._folder, [*self._taken, *self._to_come])
         except OSError as error:
             return f"{self._folder / EDITS} cannot be written: {error}"
         return None
-
-
-def read_edits(folder: Path) -> list[Edit]:
-    """The edits of a run, in order; empty if there were none."""
-    path = folder / EDITS
-    if not path.exists():
-        return []
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [Edit(**{**row, "changes": tuple(row.get("changes", ()))}) for row in rows]
-
-
-def forget_edits(folder: Path, *, after: int) -> None:
-    """Before a run is resumed with different rules: edits after that step are not adopted again."""
-    _write_edits(folder, [edit for edit in read_edits(folder) if edit.step <= after])
-
-
-def _write_edits(folder: Path, edits: Sequence[Edit]) -> None:
-    """All of them or none, flushed to disk (fsync) before the step begins."""
-    rows: list[dict[str, Any]] = [
-        {"step": edit.step, "refused": edit.refused}
-        if edit.refused is not None
-        else {"step": edit.step, "changes": edit.changes, "text": edit.text}
-        for edit in edits
-    ]
-    write_whole(folder / EDITS, "".join(json.dumps(row) + "\n" for row in rows), durable=True)

@@ -1,4 +1,4 @@
-"""One evaluation, from a checked plan to a folder with everything in it."""
+"""Evaluates as a checked plan says, and writes everything into a folder like that of a run."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, set_seed
+from accelerate.utils import set_seed
 
 from rlvr.evaluation.evaluate import Samples, evaluate
 from rlvr.evaluation.metrics import Evaluation
 from rlvr.models.load import load_policy
 from rlvr.models.policy import Policy
+from rlvr.parallel.collectives import barrier, broadcast, is_main, n_processes, share
 from rlvr.parallel.devices import make_accelerator
 from rlvr.rules.load import rules_text
 from rlvr.rules.pack import RulePack
@@ -30,43 +31,43 @@ from rlvr.types import Group
 
 
 def run_evaluation(plan: Plan, *, folder: Path, config_yaml: str) -> Evaluation:
-    """Evaluate as planned and leave everything in `folder`. Errors: `ConfigError` before anything is sampled, `RunStopped`."""
+    """Evaluate as planned and write everything into `folder`. Errors: `ConfigError` before sampling, `RunStopped`."""
     config, start = plan.config, time.perf_counter()
     accelerator = make_accelerator(mixed_precision=config.cluster.mixed_precision, cpu=config.cluster.cpu)
     set_seed(config.seed)
-    folder = Path(broadcast_object_list([str(folder)])[0])
+    folder = Path(broadcast(str(folder)))
     RunFolder.check_free(folder)
-    accelerator.wait_for_everyone()  # all have looked before one of them writes there
-    computing = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(str(accelerator.mixed_precision))
-    display, judged = Display(quiet=not accelerator.is_main_process), list[tuple[list[Group], RulePack]]()
-    with closing(make_backend(config, plan.strictest)) as judges:
-        judge = partial(plan.pack.judge, slow=judges.score, retries=config.verify.retries)
+    barrier()  # all processes have checked the folder before the main one writes there
+    autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(str(accelerator.mixed_precision))
+    display, scored = Display(quiet=not is_main()), list[tuple[list[Group], RulePack]]()
+    with closing(make_backend(config, plan.strictest)) as backend:
+        judge = partial(plan.pack.judge, slow=backend.score, retries=config.verify.retries)
         chosen = choose(plan, judge=judge, training=False)
-        policy = load_policy(config.model, autocast=computing)
-        asked = render(chosen, plan, policy, judge=judge, training=False)
+        policy = load_policy(config.model, autocast=autocast)
+        problems = render(chosen, plan, policy, judge=judge, training=False)
         policy.model.to(accelerator.device)
-        display.head(_head(plan, policy, asked, accelerator, folder), asked.warnings)
+        display.head(_header(plan, policy, problems, accelerator, folder), problems.warnings)
         began = time.perf_counter()
-        completions = len(asked.held_out[accelerator.process_index :: accelerator.num_processes]) * (1 + config.eval.samples)
+        completions = len(share(problems.held_out)) * (1 + config.eval.samples)
         with display.progress(completions) as on_finished:
             found = evaluate(
                 policy,
                 plan.engine,
                 plan.pack,
-                asked.held_out,
+                problems.held_out,
                 max_new_tokens=config.algo.max_new_tokens,
                 stop=config.prompt.stop,
-                backend=judges,
+                backend=backend,
                 verify=config.verify,
                 rules=plan.eval_rules,
                 samples=Samples.of(config),
-                on_judged=lambda groups, by: judged.append((list(groups), by)),
+                on_scored=lambda groups, by: scored.append((list(groups), by)),
                 on_finished=on_finished,
             )
     seconds = {"eval": time.perf_counter() - began, "total": time.perf_counter() - start}
-    if accelerator.is_main_process:
+    if is_main():
         display.result(found, config)
-        (groups, by) = judged[0]
+        (groups, by) = scored[0]
         run_folder = RunFolder(path=folder, rules_from=tuple(config.rules_from))
         run_folder.begin(config_yaml, rules_text(config.rules))
         run_folder.rollouts(0, "eval", groups, by)
@@ -76,18 +77,18 @@ def run_evaluation(plan: Plan, *, folder: Path, config_yaml: str) -> Evaluation:
     return found
 
 
-def _head(plan: Plan, policy: Policy, asked: Problems, accelerator: Accelerator, folder: Path) -> dict[str, str]:
+def _header(plan: Plan, policy: Policy, problems: Problems, accelerator: Accelerator, folder: Path) -> dict[str, str]:
     config, settings, rules = plan.config, plan.config.eval, plan.eval_rules
-    beside = {} if rules is None else {"judged by": f"{settings.rules}, beside them: {', '.join(rules.rules)}"}
+    also = {} if rules is None else {"eval rules": f"{settings.rules}, scored alongside: {', '.join(rules.rules)}"}
     sampled = f", and {settings.samples} samples at temperature {settings.temperature:g}" if settings.samples else ""
     few_shot = f", {config.prompt.few_shot} few-shot examples in the prompt" if config.prompt.few_shot else ""
-    processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
+    processes = f", {n_processes()} processes" if n_processes() > 1 else ""
     return {
         "model": f"{model_name(config)}, {policy.n_parameters / 1e6:,.2f} M parameters, {config.model.dtype}",
-        "data": f"{type(plan.source).__name__}, {len(asked.held_out):,} held-out problems{few_shot}",
+        "data": f"{type(plan.source).__name__}, {len(problems.held_out):,} held-out problems{few_shot}",
         "reward": " + ".join(f"{weight:g} x {name}" for name, weight in plan.pack.weights.items()),
-        **beside,
-        "asked": f"greedily{sampled}, {config.algo.max_new_tokens} tokens at most, seed {config.seed}",
+        **also,
+        "sampling": f"greedy{sampled}, {config.algo.max_new_tokens} tokens at most, seed {config.seed}",
         "device": f"{accelerator.device}, {torch.get_num_threads()} threads{processes}",
         "folder": str(folder),
     }

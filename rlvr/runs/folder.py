@@ -1,4 +1,4 @@
-"""What a run leaves on disk. Files appear whole or not at all; metrics.jsonl grows by whole lines."""
+"""The folder of a run. Files appear whole or not at all; metrics.jsonl grows by whole lines."""
 
 from __future__ import annotations
 
@@ -18,15 +18,13 @@ from rlvr.models.lora import has_adapters, merged_state, save_adapters
 from rlvr.models.policy import Policy
 from rlvr.rules.fingerprint import fingerprint
 from rlvr.rules.pack import RulePack
+from rlvr.runs.entries import Split
 from rlvr.runs.rollout_log import RolloutLog
-from rlvr.runs.rows import Split
 from rlvr.tracking.observer import Observer
 from rlvr.training.checkpoint import CHECKPOINTS, Checkpoint, tidy
 from rlvr.types import Group
 
 METRICS = "metrics.jsonl"
-JOB_ERROR = "error.txt"
-"""Why a job of a sweep failed, in its folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,25 +33,25 @@ class RunFolder(Observer):
 
     path: Path
     rules_from: tuple[str, ...] = ()
-    """As configured; for the hash of the rules beside the rollouts."""
+    """As configured; part of the rules' fingerprint, which is stored with the rollouts."""
     algo: AlgoConfig = field(default_factory=AlgoConfig)
-    """As configured; for the advantages beside the rollouts."""
+    """As configured; how advantages follow from rewards, which is stored with the rollouts."""
 
     @staticmethod
     def check_free(path: Path) -> None:
-        """Errors: `ConfigError` when the folder holds a run already; nothing of it is overwritten."""
+        """Errors: `ConfigError` when the folder already holds a run, which is not overwritten."""
         if (path / METRICS).exists():
-            raise ConfigError(f"hydra.run.dir={path}: holds a run already; choose another folder, or go on with resume={path}")
+            raise ConfigError(f"hydra.run.dir={path}: holds a run already; choose a different folder, or resume={path}")
 
     def begin(self, config_yaml: str, rules: str) -> None:
-        """A new run; `check_free` has been asked. rules: text of rules.yaml, which the next step uses (`rlvr.rules.live`)."""
+        """Begin a new run, after `check_free`. rules: text of rules.yaml, which can be edited live (`rlvr.rules.live`)."""
         self.path.mkdir(parents=True, exist_ok=True)
         self._write("config.yaml", config_yaml)
         self._write("rules.yaml", rules)
         (self.path / METRICS).touch()
 
-    def go_on(self, config_yaml: str, checkpoint: Checkpoint | None) -> None:
-        """The run goes on: what came after the checkpoint is forgotten, and what a kill left half-written."""
+    def resume(self, config_yaml: str, checkpoint: Checkpoint | None) -> None:
+        """Resume the run: drop everything after the checkpoint, and whatever a kill left half-written."""
         self._write("config.yaml", config_yaml)
         done = -1 if checkpoint is None else checkpoint.step
         lines = [line for line in self._whole_lines() if json.loads(line)["step"] <= done]
@@ -67,7 +65,7 @@ class RunFolder(Observer):
         return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Append a line, whole or not at all. Errors: `RunStopped` where the disk does not take it."""
+        """Append a line, whole or not at all, and flush it to disk. Errors: `RunStopped` where it cannot be written."""
         line = json.dumps({"step": step, **{name: _rounded(value) for name, value in metrics.items()}}) + "\n"
         path = self.path / METRICS
         size = path.stat().st_size
@@ -75,7 +73,7 @@ class RunFolder(Observer):
             with path.open("ab", buffering=0) as lines:
                 if lines.write(line.encode()) != len(line):
                     raise OSError("the disk is full")
-                os.fsync(lines.fileno())  # a checkpoint builds on it
+                os.fsync(lines.fileno())  # a checkpoint must never be ahead of the metrics
         except OSError as error:
             os.truncate(path, size)
             raise RunStopped(f"{path} cannot be written: {error}") from error
@@ -92,8 +90,8 @@ class RunFolder(Observer):
             mask_truncated=self.algo.mask_truncated,
         )
 
-    def settle(self) -> None:
-        RolloutLog.of(self.path).settle()
+    def flush(self) -> None:
+        RolloutLog.of(self.path).flush()
 
     def read_metrics(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self._whole_lines()]
@@ -102,8 +100,8 @@ class RunFolder(Observer):
         self._write("summary.json", json.dumps(summary, indent=2) + "\n")
 
     def save_model(self, policy: Policy) -> None:
-        """`model/`, as `AutoModelForCausalLM.from_pretrained` loads it: adapters, if there are some, are merged into it, and
-        `adapter/` holds them by themselves. The policy stays as it is."""
+        """Write `model/`, which `AutoModelForCausalLM.from_pretrained` loads. LoRA adapters are merged into it and also saved
+        separately, in `adapter/`. The policy itself is unchanged."""
         adapted = has_adapters(policy.model)
 
         def save(folder: Path) -> None:
@@ -119,7 +117,7 @@ class RunFolder(Observer):
         for path in (unfinished, before):
             shutil.rmtree(path, ignore_errors=True)
         write(unfinished)
-        if (self.path / name).exists():  # of a run that goes on
+        if (self.path / name).exists():  # the run was resumed after its end
             os.replace(self.path / name, before)
         os.replace(unfinished, self.path / name)
         shutil.rmtree(before, ignore_errors=True)
@@ -129,5 +127,5 @@ class RunFolder(Observer):
 
 
 def _rounded(value: float) -> float:
-    """Nine digits: all that a float32 holds."""
+    """To nine digits: all that a float32 holds."""
     return float(f"{value:.9g}")

@@ -1,11 +1,11 @@
-"""From the configuration to objects. Below this module everything takes plain values."""
+"""Builds the objects that a configuration names; code below this module takes plain values."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlvr.config.compose import searched
+from rlvr.config.compose import search_path_override
 from rlvr.config.instantiate import construct
 from rlvr.config.schema import Config
 from rlvr.config.validate import check_numbers
@@ -21,24 +21,24 @@ from rlvr.tracking.tracker import Tracker
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a configuration asks for, checked as far as it can be before any model or data is loaded."""
+    """The objects that a configuration names, checked as far as possible before any model or data is loaded."""
 
     config: Config
     pack: RulePack
     eval_rules: RulePack | None
-    """What judges beside `pack` when evaluating."""
+    """Evaluation-only rules, scored alongside `pack`."""
     source: DataSource
     engine: RolloutEngine
     tracker: Tracker
 
     @property
     def strictest(self) -> RulePack:
-        """Of the packs the one that asks most of where it is judged."""
+        """The pack with the higher demands on where it is scored: the one that needs isolation, if any."""
         return self.eval_rules if self.eval_rules is not None and self.eval_rules.isolated else self.pack
 
 
 def plan(config: Config, search: Sequence[str] | None = None) -> Plan:
-    """`search`: where `eval.rules` is looked for besides, as overrides; None: where the running application looks.
+    """search: additional search paths for `eval.rules`, as overrides; None: those of the running Hydra application.
 
     Errors: `ConfigError` for anything in the configuration that cannot work.
     """
@@ -48,7 +48,7 @@ def plan(config: Config, search: Sequence[str] | None = None) -> Plan:
     return Plan(
         config=config,
         pack=rule_pack(config),
-        eval_rules=evaluation_rules(config, searched() if search is None else search),
+        eval_rules=evaluation_rules(config, search_path_override() if search is None else search),
         source=data_source(config.dataset),
         engine=construct(config.rollout, RolloutEngine, key="rollout"),
         tracker=construct(config.tracking, Tracker, key="tracking"),

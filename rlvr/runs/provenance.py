@@ -1,4 +1,4 @@
-"""What a run was made with: model and versions."""
+"""Model name and library versions of a run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from rlvr.config.schema import Config
 
 
 def model_name(config: Config) -> str:
-    """The folder says more than the name where both are given."""
+    """The folder where one is set: it says more than the name."""
     return config.model.path or config.model.name or ""
 
 
 def versions() -> dict[str, str]:
-    """Of what a run's numbers depend on."""
+    """Versions of Python and of the libraries that a run's numbers depend on."""
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in ("rlvr", "torch", "transformers", "accelerate")},

@@ -1,44 +1,49 @@
-"""`python train.py resume=RUN`: go on with a run, with what is given besides changed from there on."""
+"""`rlvr train resume=RUN`: resume a run; other overrides apply from there on.
+
+Changing seed, model, data or prompt is an error; other changes are listed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rlvr.config.compose import compose, options, searched, typed_file
+from rlvr.config.compose import compose, options, search_path_override, typed_file
 from rlvr.config.redact import public
 from rlvr.config.schema import Config
 from rlvr.errors import ConfigError
 from rlvr.files import write_whole
-from rlvr.rules.live import RULES, forget_edits, read_edits
+from rlvr.rules.edits import RULES, forget_edits, read_edits
 from rlvr.rules.load import overridden, read_pack, rules_text
-from rlvr.training.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from rlvr.training.checkpoint import Checkpoint
 
 CONFIG = "config.yaml"
 FIXED = ("seed", "model", "dataset", "prompt", "rules_from")
-"""Keys without which the steps done would not be those of this run; but files may have moved (`model.path`, `dataset.path`)."""
+"""Keys that cannot change on resume, except paths: files may have moved (`model.path`, `dataset.path`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resume:
-    """What was asked for on the command line."""
+    """A run to resume, and the changes of its rules that the command line asks for."""
 
     folder: Path
     pack: str | None = None
-    """`rules=PACK`: another pack instead of the rules in force."""
+    """`rules=PACK`: a different pack instead of the active rules."""
     rules: tuple[str, ...] = ()
-    """Overrides of single rules, on top of the rules in force."""
+    """Overrides of single rules, applied to the active rules."""
 
     @property
     def keeps_rules(self) -> bool:
-        """Whether it goes on with the rules in force."""
+        """Whether the active rules stay as they are."""
         return self.pack is None and not self.rules
 
     @classmethod
     def of(cls, arguments: Sequence[str]) -> Resume | None:
-        """Errors: `ConfigError` where the folder holds no run."""
+        """None without `resume=`. Errors: `ConfigError` for a folder without a run, or arguments that do not fit."""
         given = [argument.removeprefix("resume=") for argument in arguments if argument.startswith("resume=")]
         if not given or given[-1] in ("", "null"):
             return None
@@ -46,28 +51,28 @@ class Resume:
         if not (folder / CONFIG).is_file():
             raise ConfigError(f"resume={folder}: must be the folder of a run (it has no {CONFIG})")
         if {"-m", "--multirun"} & set(arguments):
-            raise ConfigError(f"resume={folder}: goes on with one run; leave out -m")
+            raise ConfigError(f"resume={folder}: resumes a single run; leave out -m")
         for argument in arguments:
             key, equals, value = argument.partition("=")
             if key == "hydra.run.dir":
-                raise ConfigError(f"{argument}: a run goes on in its own folder; leave it out")
+                raise ConfigError(f"{argument}: a resumed run stays in its folder; leave it out")
             if equals and key != "rules" and value in options(key):
-                raise ConfigError(f"{argument}: a run goes on with its own; set single keys ({key}.KEY=VALUE)")
+                raise ConfigError(f"{argument}: a resumed run keeps its {key}; set single keys ({key}.KEY=VALUE)")
         packs = [argument.removeprefix("rules=") for argument in arguments if argument.startswith("rules=")]
         return cls(folder=folder, pack=packs[-1] if packs else None, rules=tuple(filter(_of_rules, arguments)))
 
     def arguments(self, arguments: Sequence[str]) -> list[str]:
-        """What Hydra is to be called with: the run's own configuration, what is changed in it, and its folder to write to.
+        """Arguments for Hydra: the run's own configuration and folder, and the overrides.
 
-        The rules are left out: those in force may have others than the run began with (`rules_in_force`).
+        Without overrides of rules, which apply to the active rules, not to those the run began with (`active_rules`).
         """
         others = [a for a in arguments if not (_of_rules(a) or a.startswith(("rules=", "resume=")))]
         folder = self.folder.resolve()
         place = [f"hydra.run.dir={_quoted(str(folder))}", "hydra.output_subdir=null", "hydra/job_logging=none"]
         return ["--config-path", str(folder), "--config-name", Path(CONFIG).stem, *place, *others]
 
-    def changed(self, config: Config) -> list[str]:
-        """What is another in `config` than it was, a line each. Errors: `ConfigError` for what cannot change."""
+    def changes(self, config: Config) -> list[str]:
+        """Keys whose value in `config` differs from the run's, a line each. Errors: `ConfigError` where a key cannot change."""
         lines: list[str] = []
         before, after = (dict(_flat(public(each), "")) for each in (typed_file(self.folder / CONFIG), config))
         for key in dict.fromkeys([*before, *after]):
@@ -75,24 +80,24 @@ class Resume:
             if old == new or key == "resume":
                 continue
             if key.split(".")[0] in FIXED and key.split(".")[-1] != "path":
-                raise ConfigError(f"{key}={new}: cannot change while a run goes on (it began with {old}); begin another run")
+                raise ConfigError(f"{key}={new}: cannot change on resume (the run began with {old}); begin a new run")
             lines.append(f"{key} {old} -> {new}")
         return lines
 
-    def rules_in_force(self, begun_with: str, checkpoint: Checkpoint | None, *, write: bool) -> str:
-        """The text of the rules after the steps of the checkpoint; rules.yaml gets what was asked for on the command line.
+    def active_rules(self, configured: str, checkpoint: Checkpoint | None, *, write: bool) -> str:
+        """Text of the rules at the checkpoint. With changes on the command line, rules.yaml is written, for the next step.
 
-        begun_with: the rules of the run's configuration; write: on the main process.
+        configured: the rules of the run's configuration; write: true on the main process only.
         Errors: `ConfigError` for overrides that do not fit the rules.
         """
         done = 0 if checkpoint is None else checkpoint.step
-        text = begun_with if checkpoint is None or checkpoint.state["rules"] is None else str(checkpoint.state["rules"])
+        text = configured if checkpoint is None or checkpoint.state["rules"] is None else str(checkpoint.state["rules"])
         if self.keeps_rules:
             return text
         edited = [edit.text for edit in read_edits(self.folder) if edit.text is not None]
         base = edited[-1] if edited else text
         if self.pack is not None:
-            base = rules_text(compose([f"rules={self.pack}", *searched()]).rules)
+            base = rules_text(compose([f"rules={self.pack}", *search_path_override()]).rules)
         wanted = overridden(base, self.rules)
         read_pack(wanted, typed_file(self.folder / CONFIG).rules_from)
         if write:
@@ -106,7 +111,7 @@ def _of_rules(argument: str) -> bool:
 
 
 def _quoted(text: str) -> str:
-    """As a value in Hydra's grammar, whatever is in it."""
+    """Quoted for Hydra's grammar."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 

@@ -1,8 +1,9 @@
 """The rollout log: every rollout of every step with its verdicts, in Parquet, under RUN/rollouts: <step>-<split>.parquet.
 
-A row is a rollout (`rlvr.runs.rows.SCHEMA`); any reader of Parquet takes them, `pyarrow.parquet.read_table("RUN/rollouts")` while
-the run goes on too. A file appears whole or not at all, and equal rollouts give equal bytes: nothing in it tells when or where
-it was written. Its metadata hold, as JSON, the rules in force (`rlvr.rules`) and how advantages followed (`rlvr.advantages`).
+A row is a rollout (`rlvr.runs.entries.SCHEMA`). Any Parquet reader can read it, also during the run:
+`pyarrow.parquet.read_table("RUN/rollouts")`. A file appears whole or not at all. Equal rollouts give equal bytes: a file
+does not say when or where it was written. Its metadata hold, as JSON, the active rules (`rlvr.rules`) and how advantages
+follow from rewards (`rlvr.advantages`).
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ from rlvr.config.schema import AlgoConfig
 from rlvr.errors import ConfigError, RunStopped
 from rlvr.files import write_whole
 from rlvr.rules.fingerprint import Fingerprint
-from rlvr.runs.rows import SCHEMA, VERDICT, Advantages, Entry, Split, entries_from, entries_of, table_of
+from rlvr.runs.entries import SCHEMA, VERDICT, Advantages, Entry, Split, entries_from, entries_of, table_of
 from rlvr.types import Group
 
 _SPLITS = get_args(Split)
 _FILE = re.compile(rf"(\d{{8,}})-({'|'.join(_SPLITS)})\.parquet")
 _RULES, _ADVANTAGES = "rlvr.rules", "rlvr.advantages"
-# What differs from row to row gains nothing from a dictionary.
+# Columns that differ from row to row gain nothing from a dictionary.
 _REPEATED = ["step", "split", "group_index", "problem_id", "dataset", "prompt", "prefill", "truth", "metadata", "finish_reason"]
 _REPEATED += ["rules_hash", *(f"verdicts.list.element.{name}" for name in VERDICT.names if name != "score")]
 _OPTIONS: dict[str, Any] = {
     "compression": "zstd",
     "use_dictionary": _REPEATED,
-    "dictionary_pagesize_limit": 1 << 30,  # a truth may be megabytes of tests; past it every rollout would repeat them
+    "dictionary_pagesize_limit": 1 << 30,  # a ground truth may be megabytes of tests; past this limit each rollout repeats them
     "write_statistics": False,
-    "store_schema": False,  # Arrow's own schema would be a third of the file, and hold the rules once more
+    "store_schema": False,  # it would be a third of the file, and repeat the rules
 }
 
 
@@ -50,24 +51,24 @@ class RolloutLogFile:
     """The rollouts of one step and split."""
 
     step: int
-    place: int
-    """Of the split in the order in which they come to be."""
+    split_index: int
+    """Index of the split in `Split`: the order of files within a step."""
     path: Path
 
     @property
     def split(self) -> Split:
-        return cast(Split, _SPLITS[self.place])
+        return cast(Split, _SPLITS[self.split_index])
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutLog:
-    """A folder of rollout log files, which appear one by one. One process writes; any number reads."""
+    """A folder of rollout log files, one a step and split. One process writes; any number may read."""
 
     folder: Path
 
     @classmethod
     def of(cls, run: Path) -> RolloutLog:
-        """Of a run folder."""
+        """The rollout log of a run folder."""
         return cls(run / "rollouts")
 
     def record(
@@ -81,15 +82,15 @@ class RolloutLog:
         deviation: str = AlgoConfig.deviation,
         mask_truncated: bool = AlgoConfig.mask_truncated,
     ) -> None:
-        """Write the judged groups of a step, training groups with the advantages that the loss saw; see `write`."""
+        """Write the scored groups of a step, training groups with the advantages used in the loss; see `write`."""
         how = Advantages(scaling=scaling, deviation=deviation, mask_truncated=mask_truncated)
         self.write(entries_of(groups, step=step, split=split, rules=rules, advantages=how), rules, how)
 
     def write(self, entries: Sequence[Entry], rules: Fingerprint, advantages: Advantages) -> None:
-        """Write one step and split, in place of what was there for it before; without entries nothing.
+        """Write the file of one step and split, replacing an earlier one; no file without entries.
 
-        rules: those in force; advantages: how they followed from the rewards.
-        Errors: `RolloutLogFailed`; nothing half-written stays.
+        rules: the active ones; advantages: how they follow from rewards.
+        Errors: `RolloutLogFailed`; nothing half-written is left.
         """
         if not entries:
             return
@@ -106,9 +107,9 @@ class RolloutLog:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_whole(self.folder / name, data, durable=True)
 
-    def settle(self) -> None:
-        """On return the files that were written are there after a crash of the machine too (after one of the run they are
-        anyway): for a checkpoint that builds on them. Errors: `RolloutLogFailed`."""
+    def flush(self) -> None:
+        """Flush the folder to disk (fsync), so that files written before survive a crash of the machine. `write` has flushed
+        their contents. Errors: `RolloutLogFailed`."""
         with _written(self.folder):
             folder = os.open(self.folder, os.O_RDONLY)
             try:
@@ -117,7 +118,7 @@ class RolloutLog:
                 os.close(folder)
 
     def drop_after(self, step: int) -> None:
-        """Forget what came after a step, and what a kill left half-written: the run goes on from there."""
+        """Remove what came after a step, and what a kill left half-written: the run resumes from there."""
         if not self.folder.is_dir():
             return
         for path in self.folder.glob(".*.unfinished"):
@@ -125,25 +126,25 @@ class RolloutLog:
         for file in reversed(self.files()):  # the latest first, so that a kill leaves no gap
             if file.step > step:
                 file.path.unlink()
-        self.settle()
+        self.flush()
 
     def files(self, *, splits: Collection[Split] = _SPLITS, steps: Collection[int] | None = None) -> list[RolloutLogFile]:
-        """Those of some splits and steps (None: all), in the order of the run."""
+        """Files of some splits and steps (None: all), in the order of the run."""
         found = [
-            RolloutLogFile(step=int(match[1]), place=_SPLITS.index(match[2]), path=path)
+            RolloutLogFile(step=int(match[1]), split_index=_SPLITS.index(match[2]), path=path)
             for path in (self.folder.iterdir() if self.folder.is_dir() else ())
             if (match := _FILE.fullmatch(path.name))
         ]
         return sorted(each for each in found if each.split in splits and (steps is None or each.step in steps))
 
     def conditions(self, file: RolloutLogFile) -> tuple[Fingerprint, Advantages]:
-        """The rules in force there, and how advantages followed. Errors: `ConfigError`."""
+        """The active rules, and how advantages follow from rewards. Errors: `ConfigError`."""
         with _read(file.path) as opened:
             rules, advantages = (opened.metadata.metadata[key.encode()].decode() for key in (_RULES, _ADVANTAGES))
         return Fingerprint.read(rules), Advantages(**json.loads(advantages))
 
     def read(self, file: RolloutLogFile) -> list[Entry]:
-        """The rollouts, group by group. Errors: `ConfigError`."""
+        """The rollouts of a file, group by group. Errors: `ConfigError`."""
         with _read(file.path) as opened:
             return entries_from(opened.read())
 
@@ -155,10 +156,10 @@ def read_rollout_log(
     steps: Collection[int] | None = None,
     columns: Sequence[str] = tuple(SCHEMA.names),
 ) -> pa.Table:
-    """The rollouts of a run as one table in the order of the run; for the columns see `rlvr.runs.rows.SCHEMA`.
+    """The rollouts of a run as one table in the order of the run; for the columns see `rlvr.runs.entries.SCHEMA`.
 
-    `steps`: a range or a list, None for all. `RolloutLog.read` gives typed entries, a file at a time.
-    Errors: `ConfigError` where there is no rollout log, and for a column that it does not have.
+    steps: a range or a list, None for all. `RolloutLog.read` gives typed entries, a file at a time.
+    Errors: `ConfigError` without a rollout log, and for an unknown column.
     """
     rollout_log = RolloutLog.of(Path(run))
     if not rollout_log.files():
@@ -187,7 +188,7 @@ def _read(path: Path) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path) as file:
             lacks = {_RULES.encode(), _ADVANTAGES.encode()} - (file.metadata.metadata or {}).keys()
             if lacks or not file.schema_arrow.equals(SCHEMA):
-                raise ConfigError(f"{path}: is no file of a rollout log, or one of another version: its columns or metadata differ")
+                raise ConfigError(f"{path}: is not a rollout log file of this version: its columns or metadata differ")
             yield file
     except (OSError, pa.ArrowException) as error:
         raise ConfigError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error

@@ -1,4 +1,4 @@
-"""One run, from a checked plan to a folder with everything in it."""
+"""Trains as a checked plan says, and writes everything into a run folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, set_seed
+from accelerate.utils import set_seed
 from safetensors import SafetensorError
 
 from rlvr.config.redact import public
@@ -22,6 +22,7 @@ from rlvr.errors import ConfigError
 from rlvr.models.load import load_policy
 from rlvr.models.lora import add_adapters
 from rlvr.models.policy import Policy
+from rlvr.parallel.collectives import barrier, broadcast, is_main, n_processes
 from rlvr.parallel.devices import make_accelerator
 from rlvr.rules.live import LiveRules
 from rlvr.rules.load import rules_text
@@ -46,8 +47,8 @@ Report = Callable[[Path, str, TrainResult], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """Where a run leaves what, and what it goes on from."""
+class _Invocation:
+    """The arguments of `run` besides the plan."""
 
     folder: Path
     config_yaml: str
@@ -65,36 +66,37 @@ def run(
     resume: Resume | None = None,
     sweep: Path | None = None,
 ) -> TrainResult:
-    """Train as planned and leave everything in `folder`.
+    """Train as planned and write everything into `folder`.
 
-    report: writes the report of a finished run. resume: go on with the run there. sweep: the sweep directory this run belongs to.
+    report: writes the report of a finished run. resume: the run to resume. sweep: the sweep directory this run belongs to.
 
     Errors: `ConfigError` before any training.
     """
-    with closing(make_backend(plan.config, plan.strictest)) as judges:
-        return _run(plan, judges, _Place(folder=folder, config_yaml=config_yaml, report=report, resume=resume, sweep=sweep))
+    with closing(make_backend(plan.config, plan.strictest)) as backend:
+        invocation = _Invocation(folder=folder, config_yaml=config_yaml, report=report, resume=resume, sweep=sweep)
+        return _run(plan, backend, invocation)
 
 
-def _run(plan: Plan, judges: Backend, place: _Place) -> TrainResult:
-    config, resume, start = plan.config, place.resume, time.perf_counter()
+def _run(plan: Plan, backend: Backend, invocation: _Invocation) -> TrainResult:
+    config, resume, start = plan.config, invocation.resume, time.perf_counter()
     accelerator = make_accelerator(mixed_precision=config.cluster.mixed_precision, cpu=config.cluster.cpu)
     set_seed(config.seed)
-    folder = Path(broadcast_object_list([str(place.folder)])[0])  # processes that start a second apart name it differently
+    folder = Path(broadcast(str(invocation.folder)))  # processes that start a second apart have different default names
     checkpoints = Checkpoints(folder=folder / CHECKPOINTS, keep=config.checkpoint.keep)
     if resume is None:
         RunFolder.check_free(folder)
-    changed = [] if resume is None else resume.changed(config)
-    goes_on = None if resume is None else checkpoints.latest()
-    if goes_on is not None and config.steps < goes_on.step:
-        raise ConfigError(f"steps={config.steps}: {goes_on.step} are done already")
-    accelerator.wait_for_everyone()  # all have looked before one of them writes there
-    policy, reference, problems = _parts(plan, judges, accelerator)
+    changes = [] if resume is None else resume.changes(config)
+    checkpoint = None if resume is None else checkpoints.latest()
+    if checkpoint is not None and config.steps < checkpoint.step:
+        raise ConfigError(f"steps={config.steps}: {checkpoint.step} are done already")
+    barrier()  # all processes have checked the folder before the main one writes there
+    policy, reference, problems = _load(plan, backend, accelerator)
     run_folder = RunFolder(path=folder, rules_from=tuple(config.rules_from), algo=config.algo)
-    rules = _rules_in_force(config, place, run_folder, goes_on, write=accelerator.is_main_process)
-    accelerator.wait_for_everyone()
-    live = _live_rules(plan, judges, problems, folder, rules, goes_on)
+    rules = _active_rules(config, invocation, run_folder, checkpoint, write=is_main())
+    barrier()
+    live = _live_rules(plan, backend, problems, folder, rules, checkpoint)
     if resume is not None and resume.keeps_rules and rules != rules_text(config.rules):
-        live.validate(live.pack)  # edited before; it may ask more of this machine than the configured one
+        live.validate(live.pack)  # edited earlier: it may need more of this machine than the configured pack
     trainer = partial(
         Trainer,
         config,
@@ -102,94 +104,96 @@ def _run(plan: Plan, judges: Backend, place: _Place) -> TrainResult:
         reference=reference,
         engine=plan.engine,
         pack=plan.pack,
-        backend=judges,
+        backend=backend,
         train=problems.train,
         held_out=problems.held_out,
         accelerator=accelerator,
         live=live,
         eval_rules=plan.eval_rules,
-        start=goes_on,
+        start=checkpoint,
     )
-    if not accelerator.is_main_process:
-        outcome = trainer().run()
-        accelerator.wait_for_everyone()
-        return outcome
-    display = RunDisplay(steps=config.steps, label=f"{folder.name}: " if place.sweep else "")
-    done = goes_on.step if goes_on else 0
-    display.head(_head(plan, live.pack.at(done), policy, problems, accelerator, folder))
-    for line in _notes(done if resume else None, changed, problems):
+    if not is_main():
+        result = trainer().run()
+        barrier()
+        return result
+    display = RunDisplay(steps=config.steps, label=f"{folder.name}: " if invocation.sweep else "")
+    done = checkpoint.step if checkpoint else 0
+    display.head(_header(plan, live.pack.at(done), policy, problems, accelerator, folder))
+    for line in _notes(done if resume else None, changes, problems):
         display.note(done, line)
     session = plan.tracker.begin(
-        name=config.name, config=public(config), folder=folder, sweep=place.sweep.name if place.sweep else None
+        name=config.name, config=public(config), folder=folder, sweep=invocation.sweep.name if invocation.sweep else None
     )
     summary = None
     try:
-        outcome = trainer(observers=(run_folder, session, display), checkpoints=checkpoints).run()
-        summary = summarise(plan, policy, outcome, seconds=time.perf_counter() - start)
-        _leave(run_folder, policy, summary, place.report, title=model_name(config), outcome=outcome)
+        result = trainer(observers=(run_folder, session, display), checkpoints=checkpoints).run()
+        summary = summarise(plan, policy, result, seconds=time.perf_counter() - start)
+        _write_results(run_folder, policy, summary, invocation.report, title=model_name(config), result=result)
     finally:
         display.stop()
         session.finish(summary)
-        if accelerator.num_processes > 1:
-            accelerator.wait_for_everyone()  # a launcher ends the main process as soon as another one has failed
-    display.result(outcome, folder, [] if place.sweep else hints(plan.pack))
-    return outcome
+        if n_processes() > 1:
+            barrier()  # a launcher ends the main process as soon as another one has failed
+    display.result(result, folder, [] if invocation.sweep else hints(plan.pack))
+    return result
 
 
-def _rules_in_force(config: Config, place: _Place, folder: RunFolder, goes_on: Checkpoint | None, *, write: bool) -> str:
-    """The text of the rules that training begins or goes on with, and the folder made ready for it."""
+def _active_rules(
+    config: Config, invocation: _Invocation, folder: RunFolder, checkpoint: Checkpoint | None, *, write: bool
+) -> str:
+    """Text of the rules that training begins or resumes with; the main process also prepares the folder."""
     rules = rules_text(config.rules)
-    if place.resume is not None:
-        rules = place.resume.rules_in_force(rules, goes_on, write=write)
-    if write and place.resume is None:
-        folder.begin(place.config_yaml, rules)
+    if invocation.resume is not None:
+        rules = invocation.resume.active_rules(rules, checkpoint, write=write)
+    if write and invocation.resume is None:
+        folder.begin(invocation.config_yaml, rules)
     elif write:
-        folder.go_on(place.config_yaml, goes_on)
+        folder.resume(invocation.config_yaml, checkpoint)
     return rules
 
 
-def _notes(resumed_at: int | None, changed: Sequence[str], problems: Problems) -> list[str]:
-    """What to say before the first step."""
-    resumed = [] if resumed_at is None else [f"goes on after step {resumed_at}"]
-    return [*resumed, *(f"changed: {each}" for each in changed), *(f"warning: {each}" for each in problems.warnings)]
+def _notes(resumed_at: int | None, changes: Sequence[str], problems: Problems) -> list[str]:
+    """Lines to show before the first step."""
+    resumed = [] if resumed_at is None else [f"resumes after step {resumed_at}"]
+    return [*resumed, *(f"changed: {each}" for each in changes), *(f"warning: {each}" for each in problems.warnings)]
 
 
-def _leave(
-    folder: RunFolder, policy: Policy, summary: Mapping[str, Any], report: Report, *, title: str, outcome: TrainResult
+def _write_results(
+    folder: RunFolder, policy: Policy, summary: Mapping[str, Any], report: Report, *, title: str, result: TrainResult
 ) -> None:
-    """What is there at the end of a run, as far as the disk takes it: what stopped the run is still said."""
-    title = f"{summary['name']}: {title}, {'+'.join(outcome.pack.rules)}, seed {summary['seed']}"
+    """Summary, model and report. A full disk gives a warning, so that the reason why a run stopped is still shown."""
+    title = f"{summary['name']}: {title}, {'+'.join(result.pack.rules)}, seed {summary['seed']}"
     try:
         folder.write_summary(summary)
         folder.save_model(policy)
-        report(folder.path, title, outcome)
+        report(folder.path, title, result)
     except (ConfigError, OSError, SafetensorError) as error:
         print(f"warning: not all of {folder.path} could be written: {error}", file=sys.stderr)
 
 
-def _parts(plan: Plan, judges: Backend, accelerator: Accelerator) -> tuple[Policy, Policy | None, Problems]:
-    """The policy, the reference it is kept to, if any, and the problems, rendered."""
+def _load(plan: Plan, backend: Backend, accelerator: Accelerator) -> tuple[Policy, Policy | None, Problems]:
+    """The policy, the reference of the KL divergence (None without one), and the rendered problems."""
     config = plan.config
-    judge = partial(plan.pack.judge, slow=judges.score, retries=config.verify.retries)
+    judge = partial(plan.pack.judge, slow=backend.score, retries=config.verify.retries)
     chosen = choose(plan, judge=judge, training=True)
-    computing = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(str(accelerator.mixed_precision))
-    policy = load_policy(config.model, autocast=computing)
+    autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(str(accelerator.mixed_precision))
+    policy = load_policy(config.model, autocast=autocast)
     reference = None
     if config.model.lora_rank:
         add_adapters(policy.model, config.model, seed=config.seed)
-        reference = policy if config.algo.beta else None  # with its adapters off
+        reference = policy if config.algo.beta else None  # with its adapters disabled
     elif config.algo.beta:
-        reference = load_policy(config.model, autocast=computing)
+        reference = load_policy(config.model, autocast=autocast)
     problems = render(chosen, plan, policy, judge=judge, training=True)
     policy.model.to(accelerator.device)
     return policy, reference, problems
 
 
 def _live_rules(
-    plan: Plan, judges: Backend, problems: Problems, folder: Path, rules: str, goes_on: Checkpoint | None
+    plan: Plan, backend: Backend, problems: Problems, folder: Path, rules: str, checkpoint: Checkpoint | None
 ) -> LiveRules:
     def judge(pack: RulePack, completion: str, problem: Problem) -> Judgement:
-        return pack.judge(completion, problem, judges.score, retries=plan.config.verify.retries)
+        return pack.judge(completion, problem, backend.score, retries=plan.config.verify.retries)
 
     validate = partial(
         validate_live_rules,
@@ -197,20 +201,20 @@ def _live_rules(
         held_out=problems.held_out,
         on_unscorable=plan.source.on_unscorable,
         problems=plan.config.algo.problems,
-        require_isolation=judges.require_isolation,
+        require_isolation=backend.require_isolation,
         judge=judge,
     )
-    done = 0 if goes_on is None else goes_on.step
+    done = 0 if checkpoint is None else checkpoint.step
     return LiveRules(folder, rules, done=done, rules_from=plan.config.rules_from, validate=validate)
 
 
-def _head(
+def _header(
     plan: Plan, pack: RulePack, policy: Policy, problems: Problems, accelerator: Accelerator, folder: Path
 ) -> dict[str, str]:
     config, algo = plan.config, plan.config.algo
     rules = " + ".join(f"{weight:g} x {name}" for name, weight in pack.weights.items())
     low, high = pack.bounds
-    processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
+    processes = f", {n_processes()} processes" if n_processes() > 1 else ""
     return {
         "model": f"{model_name(config)}, {policy.n_parameters / 1e6:,.2f} M parameters, {config.model.dtype}",
         "data": f"{type(plan.source).__name__}, {len(problems.train):,} problems to train on, {len(problems.held_out)} held out"

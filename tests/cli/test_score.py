@@ -5,16 +5,15 @@ from __future__ import annotations
 import io
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from rich.console import Console
 
-from conftest import ROOT
 from rlvr import load_rules
-from rlvr.analysis.score import score_file
+from rlvr.analysis.score_file import score_file
 from rlvr.cli.main import main
 from rlvr.cli.score import show
 
@@ -33,9 +32,7 @@ def write(path: Path, lines: list[Any]) -> Path:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "rlvr", "score", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    return forked.run("score", *arguments)
 
 
 def test_a_file(tmp_path: Path) -> None:

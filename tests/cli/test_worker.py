@@ -1,30 +1,26 @@
-"""The command that starts a judging worker: what it says when it cannot, and how it stops."""
+"""`rlvr worker`: its errors, and how it stops."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import forked
 import psutil
 import pytest
 from redis_fleet import RedisServer, WorkerProcess
-from verify.slow_verifiers import Does
+from slow_verifiers import Does
 
 from conftest import ROOT
 from rlvr import Problem, Verdict
+from rlvr.cli.main import main
 from rlvr.config.compose import compose
 from rlvr.sandbox.probe import probe
 from rlvr.scoring.remote.backend import RedisBackend
 
 PROBLEM = Problem(id="p", prompt="q", truth={})
-
-
-def worker(*arguments: str, program: tuple[str, ...] = ("-m", "rlvr", "worker")) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *program, *arguments], capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.parametrize(
@@ -38,17 +34,17 @@ def worker(*arguments: str, program: tuple[str, ...] = ("-m", "rlvr", "worker"))
         (["verify.worker=2"], "verify.worker=2: there is no such key; did you mean workers?"),
     ],
 )
-def test_what_cannot_be_is_one_line(arguments: list[str], line: str) -> None:
-    result = worker(*arguments)
-    assert result.returncode == 2
-    assert result.stderr.startswith(f"error: {line}")
-    assert result.stderr.count("\n") == 1
+def test_what_cannot_be_is_one_line(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["worker", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {line}")
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("package", ["celery", "redis"])
 def test_a_missing_package_is_named_with_where_it_comes_from(package: str) -> None:
-    without = f"import sys; sys.modules[{package!r}] = None; from rlvr.cli.worker import main; sys.exit(main(sys.argv[1:]))"
-    result = worker("verify.redis_url=redis://127.0.0.1:1/0", program=("-c", without))
+    without = f"import sys; sys.modules[{package!r}] = None"
+    result = forked.run("worker", "verify.redis_url=redis://127.0.0.1:1/0", preexec=without)
     assert result.returncode == 2
     assert result.stderr.startswith("error: verify.redis_url: ")
     assert package in result.stderr
@@ -57,7 +53,7 @@ def test_a_missing_package_is_named_with_where_it_comes_from(package: str) -> No
 
 
 def test_check_says_what_isolation_there_is() -> None:
-    result = worker("--check")
+    result = forked.run("worker", "--check")
     isolation = probe()
     assert result.stdout == f"{isolation}\n"
     assert result.returncode == (1 if isolation.tier == "none" else 0)
@@ -65,8 +61,8 @@ def test_check_says_what_isolation_there_is() -> None:
 
 def test_a_terminated_worker_finishes_what_it_has(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
-    running = WorkerProcess(server.url, tmp_path, "rules_from=[verify]")
-    backend = RedisBackend(url=server.url, rules_from=["verify"])
+    running = WorkerProcess(server.url, tmp_path, "rules_from=[slow_verifiers]")
+    backend = RedisBackend(url=server.url, rules_from=["slow_verifiers"])
     with ThreadPoolExecutor(1) as threads:
         verdict = threads.submit(backend.score, Does(), "sleep: 1.5", PROBLEM)
         with server.client() as client:
@@ -77,17 +73,18 @@ def test_a_terminated_worker_finishes_what_it_has(tmp_path: Path) -> None:
         children = psutil.Process(running.process.pid).children(recursive=True)
         assert running.stop() == 0
         assert verdict.result() == Verdict.scored(1.0, "correct", "sleep: 1.5")
-    assert f"judging with 2 processes for {server.url}" in running.log()
+    assert f"scoring with 2 processes for {server.url}" in running.log()
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not alive
     backend.close()
     server.kill()
 
 
+@pytest.mark.slow
 def test_a_killed_worker_leaves_no_process(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
-    running = WorkerProcess(server.url, tmp_path, "rules_from=[verify]")
-    backend = RedisBackend(url=server.url, rules_from=["verify"])
+    running = WorkerProcess(server.url, tmp_path, "rules_from=[slow_verifiers]")
+    backend = RedisBackend(url=server.url, rules_from=["slow_verifiers"])
     with ThreadPoolExecutor(1) as threads:
         verdict = threads.submit(backend.score, Does(), "spin: 100", PROBLEM)
         end = time.monotonic() + 30

@@ -15,7 +15,8 @@ from conftest import ROOT
 from rlvr.config.compose import compose
 from rlvr.errors import ConfigError, RunStopped
 from rlvr.rules import live
-from rlvr.rules.live import EDITS, RULES, Edit, LiveRules, forget_edits, read_edits
+from rlvr.rules.edits import EDITS, RULES, Edit, forget_edits, read_edits
+from rlvr.rules.live import LiveRules
 from rlvr.rules.load import overridden, rules_text
 from rlvr.rules.pack import RulePack
 
@@ -327,7 +328,8 @@ import sys
 from pathlib import Path
 from accelerate import Accelerator
 from rlvr.errors import ConfigError
-from rlvr.rules.live import LiveRules, RULES
+from rlvr.rules.edits import RULES
+from rlvr.rules.live import LiveRules
 
 accelerator, folder, text = Accelerator(cpu=True), Path(sys.argv[1]), Path(sys.argv[1], "start").read_text()
 assert accelerator.num_processes == 2

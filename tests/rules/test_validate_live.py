@@ -16,7 +16,8 @@ from redis_fleet import RedisServer, WorkerProcess
 from conftest import ROOT, SUPPORT, needs
 from rlvr import Problem
 from rlvr.errors import ConfigError
-from rlvr.rules.live import RULES, LiveRules
+from rlvr.rules.edits import RULES
+from rlvr.rules.live import LiveRules
 from rlvr.rules.load import read_pack
 from rlvr.rules.pack import Judgement, RulePack
 from rlvr.rules.validate_live import validate_live_rules

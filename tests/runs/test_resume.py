@@ -1,40 +1,51 @@
-"""resume=RUN: a run that was stopped ends with the bits of one that was not; what may change, and what may not."""
+"""resume=RUN: a stopped run ends with the same bits as an uninterrupted one; what may change on resume, and what may not."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 
-from conftest import ROOT
 from rlvr.errors import ConfigError
 from rlvr.runs.resume import Resume
 from rlvr.runs.rollout_log import read_rollout_log
 
 SMALL = ["steps=4", "eval.every=2", "eval.problems=6", "eval.forced_prefix=null", "checkpoint.every=2", "tracking=none"]
-SMALL += ["algo.problems=3", "algo.group_size=4"]
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / "train.py"), *arguments]
+SMALL += ["algo.problems=3", "algo.group_size=4", "dataset.train_problems=40"]
 
 
 def train(*arguments: str, status: int = 0) -> str:
-    done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=300)
+    done = forked.run("train", *arguments)
     assert done.returncode == status, done.stderr
     return done.stdout + done.stderr
 
 
+def started(*arguments: str, until: Path) -> forked.Command:
+    """A run that has just written the file `until`."""
+    process = forked.start("train", *arguments)
+    end = time.monotonic() + 120
+    while not until.exists():
+        assert process.poll() is None, process.stderr
+        assert time.monotonic() < end
+        time.sleep(0.002)
+    return process
+
+
+def kill(process: forked.Command) -> None:
+    process.kill()
+    process.wait()
+
+
 def rows(run: Path) -> list[dict[str, Any]]:
-    """metrics.jsonl without what a clock said."""
+    """metrics.jsonl without times."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     timed = ("time/", "verify/seconds", "tokens_per_second")
     return [{name: value for name, value in row.items() if not name.startswith(timed)} for row in lines]
@@ -53,40 +64,34 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-@pytest.mark.parametrize("after", ["rules.yaml", "rollouts/00000001-train.parquet", "rollouts/00000004-train.parquet", "model"])
-def test_a_killed_run_ends_with_the_same_bits(whole: Path, tmp_path: Path, after: str) -> None:
+def test_a_run_that_is_stopped_again_and_again_ends_with_the_same_bits(whole: Path, tmp_path: Path) -> None:
+    """Killed before the first checkpoint, told to stop, killed after a checkpoint."""
     run = tmp_path / "run"
-    process = subprocess.Popen(command(*SMALL, f"hydra.run.dir={run}"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 120
-    while not (run / after).exists():
-        assert time.monotonic() < end
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    said = train(f"resume={run}")
-    assert "goes on after step" in said
+    kill(started(*SMALL, f"hydra.run.dir={run}", until=run / "rollouts/00000001-train.parquet"))
+    process = started(f"resume={run}", until=run / "rollouts/00000002-train.parquet")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=120) in (130, 0)
+    if (done := len(rows(run)) - 1) < 4:
+        assert str(done) in os.listdir(run / "checkpoints"), "the steps done are saved, wherever it stops"
+    kill(started(f"resume={run}", until=run / "rollouts/00000004-train.parquet"))
+    assert "resumes after step" in train(f"resume={run}")
     assert bits(run) == bits(whole)
 
 
-def test_a_run_that_was_told_to_stop_saves_and_goes_on(whole: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("after", ["rules.yaml", *(f"rollouts/0000000{step}-train.parquet" for step in (1, 2, 3, 4)), "model"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_stopped_run_ends_with_the_same_bits(whole: Path, tmp_path: Path, after: str, number: signal.Signals) -> None:
     run = tmp_path / "run"
-    process = subprocess.Popen(command(*SMALL, f"hydra.run.dir={run}"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 120
-    while not (run / "rules.yaml").exists() or len((run / "metrics.jsonl").read_text().splitlines()) < 1:
-        assert time.monotonic() < end
-        time.sleep(0.002)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=120) in (130, 0)
-    done = len(rows(run)) - 1
-    if done < 4:
-        assert str(done) in os.listdir(run / "checkpoints"), "the steps done are saved, wherever it stops"
+    process = started(*SMALL, f"hydra.run.dir={run}", until=run / after)
+    process.send_signal(number)
+    process.wait()
     train(f"resume={run}")
     assert bits(run) == bits(whole)
 
 
 def test_more_steps_and_other_weights(whole: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    train(*SMALL, f"hydra.run.dir={run}")
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
     said = train(f"resume={run}", "steps=5", "rules.format.weight=0.05", "+rules.short.weight=0.2",
                  "+rules.short.verifier._target_=rlvr.verifiers.style.Overlong", "+rules.short.verifier.max_chars=40",
                  "+rules.short.verifier.buffer_chars=10")  # fmt: skip
@@ -100,17 +105,17 @@ def test_more_steps_and_other_weights(whole: Path, tmp_path: Path) -> None:
     by_step = dict(zip(hashes["step"], hashes["rules_hash"], strict=True))
     assert by_step[4] == by_step[1] != by_step[5]
     again = train(f"resume={run}", "steps=6")
-    assert "goes on after step 5" in again
-    assert rows(run)[6]["rule/format/weight"] == 0.05, "it stays in force"
+    assert "resumes after step 5" in again
+    assert rows(run)[6]["rule/format/weight"] == 0.05, "the active rules stay"
 
 
 def test_what_cannot_change_is_refused_before_anything_is_touched(whole: Path) -> None:
     before = bits(whole), (whole / "config.yaml").read_bytes(), (whole / "rules.yaml").read_bytes()
     for override, message in (
-        ("seed=1", "seed=1: cannot change while a run goes on (it began with 0); begin another run"),
-        ("model.dtype=bfloat16", "model.dtype=bfloat16: cannot change while a run goes on"),
+        ("seed=1", "seed=1: cannot change on resume (the run began with 0); begin a new run"),
+        ("model.dtype=bfloat16", "model.dtype=bfloat16: cannot change on resume"),
         ("rules.stile.weight=1", "rules.stile.weight=1: there is no such rule"),
-        ("-m", "goes on with one run; leave out -m"),
+        ("-m", "resumes a single run; leave out -m"),
     ):
         said = train(f"resume={whole}", override, status=2)
         assert said.count("\n") <= 2, said

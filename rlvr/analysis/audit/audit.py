@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from rlvr.analysis.audit.attacks.base import Attack
-from rlvr.analysis.audit.trial import Attempt, answer_of, attempt, honest_rewards, target_of
+from rlvr.analysis.audit.attempt import Attempt, answer_of, attempt, honest_rewards, target_of
 from rlvr.config.schema import VerifyConfig
 from rlvr.data.prompts import Prompts
 from rlvr.rules.lint import Lint, lint
@@ -21,13 +21,13 @@ from rlvr.types import Problem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All that an audit found."""
+    """The findings of an audit."""
 
     lint: Lint
     references: int
     """Problems that have a reference solution."""
     short: tuple[tuple[Problem, str], ...]
-    """Those whose reference solution does not get full score, with the reason."""
+    """Problems whose reference solution does not get the full score, with the reason."""
     attacked: int
     attempts: tuple[Attempt, ...]
 
@@ -45,7 +45,7 @@ def audit(
     backend: Backend | None = None,
     retries: int = VerifyConfig.retries,
 ) -> Report:
-    """Lint, judge the references, attack; `backend` judges what is slow, for many problems at a time."""
+    """Lint, score the reference solutions, attack. backend: runs slow verifiers, for many problems at a time."""
     backend = backend or shared()
     judge: Judge = partial(pack.judge, slow=backend.score, retries=retries)
     checked = lint(problems, pack)
@@ -53,8 +53,8 @@ def audit(
     with_reference = [p for p in problems if p.id not in bad and ("solution" in p.metadata or "completion" in p.metadata)]
     with threads_for(backend) as threads:
         reasons = list(threads.map(lambda problem: full_score_gap(prompts, problem, pack, judge=judge), with_reference))
-        sound = [problem for problem, reason in zip(with_reference, reasons, strict=True) if reason is None]
-        chosen = _spread(sound, n_targets)
+        solved = [problem for problem, reason in zip(with_reference, reasons, strict=True) if reason is None]
+        chosen = _spread(solved, n_targets)
         answers = list(dict.fromkeys(answer for problem in chosen if (answer := answer_of(problem))))
         found = threads.map(lambda problem: target_of(problem, chosen, answers, prompts, judge), chosen)
         targets = [target for target in found if target is not None]
@@ -70,5 +70,5 @@ def audit(
 
 
 def _spread(problems: Sequence[Problem], n: int) -> Sequence[Problem]:
-    """At most `n` of them, from all over the data set."""
+    """At most `n` problems, evenly spread over the data set."""
     return [problems[at * len(problems) // n] for at in range(n)] if len(problems) > n else problems

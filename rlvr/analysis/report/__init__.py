@@ -1,17 +1,19 @@
-"""What a run or a sweep came to, for a human: `rlvr report DIR` writes DIR/report.html.
+"""The report of a run or a sweep: `rlvr report DIR` writes DIR/report.html.
 
-records.py    what is on disk: configuration, metrics, summary, edits of the rules
-history.py    what the rollout log says of every step: verdicts by reason, pass rates, rules in force
-variants.py   the jobs of a sweep that differ only by seed, and numbers over them
-charts.py     which curves are shown
-svg.py        how they are drawn
-tables.py     the tables
-text.py       texts and numbers as they are shown
-page.py       the page, from page.html and page.css
-picture.py    curves.png
+run_record.py       what is on disk: configuration, metrics, summary, edits of the rules
+verdict_history.py  verdicts by reason, pass rates and active rules by step, from the rollout log
+samples.py          rollouts worth reading
+variants.py         the jobs of a sweep that differ only by seed, and statistics over them
+charts.py           which curves are shown
+svg.py              how they are drawn
+tables.py           the tables
+formatting.py       text and numbers as the page shows them
+page.py             the page, from page.html and page.css
+curves_png.py       curves.png
+run_report.py       what training writes at its end: curves.png and report.html
 """
 
+from rlvr.analysis.report.curves_png import plot_curves
 from rlvr.analysis.report.page import write_report
-from rlvr.analysis.report.picture import plot_curves
 
 __all__ = ["plot_curves", "write_report"]

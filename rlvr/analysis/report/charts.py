@@ -1,4 +1,4 @@
-"""Which curves the page shows: of one run several measures in a chart, of a sweep a measure in each, with a curve a variant."""
+"""Which curves the page shows: for a run several metrics in a chart, for a sweep one metric a chart with a curve a variant."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Any
 
 from markupsafe import Markup
 
-from rlvr.analysis.report.history import History
 from rlvr.analysis.report.run_record import Record, rule_names
 from rlvr.analysis.report.svg import Line, Mark, line_chart, stack_chart, swatch
 from rlvr.analysis.report.variants import Point, Variant, series
+from rlvr.analysis.report.verdict_history import History
 
 _MOST_VARIANTS = 12
 """Curves in a chart of a sweep."""
 _LEGEND = 100
-"""Characters of a name; the overrides of a variant may be many."""
+"""Characters of a name; a variant may have many overrides."""
 _MOST_REASONS = 7
-"""Of a rule, each with a colour of its own; the rest is one more."""
+"""Reasons of a rule that have their own colour; the rest is one more."""
 _MOST_MARKS = 8
-"""Changes of weights that are marked; a weight that changes at more steps has a schedule, and a curve that shows it."""
+"""Changes of a weight that are marked; a weight with more changes has a schedule, and a curve that shows it."""
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
-"""Metrics by name of the record, pass rates among them."""
+"""Metrics by name of the record, with pass rates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A chart with its words."""
+    """A chart with title, legend and caption."""
 
     title: str
     picture: Markup
@@ -39,7 +39,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Measure:
-    """A metric of the charts of a sweep."""
+    """A metric that has a chart on the page of a sweep."""
 
     key: str
     title: str
@@ -71,7 +71,7 @@ _RUN = (
 
 
 def changes(records: Sequence[Record]) -> list[Mark]:
-    """Steps at which the rules changed, numbered from 1, or an edit was refused. What holds for some of several runs names
+    """Steps at which the rules changed, numbered from 1, or an edit was refused. A change in only some of several runs names
     them."""
     found: dict[tuple[int, str, bool], list[str]] = {}
     for record in records:
@@ -89,28 +89,28 @@ def changes(records: Sequence[Record]) -> list[Mark]:
 
 
 def _changes(record: Record) -> list[tuple[int, str]]:
-    told = [(edit.step, "; ".join(edit.changes)) for edit in record.edits if edit.changes]
-    edited = {step for step, _ in told}
+    found = [(edit.step, "; ".join(edit.changes)) for edit in record.edits if edit.changes]
+    edited = {step for step, _ in found}
     unknown = [row["step"] for row in record.rows if row.get("rules/changes") and row["step"] not in edited]
-    told += [(step, "the rules were edited") for step in unknown]
+    found += [(step, "the rules were edited") for step in unknown]
     edited |= set(unknown)
     for name in rule_names(record.rows):
         weights = series(record.rows, f"rule/{name}/weight")
-        turns = [(step, x, y) for (_, x), (step, y) in pairwise(weights) if x != y and step not in edited]
-        steps = [(step, f"rules.{name}.weight {x:g} -> {y:g}, by its schedule") for step, x, y in turns]
-        told += steps if len(steps) <= _MOST_MARKS else []
-    return told
+        changed = [(step, x, y) for (_, x), (step, y) in pairwise(weights) if x != y and step not in edited]
+        steps = [(step, f"rules.{name}.weight {x:g} -> {y:g}, by its schedule") for step, x, y in changed]
+        found += steps if len(steps) <= _MOST_MARKS else []
+    return found
 
 
 def run_figures(record: Record, rows: Sequence[Mapping[str, Any]], marks: Sequence[Mark]) -> list[Figure]:
-    """Of one run."""
+    """The charts of one run."""
     names = rule_names(rows)
     specs = list(_RUN)
     specs.insert(1, ("Mean score by rule, sampled rollouts", {name: f"rule/{name}/score" for name in names}, True))
     specs.insert(2, ("Pass rate by rule: share with full score", {name: f"rule/{name}/pass" for name in names}, True))
     weights = {name: f"rule/{name}/weight" for name in names}
     if any(len({value for _, value in series(rows, key)}) > 1 for key in weights.values()):
-        specs.insert(3, ("Weights in force", weights, False))
+        specs.insert(3, ("Active weights", weights, False))
     figures = [_figure(title, _lines(rows, keys), marks, share) for title, keys, share in specs]
     figures.insert(
         1, _figure("Reward", _reward_lines(rows), marks, False, "Band: one standard deviation of the rollouts of a step.")
@@ -135,7 +135,7 @@ def _reward_lines(rows: Sequence[Mapping[str, Any]]) -> list[Line]:
 
 
 def sweep_figures(variants: Sequence[Variant], rows: Rows, marks: Sequence[Mark]) -> list[Figure]:
-    """Of a sweep: a curve a variant, its mean over seeds, and the range of the seeds as a band."""
+    """The charts of a sweep: a curve a variant, its mean over seeds, and the range of the seeds as a band."""
     names = rule_names([row for of in rows.values() for row in of])
     measures = list(_SWEEP)
     for name in names:
@@ -157,7 +157,7 @@ def sweep_figures(variants: Sequence[Variant], rows: Rows, marks: Sequence[Mark]
 
 
 def _figure(title: str, lines: Sequence[Line], marks: Sequence[Mark], share: bool, caption: str = "") -> Figure | None:
-    """None without a point. A curve keeps its colour where others of the sweep are empty."""
+    """None without points. A curve has the same colour in every chart."""
     if not any(line.points for line in lines):
         return None
     legend = [(swatch(at), _shorten(line.name, _LEGEND)) for at, line in enumerate(lines) if line.points]
@@ -169,7 +169,7 @@ def _shorten(text: str, most: int) -> str:
 
 
 def reason_figures(histories: Sequence[History], marks: Sequence[Mark]) -> list[Figure]:
-    """Shares of the reasons of each rule's verdicts by step, over all the runs given; the highest scores lie lowest."""
+    """Shares of each rule's reasons by step, over all runs given; reasons with the highest scores at the bottom."""
     figures: list[Figure] = []
     for rule in dict.fromkeys(name for history in histories for name in history.rules):
         numbers, scores = _pooled(histories, rule)
@@ -186,7 +186,7 @@ def reason_figures(histories: Sequence[History], marks: Sequence[Mark]) -> list[
 
 
 def _pooled(histories: Sequence[History], rule: str) -> tuple[dict[str, dict[int, int]], dict[str, float]]:
-    """How many verdicts by reason and step, and the sum of the scores by reason."""
+    """Counts of verdicts by reason and step, and sums of scores by reason."""
     numbers: dict[str, dict[int, int]] = {}
     scores: dict[str, float] = {}
     for history in histories:

@@ -1,7 +1,7 @@
-"""The page: one file, without scripts or anything from elsewhere. Texts of models are hostile: all text is escaped.
+"""The page: one file, without scripts and external resources. Completions are untrusted, so all text is escaped.
 
-The template escapes by default, its content security policy lets no script run, and characters that are not seen or that turn
-the direction of what follows are shown by their numbers.
+The template escapes by default, its content security policy forbids scripts, and characters that are invisible or change the
+text direction are shown by their code points.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from rlvr.analysis.report.charts import Figure, changes, reason_figures, run_figures, sweep_figures
-from rlvr.analysis.report.history import History, Sample, readable, samples, with_pass_rates
+from rlvr.analysis.report.formatting import cut, number, visible
 from rlvr.analysis.report.run_record import Found, Record, commands, find
+from rlvr.analysis.report.samples import Sample, samples
 from rlvr.analysis.report.svg import Mark
 from rlvr.analysis.report.tables import evaluation_table, failed_table, job_table, provenance, rule_table, variant_table
-from rlvr.analysis.report.text import cut, number, visible
 from rlvr.analysis.report.variants import Variant, variants
+from rlvr.analysis.report.verdict_history import History, readable, with_pass_rates
 from rlvr.files import write_whole
 
 PAGE = "report.html"
 _SAMPLES = 12
-"""Best rollouts on a page, and as many worst ones."""
+"""Sample rollouts on a page, half of them the best, half the worst."""
 _MOST_PARTS = 8
-"""Variants whose reasons and rollouts are shown."""
+"""Variants for which reasons and rollouts are shown."""
 _MOST_ERRORS = 20
 """Tracebacks on a page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """What is shown of a variant, or of the only run (its label is empty)."""
+    """Figures and samples of a variant, or of a single run (with an empty label)."""
 
     label: str
     figures: Sequence[Figure] = ()
@@ -135,7 +136,7 @@ def _sweep(
 
 
 def _missing(found: Found) -> list[str]:
-    """What is not there, with the jobs it is missing in."""
+    """What is missing, with the jobs in which it is."""
     names: dict[str, list[str]] = {}
     for record in found.records:
         for text in record.missing:
@@ -156,7 +157,7 @@ def _reasons(parts: Sequence[Variant], histories: Mapping[str, History], marks: 
 
 
 def _samples(parts: Sequence[Variant], histories: Mapping[str, History], sweep: bool) -> list[_Part]:
-    """Of the first job of each variant that has any."""
+    """Samples from the first job of each variant that has any."""
     made = []
     for variant in parts:
         record = next((record for record in variant.counted if record.name in histories), None)

@@ -1,4 +1,4 @@
-"""What a run left on disk, whatever of it is there: a run that goes on, was killed, or is older than parts of the format."""
+"""Reads a run folder in any state: of a run in progress, killed, or older than parts of the format."""
 
 from __future__ import annotations
 
@@ -14,39 +14,38 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from rlvr.errors import ConfigError
-from rlvr.rules.live import Edit, read_edits
-from rlvr.runs.folder import JOB_ERROR
+from rlvr.errors import JOB_ERROR, ConfigError
+from rlvr.rules.edits import Edit, read_edits
 from rlvr.runs.rollout_log import RolloutLog
 
 _CONFIG, _METRICS, _SUMMARY, _MULTIRUN = "config.yaml", "metrics.jsonl", "summary.json", "multirun.yaml"
 _NO_VARIANT = ("seed", "name", "resume")
-"""Keys of the configuration in which jobs of one variant may differ; those of tracking too."""
+"""Configuration keys in which jobs of one variant may differ; also those of tracking."""
 _NOT_AGAIN = ("hydra.mode=", "hydra.sweep.dir=", "hydra.run.dir=")
-"""Arguments of a sweep that would lead into its own folder once more."""
+"""Arguments of a sweep that are not repeated: they would write into its folder again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One run, as found."""
+    """One run as found on disk."""
 
     path: Path
     name: str
-    """Of the folder within the sweep; of a single run, the folder's own name."""
+    """Name of its folder."""
     config: Mapping[str, Any]
-    """Resolved; empty where there is none."""
+    """Resolved configuration; empty if missing."""
     config_text: str
     rows: Sequence[Mapping[str, Any]]
-    """Metrics, a row a step; steps rise."""
+    """Metrics, a row a step, steps ascending."""
     summary: Mapping[str, Any]
-    """Empty until a run has ended in order."""
+    """Empty until the run has ended."""
     error: str
-    """What a failed job of a sweep left in error.txt: a line, or a traceback; empty without one."""
+    """error.txt of a failed sweep job: a line or a traceback; empty without one."""
     edits: Sequence[Edit]
-    """Of rules.yaml, refused ones too."""
+    """Edits of rules.yaml, refused ones included."""
     has_rollout_log: bool
     missing: Sequence[str]
-    """What a reader of the page should know is not there, a sentence each."""
+    """What is missing or unreadable, a sentence each."""
 
     @property
     def steps(self) -> int:
@@ -55,7 +54,7 @@ class Record:
 
     @property
     def planned(self) -> int | None:
-        """Steps it was started for."""
+        """Steps it was configured for."""
         return self.config.get("steps")
 
     @property
@@ -78,7 +77,7 @@ class Record:
             return f"stopped after step {self.summary.get('steps', self.steps)}: {self.summary['stopped']}"
         of = f" of {self.planned}" if self.planned else ""
         reached = f"step {self.steps}{of} is the last one written" if self.rows else "no step was written"
-        return f"no end: {reached}; it is running still, was killed, or failed"
+        return f"no end: {reached}; it is still running, was killed, or failed"
 
     @property
     def seed(self) -> Any:
@@ -86,22 +85,22 @@ class Record:
 
 
 def read_record(path: Path, name: str = "") -> Record:
-    """Whatever is there; what is not, or cannot be read, is said in `missing`."""
+    """Reads what is there; what is missing or cannot be read is named in `missing`."""
     missing: list[str] = []
 
-    def told(file: str, read: Any, default: Any) -> Any:
+    def read(file: str, parse: Any, default: Any) -> Any:
         try:
-            return read((path / file).read_text(encoding="utf-8"))
+            return parse((path / file).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            missing.append(f"{file} is not there")
-        except (OSError, ValueError, yaml.YAMLError) as error:  # of JSON and of UTF-8 too
+            missing.append(f"{file} is missing")
+        except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: also from JSON and UTF-8
             missing.append(f"{file} cannot be read: {' '.join(str(error).split())[:200]}")
         return default
 
     failure = (path / JOB_ERROR).read_text(encoding="utf-8", errors="replace").strip() if (path / JOB_ERROR).is_file() else ""
-    text = told(_CONFIG, str, "")
-    config = told(_CONFIG, _mapping, {}) if text else {}
-    rows, summary = told(_METRICS, _rows, []), told(_SUMMARY, lambda text: dict(json.loads(text)), {})
+    text = read(_CONFIG, str, "")
+    config = read(_CONFIG, _mapping, {}) if text else {}
+    rows, summary = read(_METRICS, _rows, []), read(_SUMMARY, lambda text: dict(json.loads(text)), {})
     try:
         edits = read_edits(path)
     except (OSError, ValueError, TypeError) as error:
@@ -129,7 +128,7 @@ def _mapping(text: str) -> dict[str, Any]:
 
 
 def _rows(text: str) -> list[dict[str, Any]]:
-    """Whole lines; the last one may be being written."""
+    """Whole lines; the last one may be half-written."""
     rows = [dict(json.loads(line)) for line in text.splitlines(keepends=True) if line.endswith("\n")]
     return [row for row in rows if isinstance(row.get("step"), int)]
 
@@ -142,10 +141,10 @@ class Found:
     records: Sequence[Record]
     sweep: bool
     task: Sequence[str] | None
-    """What was given to `train.py -m`, where Hydra wrote it down (multirun.yaml)."""
+    """The arguments of the sweep, from Hydra's multirun.yaml."""
 
     def overrides(self) -> list[tuple[str, ...]]:
-        """What each run has that not all have, seed left out: as given on the command line, or from the configurations."""
+        """What distinguishes each run, except its seed: overrides of the command line, or differences of configurations."""
         if not self.sweep:
             return [()]
         given = _jobs(self.task) if self.task else {}
@@ -162,7 +161,7 @@ def find(folder: Path) -> Found:
     Errors: `ConfigError` where there is neither.
     """
     if not folder.is_dir():
-        raise ConfigError(f"{folder}: is no folder")
+        raise ConfigError(f"{folder}: is not a folder")
     if _is_run(folder):
         return Found(folder=folder.resolve(), records=[read_record(folder)], sweep=False, task=None)
     multirun = folder / _MULTIRUN
@@ -183,15 +182,13 @@ def _task(multirun: Path) -> list[str] | None:
     try:
         overrides = yaml.safe_load(multirun.read_text(encoding="utf-8"))["hydra"]["overrides"]
         given = [str(each) for each in (*overrides["hydra"], *overrides["task"])]
-        return list(
-            {each.partition("=")[0]: each for each in given if not each.startswith(_NOT_AGAIN)}.values()
-        )  # the last holds
+        return list({each.partition("=")[0]: each for each in given if not each.startswith(_NOT_AGAIN)}.values())
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
         return None
 
 
 def _jobs(task: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Overrides by job number as Hydra's basic sweeper makes them; empty for another sweeper."""
+    """Overrides by job number as Hydra's basic sweeper makes them; empty for a different sweeper."""
     choices: list[list[str]] = []
     try:
         for override in OverridesParser.create().parse_overrides(list(task)):
@@ -212,8 +209,8 @@ def _jobs(task: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _differences(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """Keys that all configurations have, with other values, and the names of the rules; where that does not tell apart what
-    differs, every key that does."""
+    """Keys with different values that all configurations have, and the names of the rules; where those do not distinguish all
+    variants, every key that differs."""
     flat = [dict(_flat(config)) if config else {} for config in configs]
     known = [each for each in flat if each]
     keys = [key for key in dict.fromkeys(key for each in known for key in each) if not _ignored(key)]
@@ -246,24 +243,24 @@ def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def rule_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Of all steps: a rule may come or go with an edit."""
+    """Rules of all steps: an edit may add or remove one."""
     keys = dict.fromkeys(key for row in rows for key in row if key.startswith("rule/") and key.endswith("/score"))
     return [key.removeprefix("rule/").removesuffix("/score") for key in keys]
 
 
 def commands(found: Found) -> list[tuple[str, str]]:
-    """What to type, each with what it does."""
+    """Commands to type, each with what it does."""
     lines: list[tuple[str, str]] = []
     if found.sweep and found.task:
-        lines.append((f"python train.py -m {shlex.join(found.task)}", "the sweep again, into a new folder"))
+        lines.append((f"rlvr train -m {shlex.join(found.task)}", "the sweep again, into a new folder"))
     for record in found.records:
         run = shlex.quote(str(record.path))
         which = f"job {record.name}" if found.sweep else "this run"
         if record.config and "evaluation" not in record.summary:
-            repeat = f"python train.py --config-path {run} --config-name config"
-            lines.append((repeat, f"{which} again, by its own configuration, into a new folder"))
+            repeat = f"rlvr train --config-path {run} --config-name config"
+            lines.append((repeat, f"{which} again, with its configuration, into a new folder"))
         if not found.sweep and record.config and not record.finished:
-            lines.append((f"python train.py resume={run}", "go on from its last checkpoint"))
+            lines.append((f"rlvr train resume={run}", "resume from its last checkpoint"))
         if not found.sweep and record.has_rollout_log:
             lines.append((f"rlvr rescore run={run}", "are all stored verdicts reproduced?"))
     lines.append((f"rlvr report {shlex.quote(str(found.folder))}", "this page again"))

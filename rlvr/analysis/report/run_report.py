@@ -1,11 +1,11 @@
-"""What a run leaves of its own accord: curves.png and report.html."""
+"""What training writes at its end: curves.png and report.html."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from rlvr.analysis.report.curves_png import plot_curves
 from rlvr.analysis.report.page import write_report
-from rlvr.analysis.report.picture import plot_curves
 from rlvr.runs.folder import RunFolder
 from rlvr.training.result import TrainResult
 

@@ -1,6 +1,6 @@
-"""Charts as SVG that stands in the page; colours are classes of page.css, so that they follow light and dark.
+"""Charts as SVG inside the page; colours are classes of page.css, which has a light and a dark theme.
 
-Series differ in colour (`s0` to `s7`) and, past the colours, in dashes (`d1`, `d2`). What is not a number is left out.
+Series differ in colour (`s0` to `s7`) and, past the colours, in dashes (`d1`, `d2`). Values that are not finite are left out.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
-from rlvr.analysis.report.text import number, visible
+from rlvr.analysis.report.formatting import number, visible
 from rlvr.analysis.report.variants import Point
 
 _WIDTH, _HEIGHT = 440.0, 220.0
@@ -19,10 +19,10 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 50.0, 14.0, 20.0, 38.0
 _MARK_ROOM = 22.0
 _COLOURS = 8
 _MOST_POINTS = 480
-"""In a chart; where there are more, several steps are averaged to a point."""
+"""Points in a chart; with more, several steps are averaged to a point."""
 _MOST_BARS = 60
 _DOTS = 24
-"""A curve with no more points than this has them marked."""
+"""Up to so many points of a curve are marked by dots."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Line:
     name: str
     points: Sequence[Point]
     band: str = ""
-    """What the band between low and high is; empty: none is drawn."""
+    """Meaning of the band between low and high; empty: no band."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,15 +41,15 @@ class Mark:
 
     step: int
     number: int | None
-    """Of the entry in the table of changes; None for an edit that was refused, which charts do not show."""
+    """Its number in the table of changes; None for a refused edit, which charts do not show."""
     text: str
     runs: Sequence[str]
-    """Names of those in which it did."""
+    """Names of the runs in which it did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """From data to places on the picture, with the axes."""
+    """Maps data to positions on the picture, and draws the axes."""
 
     x: tuple[float, float]
     y: tuple[float, float]
@@ -80,7 +80,7 @@ class Frame:
         return drawn + base + Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="middle">step</text>').format(middle, _HEIGHT - 4)
 
     def marks(self, marks: Iterable[Mark]) -> Markup:
-        """A line each; its number where it does not touch the one before."""
+        """A line each, with its number unless it would touch the one before."""
         drawn, free = Markup(""), 0.0
         for mark in marks:
             if mark.number is None or not self.x[0] <= mark.step <= self.x[1]:
@@ -96,7 +96,7 @@ class Frame:
 
 
 def line_chart(title: str, lines: Sequence[Line], *, marks: Sequence[Mark] = (), share: bool = False) -> Markup:
-    """Curves over steps, bands below them; one without points takes its colour and no more."""
+    """Curves over steps, above their bands; a curve without points only uses up a colour."""
     points = [point for line in lines for point in line.points]
     steps = [point.step for point in points]
     ends = [value for line in lines for p in line.points for value in ((p.low, p.high) if line.band else (p.mean,))]
@@ -132,9 +132,9 @@ def _curve(frame: Frame, name: str, points: Sequence[Point], at: int, share: boo
 
 
 def stack_chart(title: str, shares: Mapping[str, Mapping[int, float]], *, marks: Sequence[Mark] = ()) -> Markup:
-    """What parts of a whole there are at each step, one upon another in the order given; parts of a step sum to 1.
+    """Stacked shares at each step, in the order given; the shares of a step sum to 1.
 
-    Past 60 steps several are averaged in a bar.
+    With more than 60 steps, a bar is the mean of several.
     """
     steps = sorted({step for of in shares.values() for step in of})
     bars = [steps[len(steps) * i // n : len(steps) * (i + 1) // n] for n in (min(len(steps), _MOST_BARS),) for i in range(n)]
@@ -155,7 +155,7 @@ def stack_chart(title: str, shares: Mapping[str, Mapping[int, float]], *, marks:
 
 
 def swatch(at: int, *, filled: bool = False) -> Markup:
-    """The sign of the series `at` in a legend."""
+    """The legend sign of series number `at`."""
     inner = (
         Markup('<rect class="part f{}" width="14" height="10"/>').format(at % _COLOURS)
         if filled
@@ -196,7 +196,7 @@ def _thinned(points: Sequence[Point], most: int) -> list[Point]:
 
 
 def _around(low: float, high: float) -> tuple[float, float]:
-    """Limits of an axis: 0 belongs to it where it is near, and a constant has room on both sides."""
+    """Limits of an axis: includes 0 if it is near, and leaves room around a constant."""
     if low >= 0 and low < high * 0.6:
         low = 0.0
     room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0

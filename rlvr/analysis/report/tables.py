@@ -11,30 +11,30 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from rlvr.analysis.report.history import History
+from rlvr.analysis.report.formatting import NONE, number
 from rlvr.analysis.report.run_record import Record, rule_names
-from rlvr.analysis.report.text import NONE, number
 from rlvr.analysis.report.variants import Estimate, Variant, pick_value, series
+from rlvr.analysis.report.verdict_history import History
 
 _REASONS = 3
-_STRETCHES = 12
-"""Stretches of equal rules that are listed; a linear schedule makes one of every step."""
+_INTERVALS = 12
+"""Intervals of equal rules that are listed; a linear schedule has one for every step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Cells are text; `Markup` is put in as it is."""
+    """A table of the page. Cells are text, which is escaped, or `Markup`, which is not."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str | Markup]]
     text_columns: int
-    """So many from the left are text, the rest numbers."""
+    """The first so many columns are text, the rest numbers."""
     caption: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Column:
-    """A metric of the tables of a sweep."""
+    """A metric in the tables of a sweep."""
 
     name: str
     key: str
@@ -62,7 +62,7 @@ def estimated(value: Estimate | None, share: bool = False) -> str:
 
 
 def variant_table(variants: Sequence[Variant]) -> Table:
-    """A row a variant: means over seeds with intervals."""
+    """One row per variant: means over seeds with intervals."""
     columns = [c for c in _COLUMNS if any(variant.estimate(c.key, c.pick) for variant in variants)]
     rows = [
         [
@@ -83,7 +83,7 @@ def variant_table(variants: Sequence[Variant]) -> Table:
 
 
 def job_table(variants: Sequence[Variant]) -> Table:
-    """A row a job."""
+    """One row per job."""
     rows = []
     columns = [c for c in _COLUMNS if any(series(r.rows, c.key) for variant in variants for r in variant.records)]
     for variant in variants:
@@ -107,13 +107,13 @@ def _link(record: Record) -> str | Markup:
 
 
 def failed_table(variants: Sequence[Variant]) -> Table:
-    """Jobs without a regular end, with what is known of it."""
+    """Jobs that did not finish, with what is known about it."""
     rows = [[r.name, variant.label, _seed(r), r.status] for variant in variants for r in variant.records if not r.finished]
     return Table(head=["job", "overrides", "seed", "what is known"], rows=rows, text_columns=4)
 
 
 def evaluation_table(record: Record) -> Table | None:
-    """Before and after, or the only one, by measure and by rule; None without an evaluation."""
+    """Evaluations before and after, or the only one, by measure and by rule; None without one."""
     summary = record.summary
     names = {"before": "before", "forced": "before, reasoning forced", "after": "after", "evaluation": "evaluated"}
     found = [(names[key], summary[key]) for key in names if summary.get(key)]
@@ -155,7 +155,7 @@ def _evaluations_so_far(record: Record) -> Table | None:
 
 
 def rule_table(rows: Sequence[Mapping[str, Any]], history: History | None) -> Table | None:
-    """What became of each rule on the sampled rollouts; None without steps."""
+    """Weight, score, pass rate and reasons of each rule on the sampled rollouts; None without steps."""
     cells = []
     for name in rule_names(rows):
         counted: Counter[str] = Counter()
@@ -174,7 +174,7 @@ def rule_table(rows: Sequence[Mapping[str, Any]], history: History | None) -> Ta
 
 
 def provenance(records: Sequence[Record], histories: Mapping[str, History]) -> list[Table]:
-    """Hashes, versions, times; a row a run, and the rules in force of a single run by step."""
+    """Hashes, versions and times, one row per run, and the active rules of a single run by step."""
     versions = dict.fromkeys(name for record in records for name in record.summary.get("versions", {}))
     head = [
         "run",
@@ -183,7 +183,7 @@ def provenance(records: Sequence[Record], histories: Mapping[str, History]) -> l
         *versions,
         "training, s",
         "evaluation, s",
-        "in all, s",
+        "total, s",
         "tokens sampled",
     ]
     rows = []
@@ -193,21 +193,21 @@ def provenance(records: Sequence[Record], histories: Mapping[str, History]) -> l
         hashes = list(dict.fromkeys(each.rules.hash for each in history.rule_history)) if history else []
         rules = hashes[0] if len(hashes) == 1 else f"{hashes[0]} … {hashes[-1]} ({len(hashes)})" if hashes else "not recorded"
         seconds, seen = record.summary.get("seconds", {}), record.summary.get("versions", {})
-        told = [str(seen.get(name, NONE)) for name in versions]
+        known = [str(seen.get(name, NONE)) for name in versions]
         times = [number(seconds.get(name)) for name in ("train", "eval", "total")]
         tokens = record.summary.get("tokens")
-        rows.append([record.name, config_hash, rules, *told, *times, NONE if tokens is None else f"{tokens:,}"])
+        rows.append([record.name, config_hash, rules, *known, *times, NONE if tokens is None else f"{tokens:,}"])
     tables = [Table(head=head, rows=rows, text_columns=3 + len(versions))]
     if len(records) == 1 and records[0].name in histories:
-        tables.append(_in_force(histories[records[0].name]))
+        tables.append(_active_rules(histories[records[0].name]))
     return tables
 
 
-def _in_force(history: History) -> Table:
+def _active_rules(history: History) -> Table:
     shown = list(history.rule_history)
-    more = len(shown) - _STRETCHES
+    more = len(shown) - _INTERVALS
     if more > 0:
-        shown = [*shown[: _STRETCHES - 1], shown[-1]]
+        shown = [*shown[: _INTERVALS - 1], shown[-1]]
     rows = [
         [
             f"{each.first} to {each.last}" if each.first != each.last else f"{each.first}",
@@ -216,5 +216,5 @@ def _in_force(history: History) -> Table:
         ]
         for each in shown
     ]
-    caption = "Rules in force" + (f"; {more} stretches before the last are left out" if more > 0 else "")
+    caption = "Active rules" + (f"; {more} intervals before the last are left out" if more > 0 else "")
     return Table(head=["steps", "hash", "reward"], rows=rows, text_columns=3, caption=caption)

@@ -1,4 +1,4 @@
-"""The jobs of a sweep that differ only by seed, and numbers over them: means, ranges, intervals."""
+"""The jobs of a sweep that differ only by seed, and statistics over them: means, ranges, intervals."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from rlvr.analysis.report.run_record import Record
 
 _LEVEL = 0.95
 _LAST = 5
-"""Steps over which the reward of sampled rollouts is averaged for its final value: one step is noisy."""
+"""The final value of a noisy metric is its mean over so many last steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """A curve at a step."""
+    """A point of a curve."""
 
     step: float
     mean: float
     low: float
-    """The lowest and the highest of the jobs; the mean where there is one."""
+    """The lowest and the highest value of the jobs; both are the mean for a single job."""
     high: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A number over the jobs of a variant."""
+    """The mean of a number over the jobs of a variant."""
 
     n: int
     """Jobs that have it."""
@@ -40,7 +40,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """Jobs with the same overrides but for the seed."""
+    """Jobs with the same overrides except for the seed."""
 
     overrides: tuple[str, ...]
     records: tuple[Record, ...]
@@ -51,11 +51,11 @@ class Variant:
 
     @property
     def counted(self) -> tuple[Record, ...]:
-        """Those that numbers are over: the finished ones; all while none is, so that a sweep can be watched."""
+        """The jobs that statistics use: finished ones, or all while none is, so that a running sweep can be watched."""
         return tuple(record for record in self.records if record.finished) or self.records
 
     def curve(self, key: str, rows_of: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Point]:
-        """A metric by step, over the jobs counted that have it there; `rows_of` by name of the record."""
+        """A metric by step, over the counted jobs that have it; rows_of: rows by name of the record."""
         values: dict[int, list[float]] = {}
         for record in self.counted:
             for step, value in series(rows_of[record.name], key):
@@ -65,14 +65,14 @@ class Variant:
         ]
 
     def estimate(self, key: str, pick: str) -> Estimate | None:
-        """A metric of the jobs counted: `first`, `final`, `best` (highest), or `late` (mean of the last steps). None where no
-        job has it."""
+        """A metric of the counted jobs: `first`, `final`, `best` (highest), or `late` (mean of the last steps). None if no job
+        has it."""
         found = [pick_value([value for _, value in series(record.rows, key)], pick) for record in self.counted]
         return estimate([value for value in found if value is not None])
 
 
 def variants(records: Sequence[Record], overrides: Sequence[tuple[str, ...]]) -> list[Variant]:
-    """In the order in which they first occur."""
+    """Variants in the order in which they first occur."""
     order = {each: at for at, each in reversed(list(enumerate(overrides)))}
     pairs = sorted(zip(records, overrides, strict=True), key=lambda pair: order[pair[1]])
     return [
@@ -81,13 +81,13 @@ def variants(records: Sequence[Record], overrides: Sequence[tuple[str, ...]]) ->
 
 
 def series(rows: Iterable[Mapping[str, Any]], key: str) -> list[tuple[int, float]]:
-    """Steps at which a metric is a finite number, with the number."""
+    """Steps and values of a metric where it is finite."""
     found = ((row["step"], row.get(key)) for row in rows)
     return [(s, float(value)) for s, value in found if isinstance(value, int | float) and math.isfinite(value)]
 
 
 def pick_value(values: Sequence[float], pick: str) -> float | None:
-    """`first`, `final`, `best` or `late` of the values of a run; None without any."""
+    """The `first`, `final`, `best` or `late` value of a run; None without values."""
     if not values:
         return None
     last = values[-_LAST:]

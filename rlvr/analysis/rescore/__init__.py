@@ -1,1 +1,1 @@
-"""Judging the rollouts of a rollout log again: by the same rules, and by others."""
+"""Scoring the rollouts of a rollout log again: by the same rules, or by different ones."""

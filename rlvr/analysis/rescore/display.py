@@ -1,4 +1,4 @@
-"""What `rlvr rescore` shows, on a terminal and in a file."""
+"""What `rlvr rescore` prints."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rlvr.analysis.rescore.reproduce import Difference, Kind, Reproduction
+from rlvr.analysis.rescore.reproduction import Difference, Kind, Reproduction
 from rlvr.rules.fingerprint import Fingerprint
-from rlvr.runs.history import ActiveRules, changed_code
+from rlvr.runs.rule_history import ActiveRules, changed_code
 
 _CURVE_ROWS = 12
 _SEGMENTS = 8
 
 
 def show_rules(name: str, history: Sequence[ActiveRules], console: Console) -> None:
-    """What judged when: the first ones and the last, where a schedule makes them many."""
+    """The active rules by step: the first ones and the last, since a schedule may have many."""
     for at, each in enumerate(history):
         if at < _SEGMENTS or at == len(history) - 1:
             weights = " + ".join(f"{weight:g} x {rule}" for rule, weight in each.rules.weights.items())
@@ -30,9 +30,9 @@ def show_rules(name: str, history: Sequence[ActiveRules], console: Console) -> N
 
 
 def show_code(rules: Sequence[tuple[Fingerprint, Fingerprint]], console: Console) -> None:
-    """Whether the verifiers are what they were; then and today, of every part of the rollout log."""
+    """Whether the code of the verifiers has changed. rules: fingerprints then and now, for every file of the rollout log."""
     changed = sorted({name for then, now in rules for name in changed_code(then, now)})
-    _line(console, "code", f"has changed since: {', '.join(changed)}" if changed else "of the verifiers is what it was")
+    _line(console, "code", f"has changed since: {', '.join(changed)}" if changed else "of the verifiers is unchanged")
 
 
 def _steps(first: int, last: int) -> str:
@@ -40,36 +40,36 @@ def _steps(first: int, last: int) -> str:
 
 
 def show_reproduction(found: Reproduction, seconds: float, console: Console) -> None:
-    """Counts, what differs by reason, and the first differences."""
+    """Counts, differences by reason, and the first differences."""
     kinds: tuple[Kind, ...] = ("verdicts", "rewards", "advantages")
     for kind in kinds:
         counted, differing = found.counted.get(kind, 0), found.differing.get(kind, 0)
         text = f"{counted - differing:,} of {counted:,} reproduced"
         _line(console, kind, text, style="bold red" if differing else "")
     if found.differing.get("wording"):
-        _line(console, "wording", f"{found.differing['wording']:,} of the verdicts are reproduced with another detail")
+        _line(console, "wording", f"{found.differing['wording']:,} of the verdicts are reproduced with a different detail")
     _line(console, "speed", f"{found.rollouts:,} rollouts in {seconds:.1f} s: {found.rollouts / seconds:,.0f} a second")
     for (rule, then, now), number in sorted(found.reasons.items(), key=lambda item: -item[1]):
         _line(console, f"{number:,}", f"{rule}: {then} -> {now}")
     for each in found.first:
-        console.print(Text(_told(each)), soft_wrap=True)
+        console.print(Text(_line_of(each)), soft_wrap=True)
     more = sum(found.differing.values()) - len(found.first)
     if more:
         console.print(Text(f"and {more:,} more (show=N lists N)"))
 
 
-def _told(each: Difference) -> str:
-    return _shown(f"{_place_of(each)}: {each.what}: {each.then} -> {each.now}")
+def _line_of(each: Difference) -> str:
+    return _shown(f"{_rollout_of(each)}: {each.what}: {each.then} -> {each.now}")
 
 
-def _place_of(each: Difference) -> str:
+def _rollout_of(each: Difference) -> str:
     entry = each.entry
     return f"{entry.split} step {entry.step}, problem {entry.problem.id}, rollout {entry.rollout_index}"
 
 
 def show_changes(summary: Mapping[str, Any], folder: Path, show: int, console: Console) -> None:
-    """A table of the rules and what follows for rewards, order and advantages, for training and for evaluation."""
-    _line(console, "other", ", ".join(summary["changes"]))
+    """Tables of the rules, and the effects on rewards, order and advantages, by split."""
+    _line(console, "changes", ", ".join(summary["changes"]))
     for split, of in summary["splits"].items():
         console.print(Text(f"\n{split}: {of['rollouts']:,} rollouts", style="bold"))
         console.print(_rules_table(summary, of))
@@ -79,8 +79,8 @@ def show_changes(summary: Mapping[str, Any], folder: Path, show: int, console: C
     for flip in summary["flips"][:show]:
         rewards = " -> ".join("masked" if value is None else f"{value:.3g}" for value in flip["reward"].values())
         rules = "; ".join(f"{name}: {each['then']} -> {each['now']}" for name, each in flip["rules"].items())
-        place = f"{flip['split']} step {flip['step']}, problem {flip['problem_id']}, rollout {flip['rollout_index']}"
-        console.print(Text(_shown(f"{place}: reward {rewards}" + (f" ({rules})" if rules else ""))), soft_wrap=True)
+        rollout = f"{flip['split']} step {flip['step']}, problem {flip['problem_id']}, rollout {flip['rollout_index']}"
+        console.print(Text(_shown(f"{rollout}: reward {rewards}" + (f" ({rules})" if rules else ""))), soft_wrap=True)
     n_flips = sum(of["flips"]["any"] for of in summary["splits"].values())
     if n_flips > show:
         console.print(Text(f"and {n_flips - show:,} more rollouts flip"))
@@ -88,7 +88,7 @@ def show_changes(summary: Mapping[str, Any], folder: Path, show: int, console: C
 
 
 def _rules_table(summary: Mapping[str, Any], of: Mapping[str, Any]) -> Table:
-    table = _table("rule", "weight", "score", "judged", "full score")
+    table = _table("rule", "weight", "score", "scored", "full score")
     for name, rule in of["rules"].items():
         weights = [_weights(summary["rules"][when], name) for when in ("then", "now")]
         table.add_row(
@@ -102,7 +102,7 @@ def _rules_table(summary: Mapping[str, Any], of: Mapping[str, Any]) -> Table:
 
 
 def _weights(history: Sequence[Mapping[str, Any]], rule: str) -> str:
-    """The first and the last, where there are several."""
+    """The first and the last weight, if there are several."""
     found = list(dict.fromkeys(f"{each['weights'][rule]:g}" for each in history if rule in each["weights"]))
     return "-" if not found else found[0] if len(found) == 1 else f"({found[0]} to {found[-1]})"
 
@@ -114,8 +114,8 @@ def _findings(of: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("masked", f"{masked['then']:,} -> {masked['now']:,}" + (f" ({of['errors']:,} by errors)" if of["errors"] else "")),
         (
             "flips",
-            f"{flips['any']:,} rollouts: another sign of the reward {flips['sign']:,}, the answer passes in one only "
-            f"{flips['pass']:,}, masked in one only {flips['masked']:,}",
+            f"{flips['any']:,} rollouts: {flips['sign']:,} by the sign of the reward, {flips['pass']:,} by whether the answer "
+            f"passes, {flips['masked']:,} by whether they are masked",
         ),
     ]
     if not of["groups"]["all"]:
@@ -139,7 +139,7 @@ def _findings(of: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _curve_table(curve: Sequence[Mapping[str, Any]]) -> Table:
-    """Mean rewards at steps spread over the run, its ends among them; summary.json has all."""
+    """Mean rewards at some steps, the first and last included; summary.json has all."""
     table = _table("step", "split", "mean reward")
     for split in dict.fromkeys(each["split"] for each in curve):
         rows = [each for each in curve if each["split"] == split]
@@ -169,5 +169,5 @@ def _percent(value: float | None) -> str:
 
 
 def _shown(text: str) -> str:
-    """What a model wrote may hold lone surrogates, which no terminal takes, and line ends."""
+    """On one line, without lone surrogates, which terminals reject and completions may hold."""
     return " ".join(text.encode("utf-8", "backslashreplace").decode().split())

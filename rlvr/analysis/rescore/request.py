@@ -1,4 +1,4 @@
-"""What `rlvr rescore` is asked: its arguments, and the configuration that follows from them."""
+"""The arguments of `rlvr rescore`, and the configuration that they give."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from rlvr.config.schema import DEVIATIONS, SCALINGS, Config
 from rlvr.errors import ConfigError
 
 USAGE = "usage: rlvr rescore run=RUN [rules=PACK] [name=NAME] [show=20] [KEY=VALUE ...]"
-_HOW = re.compile(r"[+~]*(?:verify[.=]|rules_from=|hydra\.)")
+_SCORING = re.compile(r"[+~]*(?:verify[.=]|rules_from=|hydra\.)")
 _OF_RULES = re.compile(r"[+~]*rules\.")
-_OF_HYDRA = "hydra."  # where packs of the user's are (hydra.searchpath)
+_OF_HYDRA = "hydra."  # where the user's packs are (hydra.searchpath)
 _OF_ADVANTAGES = re.compile(r"algo\.(scaling|deviation|mask_truncated)=")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """The command line."""
+    """The parsed command line."""
 
     run: Path
     rules: str | None
@@ -48,20 +48,20 @@ class Request:
         if not show.isdecimal():
             raise ConfigError(f"show={show}: must be a number, 0 or more")
         overrides = tuple(argument for key, _, argument in pairs if key not in own)
-        useless = [each for each in overrides if not any(kind.match(each) for kind in (_HOW, _OF_RULES, _OF_ADVANTAGES))]
+        useless = [each for each in overrides if not any(kind.match(each) for kind in (_SCORING, _OF_RULES, _OF_ADVANTAGES))]
         if useless:
             keys = "rules.*, verify.*, rules_from, algo.scaling, algo.deviation and algo.mask_truncated"
-            raise ConfigError(f"{useless[0]}: rewards and advantages do not depend on it, but on {keys}")
+            raise ConfigError(f"{useless[0]}: rewards and advantages do not depend on it; they depend on {keys}")
         return cls(run=Path(given["run"]), rules=given.get("rules"), name=name, show=int(show), overrides=overrides)
 
     @property
     def changes(self) -> list[str]:
-        """What is to be other than in the run; nothing: the same rules."""
-        others = [override for override in self.overrides if not _HOW.match(override)]
+        """Overrides of the run's rules and advantages; empty: the same rules."""
+        others = [override for override in self.overrides if not _SCORING.match(override)]
         return [f"rules={self.rules}", *others] if self.rules else others
 
     def config(self) -> Config:
-        """Of the run, overridden. Errors: `ConfigError`."""
+        """The run's configuration with the overrides. Errors: `ConfigError`."""
         if self.rules is None:
             return run_config(self.run, self.overrides)
         of_rules = [override for override in self.overrides if _OF_RULES.match(override)]
@@ -71,26 +71,26 @@ class Request:
         return replace(run_config(self.run, rest), rules=pack)
 
     def advantages(self, config: Config) -> dict[str, Any]:
-        """What of `rlvr.runs.rows.Advantages` is to be other than in the run."""
+        """Overridden fields of `rlvr.runs.entries.Advantages`."""
         return {found[1]: getattr(config.algo, found[1]) for each in self.overrides if (found := _OF_ADVANTAGES.match(each))}
 
     def folder(self) -> Path:
-        """Where the new rollout log goes. Errors: `ConfigError` where there is one."""
+        """Where the new rollout log goes. Errors: `ConfigError` if it exists."""
         said = ",".join(re.sub(r"rules[.=]", "", change, count=1) for change in self.changes)
         folder = self.run / "rescored" / (self.name or re.sub(r"[^\w.~+=,-]", "_", said)[:100])
         if folder.exists():
-            raise ConfigError(f"name={folder.name}: {folder} is there already; choose another name, or remove it")
+            raise ConfigError(f"name={folder.name}: {folder} exists; choose a different name, or remove it")
         return folder
 
 
 def run_config(run: Path, overrides: Sequence[str]) -> Config:
-    """config.yaml of a run with overrides; keys that exist no longer are left out, so that old runs can be rescored.
+    """config.yaml of a run with overrides; keys that no longer exist are left out, so that old runs can be rescored.
 
     Errors: `ConfigError`.
     """
     path = run / "config.yaml"
     if not path.is_file():
-        raise ConfigError(f"run={run}: is no run folder: it has no config.yaml")
+        raise ConfigError(f"run={run}: is not a run folder: it has no config.yaml")
     try:
         node = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except (OmegaConfBaseException, YAMLError, OSError) as error:
@@ -108,7 +108,7 @@ def run_config(run: Path, overrides: Sequence[str]) -> Config:
 
 
 def _known(node: Mapping[Any, Any], schema: type) -> dict[str, Any]:
-    """What the schema still has."""
+    """The keys that the schema has."""
     sections = {field.name: field.default_factory for field in fields(schema) if field.name in node}
     return {
         name: _known(node[name], section) if isinstance(section, type) and is_dataclass(section) else node[name]

@@ -1,4 +1,4 @@
-"""Stored rollouts scored again: by the rules of each step, or by other rules into a new rollout log."""
+"""Scores stored rollouts again: by the rules of each step, or by different rules into a new rollout log."""
 
 from __future__ import annotations
 
@@ -15,107 +15,109 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.progress import track
 
+from rlvr.analysis.rescore.changes import Change, change, flip, summarise
 from rlvr.analysis.rescore.display import show_changes, show_code, show_reproduction, show_rules
-from rlvr.analysis.rescore.effect import Change, change, flip, summarise
-from rlvr.analysis.rescore.rejudge import rejudged
-from rlvr.analysis.rescore.reproduce import reproduction
+from rlvr.analysis.rescore.recompute import recomputed
+from rlvr.analysis.rescore.reproduction import reproduction
 from rlvr.analysis.rescore.request import Request
 from rlvr.config.instantiate import rule_config
 from rlvr.config.schema import Config
 from rlvr.rules.fingerprint import Fingerprint, fingerprint
 from rlvr.rules.load import rule_pack
 from rlvr.rules.pack import RulePack
-from rlvr.runs.history import rule_history
+from rlvr.runs.entries import Advantages, Entry, Split
 from rlvr.runs.rollout_log import RolloutLog, RolloutLogFile
-from rlvr.runs.rows import Advantages, Entry, Split
+from rlvr.runs.rule_history import rule_history
 from rlvr.scoring.backend import Backend
 from rlvr.scoring.factory import make_backend
 from rlvr.scoring.scheduler import scoring
 
 _FLIPS_KEPT = 1000
-"""In summary.json; the two rollout logs have all."""
+"""Flips listed in summary.json; the two rollout logs have all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judges:
-    """What judges a step and split: a pack with its fingerprint, and how advantages follow."""
+class Scoring:
+    """How a step and split is scored: a pack with its fingerprint, and how advantages follow from rewards."""
 
     pack: RulePack
     rules: Fingerprint
     advantages: Advantages
 
 
-def as_then(config: Config, stored: Mapping[RolloutLogFile, tuple[Fingerprint, Advantages]]) -> dict[RolloutLogFile, Judges]:
-    """What was in force, by the code of today. Errors: `ConfigError` where today those are no rules."""
+def scoring_of_run(
+    config: Config, stored: Mapping[RolloutLogFile, tuple[Fingerprint, Advantages]]
+) -> dict[RolloutLogFile, Scoring]:
+    """The rules of each step, with today's code. Errors: `ConfigError` for rules that no longer exist."""
     packs: dict[str, tuple[RulePack, Fingerprint]] = {}
     for rules in {rules.hash: rules for rules, _ in stored.values()}.values():
         nodes = {name: rule_config(rule, f"rules.{name}") for name, rule in rules.rules.items()}
         pack = rule_pack(replace(config, rules=nodes))
         packs[rules.hash] = pack, fingerprint(pack, config.rules_from)
     made = {file: (packs[rules.hash], how) for file, (rules, how) in stored.items()}
-    return {file: Judges(pack=pack, rules=rules, advantages=how) for file, ((pack, rules), how) in made.items()}
+    return {file: Scoring(pack=pack, rules=rules, advantages=how) for file, ((pack, rules), how) in made.items()}
 
 
-def as_configured(
+def scoring_of_config(
     config: Config, stored: Mapping[RolloutLogFile, tuple[Fingerprint, Advantages]], changes: Mapping[str, Any]
-) -> dict[RolloutLogFile, Judges]:
-    """The rules of a configuration, with the weights of each step; advantages as they followed then, but for `changes`.
+) -> dict[RolloutLogFile, Scoring]:
+    """The rules of a configuration with the weights of each step; advantages as in the run except for `changes`.
 
     Errors: `ConfigError`.
     """
     pack, made = rule_pack(config), dict[tuple[float, ...], tuple[RulePack, Fingerprint]]()
-    judges: dict[RolloutLogFile, Judges] = {}
+    scorings: dict[RolloutLogFile, Scoring] = {}
     for file, (_, how) in stored.items():
         at = pack.at(file.step)
         weights = tuple(at.weights.values())
         if weights not in made:
             made[weights] = at, fingerprint(at, config.rules_from)
-        judges[file] = Judges(pack=made[weights][0], rules=made[weights][1], advantages=replace(how, **changes))
-    return judges
+        scorings[file] = Scoring(pack=made[weights][0], rules=made[weights][1], advantages=replace(how, **changes))
+    return scorings
 
 
-def judged_again(
-    rollout_log: RolloutLog, judges: Mapping[RolloutLogFile, Judges], backend: Backend, retries: int, console: Console
+def scored_again(
+    rollout_log: RolloutLog, scorings: Mapping[RolloutLogFile, Scoring], backend: Backend, retries: int, console: Console
 ) -> Iterator[tuple[list[Entry], list[Entry]]]:
-    """The stored rollouts and what they would be, a step and split at a time."""
-    for file, by in track(judges.items(), "scoring", console=console, transient=True, disable=not console.is_terminal):
+    """The rollouts as stored and as scored again, a step and split at a time."""
+    for file, by in track(scorings.items(), "scoring", console=console, transient=True, disable=not console.is_terminal):
         then = rollout_log.read(file)
         with scoring(by.pack, backend, retries=retries) as batch:
             judgements = batch.score((entry.completion, entry.problem) for entry in then)
-        yield then, rejudged(then, judgements, by.rules, by.advantages)
+        yield then, recomputed(then, judgements, by.rules, by.advantages)
 
 
 def reproduce(request: Request, config: Config, rollout_log: RolloutLog, console: Console) -> int:
-    """By the rules that were in force; returns the exit status. Errors: `ConfigError`."""
+    """Score by the rules of each step; returns the exit status. Errors: `ConfigError`."""
     stored = {file: rollout_log.conditions(file) for file in rollout_log.files()}
-    judges = as_then(config, stored)
-    packs = [by.pack for by in judges.values()]
-    with closing(make_backend(config, next((pack for pack in packs if pack.isolated), packs[0]))) as where:
+    scorings = scoring_of_run(config, stored)
+    packs = [by.pack for by in scorings.values()]
+    with closing(make_backend(config, next((pack for pack in packs if pack.isolated), packs[0]))) as backend:
         show_rules("rules", rule_history({file: rules for file, (rules, _) in stored.items()}), console)
-        show_code([(stored[file][0], by.rules) for file, by in judges.items()], console)
+        show_code([(stored[file][0], by.rules) for file, by in scorings.items()], console)
         start = time.perf_counter()
-        found = reproduction(judged_again(rollout_log, judges, where, config.verify.retries, console), listed=request.show)
+        found = reproduction(scored_again(rollout_log, scorings, backend, config.verify.retries, console), listed=request.show)
     show_reproduction(found, time.perf_counter() - start, console)
     return 0 if found.complete else 1
 
 
 def rescore(request: Request, config: Config, rollout_log: RolloutLog, console: Console) -> int:
-    """By other rules, into a new rollout log; returns the exit status. Errors: `ConfigError`, `RolloutLogFailed`."""
+    """Score by different rules, into a new rollout log; returns the exit status. Errors: `ConfigError`, `RolloutLogFailed`."""
     folder = request.folder()
     stored = {file: rollout_log.conditions(file) for file in rollout_log.files()}
-    judges = as_configured(config, stored, request.advantages(config))
+    scorings = scoring_of_config(config, stored, request.advantages(config))
     changes: list[Change] = []
     flips: list[dict[str, Any]] = []
-    with closing(make_backend(config, next(iter(judges.values())).pack)) as where, appearing(folder) as unfinished:
-        again = judged_again(rollout_log, judges, where, config.verify.retries, console)
-        for (file, by), (then, now) in zip(judges.items(), again, strict=True):
+    with closing(make_backend(config, next(iter(scorings.values())).pack)) as backend, appearing(folder) as unfinished:
+        again = scored_again(rollout_log, scorings, backend, config.verify.retries, console)
+        for (file, by), (then, now) in zip(scorings.items(), again, strict=True):
             RolloutLog(unfinished).write(now, by.rules, by.advantages)
             found = change(then, now, rules_then=stored[file][0], rules_now=by.rules)
             flips += [flip(*pair) for pair in found.flips[: _FLIPS_KEPT - len(flips)]]
             changes.append(replace(found, flips=()))
         history = {
             "then": rule_history({file: rules for file, (rules, _) in stored.items()}),
-            "now": rule_history({file: by.rules for file, by in judges.items()}),
+            "now": rule_history({file: by.rules for file, by in scorings.items()}),
         }
         of_split = {split: [each for each in changes if each.split == split] for split in get_args(Split)}
         summary = {
@@ -134,7 +136,7 @@ def rescore(request: Request, config: Config, rollout_log: RolloutLog, console: 
 
 @contextmanager
 def appearing(folder: Path) -> Iterator[Path]:
-    """A folder that appears whole, when the block is left in order, or not at all."""
+    """A folder to fill; it appears whole if the block succeeds, otherwise not at all."""
     unfinished = folder.parent / f".{folder.name}.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)

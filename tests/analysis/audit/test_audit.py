@@ -1,4 +1,4 @@
-"""The audit: sound packs pass, leaky ones are found out, what a rule allows is declared or it fails."""
+"""The audit: sound packs pass, leaky ones are found, and undeclared gains fail."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_shipped_packs() -> None:
     assert pack.allows("empty_think", "form") is None, "one rule that does not allow it is enough"
 
 
-def test_references_and_truths_that_are_no_good_are_listed() -> None:
+def test_bad_references_and_ground_truths_are_listed() -> None:
     bad = [
         Problem(id="unread", prompt="q", truth={"answer": "\\frac{1}{"}, metadata={"solution": "some reasoning here"}),
         Problem(id="short", prompt="q", truth={"answer": "4"}, metadata={"solution": "no"}),
@@ -103,7 +103,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["audit", "rules=r1_format+answer+anti_hack", *arguments]) == 0
     shown = capsys.readouterr().out
     assert "all 6 can be scored" in shown
-    assert "6 of 6 get full score" in shown
+    assert "6 of 6 get the full score" in shown
     assert main(["audit", "rules=r1_format+answer", *arguments]) == 0, "declared"
     assert "allowed: counts visible characters" in " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert main(["audit", "rules=r1_format+answer", "~rules.format.allows.filler_think", *arguments]) == 1

@@ -1,14 +1,17 @@
-"""No attack gains on any shipped pack, unless every rule of the pack declares that it allows it and why."""
+"""No attack gains on any shipped pack unless all its rules declare that they allow it, and why."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
+from importlib.util import find_spec
 
 import pytest
 
+from conftest import needs
 from rlvr import Problem, load_rules
-from rlvr.analysis.audit.attacks.base import find_attacks
+from rlvr.analysis.audit.attacks.base import Attack, find_attacks
 from rlvr.analysis.audit.audit import audit
 from rlvr.config.compose import CONF, compose
 from rlvr.config.schema import AuditConfig
@@ -90,7 +93,6 @@ def _calls() -> list[Problem]:
 
 
 def _tasks() -> list[Problem]:
-    pytest.importorskip("reasoning_gym")
     source = plan(compose(["dataset=reasoning_gym", "dataset.train_problems=4", "dataset.test_problems=1"])).source
     return list(source.load().train)
 
@@ -141,8 +143,6 @@ def _programs() -> list[Problem]:
 
 
 def _proofs() -> list[Problem]:
-    if shutil.which("coqc") is None:
-        pytest.skip("coqc is not installed")
     proofs = {
         "forall n : nat, n + 0 = n": "induction n; simpl; congruence.",
         "forall a b : bool, andb a b = andb b a": "now intros [] [].",
@@ -194,14 +194,32 @@ JOINED = [
 SHIPPED = sorted(path.stem for path in (CONF / "rules").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("name", [*SHIPPED, *JOINED])
+needs_coq = needs(shutil.which("coqc") is not None, "coqc (apt install coq)")
+MARKS = {
+    "code": [pytest.mark.slow],  # all attacks on packs that run programs take minutes
+    "code_strict": [pytest.mark.slow],
+    "proof": [pytest.mark.slow, needs_coq],
+    "reasoning_gym": [needs(find_spec("reasoning_gym") is not None, "pip install 'rlvr[reasoning_gym]'", in_ci=False)],
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, [])) for name in [*SHIPPED, *JOINED]])
 def test_no_attack_gains_undeclared(name: str) -> None:
+    check(name, ATTACKS)
+
+
+@pytest.mark.parametrize("name", ["code_strict", pytest.param("proof", marks=needs_coq)])
+def test_some_attacks_on_packs_that_run_programs(name: str) -> None:
+    check(name, [each for each in ATTACKS[::7] if not getattr(each, "one_each", False)])
+
+
+def check(name: str, attacks: Sequence[Attack]) -> None:
     if name in ("reasoning_gym", "proof"):
         problems, prompt = _tasks() if name == "reasoning_gym" else _proofs(), "r1"
     else:
         problems, prompt = DATA[name] if name in DATA else DATA["mcq" if "mcq" in name else "answer"]
     pack = load_rules(name)
-    report = audit(pack, problems, Prompts(template=compose(["model=qwen0.5b", f"prompt={prompt}"]).prompt), ATTACKS, 50)
+    report = audit(pack, problems, Prompts(template=compose(["model=qwen0.5b", f"prompt={prompt}"]).prompt), attacks, 50)
     pack.check_allows({name for attack in ATTACKS for name in (attack.name(), attack.family())})
     assert not report.lint.bad
     assert report.short == ()

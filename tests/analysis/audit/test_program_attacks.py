@@ -1,4 +1,4 @@
-"""The library of cheating programs: it works on the judges that the field has had, and gains nothing on ours."""
+"""The library of cheating programs: it works on naive judges, and gains nothing on ours."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ MODULES = [
     f"rlvr.analysis.audit.attacks.{name}" for name in ("programs", "programs_claims", "programs_channel", "programs_escape")
 ]
 ATTACKS = find_attacks(MODULES, ("rlvr.",))
-HARMLESS = {"always_equal", "exit_before_the_tests", "forged_marks", "frame_walks", "hidden_text", "special_values"}
-"""Those that a judge without walls may run on the machine of whoever tests."""
+HARMLESS = {"always_equal", "exit_before_the_tests", "forged_marks", "hidden_text"}
+"""Attacks that may run without a sandbox."""
 PROMPTS = Prompts(template=compose(["model=qwen0.5b", "prompt=code"]).prompt)
 
 
@@ -53,7 +53,7 @@ SCRIPTS = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InOneProcess(Verifier):
-    """What many graders do: program and tests in one process, whose exit status or output is believed."""
+    """What many graders do: run program and tests in one process, and trust its exit status or output."""
 
     judges: ClassVar = "answer"
     believes: Literal["status", "output"]
@@ -81,11 +81,12 @@ def test_judges_that_believe_a_process_are_found_out(believes: Literal["status",
 
 @pytest.mark.parametrize("problems", [PROBLEMS, SCRIPTS], ids=["functions", "scripts"])
 def test_nothing_is_gained_on_the_pack_for_programs(problems: list[Problem]) -> None:
-    """Each of them in more detail, and what it leaves behind: `tests/sandbox/test_escapes.py`."""
-    report = audit(load_rules("code"), problems, PROMPTS, [each for each in ATTACKS if not each.one_each], 50)
+    """A third of the attacks on functions; `test_audit_packs.py` has all, `tests/sandbox/test_escapes.py` the details."""
+    attacks = [each for each in ATTACKS if not each.one_each][:: 3 if problems is PROBLEMS else 1]
+    report = audit(load_rules("code"), problems, PROMPTS, attacks, 50)
     assert (report.lint.bad, report.short, report.attacked) == ((), (), 2)
     assert [(each.attack.name(), each.share, each.errors, each.worst) for each in report.failed(0.0)] == []
-    assert sum(each.tried for each in report.attempts) > (40 if problems is PROBLEMS else 10)
+    assert sum(each.tried for each in report.attempts) > 10
 
 
 def target(truth: Mapping[str, Any], name: str = "p") -> Target:

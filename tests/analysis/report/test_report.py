@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,14 +14,15 @@ import pytest
 import yaml
 from lxml import etree, html
 
-from conftest import ROOT, group_of, with_rewards
+from conftest import group_of, with_rewards
 from rlvr import Problem, load_rules
 from rlvr.analysis.report import write_report
 from rlvr.analysis.report.charts import changes, reason_figures
-from rlvr.analysis.report.history import read_history, samples, with_pass_rates
+from rlvr.analysis.report.formatting import visible
 from rlvr.analysis.report.run_record import find, read_record
-from rlvr.analysis.report.text import visible
+from rlvr.analysis.report.samples import samples
 from rlvr.analysis.report.variants import variants
+from rlvr.analysis.report.verdict_history import read_history, with_pass_rates
 from rlvr.cli.main import main
 from rlvr.errors import ConfigError
 from rlvr.models.policy import Policy
@@ -123,9 +122,9 @@ def test_reasons_and_pass_rates_are_those_of_the_rollout_log(tmp_path: Path, tin
             assert history.rules[rule][step].reasons == Counter(verdict.reason for verdict in verdicts)
             assert history.rules[rule][step].full == sum(verdict.score == 1.0 for verdict in verdicts)
     assert [row.get("rule/answer/pass") for row in with_pass_rates(record, history)] == [None, 0.5, 0.5]
-    (stretch,) = history.in_force
-    assert (stretch.first, stretch.last, stretch.rules.hash) == (1, 2, entries[0].rules_hash)
-    assert stretch.rules.weights == {"format": 0.1, "answer": 1.0}
+    (active,) = history.rule_history
+    assert (active.first, active.last, active.rules.hash) == (1, 2, entries[0].rules_hash)
+    assert active.rules.weights == {"format": 0.1, "answer": 1.0}
     answer = next(figure for figure in reason_figures([history], []) if figure.title == "Reasons of answer")
     assert [name for _, name in answer.legend] == ["correct 50.0%", "no_answer 25.0%", "wrong 25.0%"]
     assert [(sample.kind, sample.entry.reward) for sample in samples(record, "train", 1)] == [("best", 1.1), ("worst", 0.0)]
@@ -165,7 +164,7 @@ def test_changes_of_the_rules_are_marked(tmp_path: Path) -> None:
     charts = page.xpath("//section[@id='curves']//figure")
     assert charts
     assert all(chart.xpath("count(.//*[@class='mark'])") == 1 for chart in charts)
-    assert "no part of config.yaml" in words(page, "repeat")
+    assert "not part of config.yaml" in words(page, "repeat")
 
 
 def test_steps_of_a_schedule_are_marked_and_a_slope_is_not(tmp_path: Path) -> None:
@@ -201,7 +200,7 @@ def test_a_sweep_by_overrides_over_seeds(tmp_path: Path) -> None:
     assert [row[1:] for row in from_config] == [row[1:] for row in found]
     assert from_config[1][0] == "rules.format.weight=0.0"
     assert table(page, "failed")[1:] == [["3", "rules.format.weight=0.1", "1", "failed: RuntimeError: no <memory>"]]
-    assert "python train.py -m steps=2 rules.format.weight=0,0.1 seed=0,1" in words(page, "repeat")
+    assert "rlvr train -m steps=2 rules.format.weight=0,0.1 seed=0,1" in words(page, "repeat")
     assert "from the lowest seed to the highest" in words(page, "curves")
 
 
@@ -245,7 +244,7 @@ def test_a_run_that_goes_on(tmp_path: Path) -> None:
     page = page_of(run)
     assert "step 3 of 2 is the last one written" in page.text_content()
     assert "there is no rollout log" in page.text_content()
-    assert f"python train.py resume={run}" in words(page, "repeat")
+    assert f"rlvr train resume={run}" in words(page, "repeat")
     assert table(page, "results")[1:] == [["before", "25.0%", "-", "0.25"], ["after step 2", "75.0%", "-", "0.75"]]
 
 
@@ -259,15 +258,9 @@ def test_the_page_stays_small(tmp_path: Path, tiny64: Policy) -> None:
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = tmp_path / "run"
-    small = ["steps=2", "eval.problems=4", "algo.problems=4", "algo.group_size=4", "algo.max_new_tokens=32", "tracking=none"]
-    command = [sys.executable, "train.py", *small, f"hydra.run.dir={run}"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
+    run = make_run(tmp_path / "run")
     assert main(["report", str(run)]) == 0
     assert capsys.readouterr().out == f"{run}/report.html\n"
-    contents = [link.text for link in page_of(run).xpath("//nav/a")]
-    assert contents == ["Results", "Curves", "Verdict reasons", "Rollouts", "What to type", "Configuration and versions"]
     assert (main(["report", str(tmp_path / "nowhere")]), main(["report"])) == (2, 2)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="holds neither a run"):

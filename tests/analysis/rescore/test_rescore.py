@@ -1,4 +1,4 @@
-"""Rescoring: the same rules say the same, other rules what they would have said from the start."""
+"""Rescoring: the same rules reproduce every verdict; different rules give the rollout log of a run that began with them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 
-from conftest import ROOT, group_of
+from conftest import group_of, needs
 from rlvr import Problem, Verdict
 from rlvr.cli.main import main
 from rlvr.config.compose import CONF, compose, yaml_of
@@ -25,8 +25,8 @@ from rlvr.config.schema import Config
 from rlvr.models.policy import Policy
 from rlvr.rules.fingerprint import fingerprint
 from rlvr.rules.load import rule_pack
+from rlvr.runs.entries import Entry
 from rlvr.runs.rollout_log import RolloutLog
-from rlvr.runs.rows import Entry
 from rlvr.sandbox.probe import probe
 from rlvr.training.advantages import with_advantages
 from rlvr.types import Group, Rollout
@@ -104,11 +104,11 @@ def test_the_same_rules_reproduce_everything(tiny64: Policy, tmp_path: Path, cap
     for line in ("verdicts  72 of 72 reproduced", "rewards  36 of 36 reproduced", "advantages  24 of 24 reproduced"):
         assert line in said
     assert "steps 1 to 3" in said
-    assert "code  of the verifiers is what it was" in said
+    assert "code  of the verifiers is unchanged" in said
     assert sorted(path.name for path in run.iterdir()) == ["config.yaml", "rollouts"], "nothing is left behind"
 
 
-@pytest.mark.skipif(probe().tier != "namespaces", reason=str(probe()))
+@needs(probe().tier == "namespaces", f"user namespaces and bubblewrap ({probe()})")
 def test_execution_is_reproduced_too(tiny64: Policy, tmp_path: Path, capsys: Capsys) -> None:
     truth = {"asserts": ["assert add(1, 2) == 3", "assert add(2, 2) == 4"], "setup": ""}
     bodies = ["return a + b", "return 3", "return undefined", "raise SystemExit(0)"]
@@ -158,7 +158,7 @@ TAMPERINGS: dict[str, tuple[Callable[[Entry], Entry], int, list[str]]] = {
     "outcome": (
         lambda e: replace(e, verdicts={**e.verdicts, "answer": Verdict.error("crash", "x")}, reward=None, advantage=None),
         1,
-        ["71 of 72", "35 of 36", "23 of 24", "answer: error crash -> scored wrong", "reward: none -> 0.1"],
+        ["71 of 72", "35 of 36", "23 of 24", "answer: error crash -> scored wrong", "reward: null -> 0.1"],
     ),
     "verdict": (
         lambda e: replace(e, verdicts={"format": e.verdicts["format"]}, weights={"format": 0.1}),
@@ -171,7 +171,11 @@ TAMPERINGS: dict[str, tuple[Callable[[Entry], Entry], int, list[str]]] = {
         1,
         ["72 of 72", "36 of 36", "23 of 24 reproduced", "advantage: 0.0 -> -"],
     ),
-    "detail": (lambda e: answer(e, detail="because"), 0, ["72 of 72", "1 of the verdicts are reproduced with another detail"]),
+    "detail": (
+        lambda e: answer(e, detail="because"),
+        0,
+        ["72 of 72", "1 of the verdicts are reproduced with a different detail"],
+    ),
 }
 
 
@@ -198,7 +202,7 @@ OTHER = {
     "an option": ["rules.answer.verifier.extract=tag"],
     "a rule gone": ["~rules.format"],
     "a schedule": ["rules.format.weight={0: 0.1, 2: -0.5}"],
-    "another pack": ["rules=math", "rules.answer.weight=2"],
+    "a different pack": ["rules=math", "rules.answer.weight=2"],
     "two packs": ["rules=r1_format+english_only+answer"],
     "no scaling": ["algo.scaling=none"],
     "the batch's sample deviation": ["algo.scaling=batch", "algo.deviation=sample"],
@@ -285,9 +289,8 @@ def mine(tiny64: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tup
 
 
 def rescore_in_a_process(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
-    command = [sys.executable, "-m", "rlvr", "rescore", f"run={folder / 'run'}", *arguments]
-    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    return forked.run("rescore", f"run={folder / 'run'}", *arguments, cwd=folder, env=environment)
 
 
 def test_a_verifier_that_is_not_what_it_was_is_named(mine: tuple[Path, list[str]]) -> None:
@@ -320,18 +323,18 @@ def test_an_old_run_is_rescored_under_the_configuration_of_today(run: Path, caps
 
 WRONG = {
     "no run": ([], "run=FOLDER is needed; usage: rlvr rescore run=RUN"),
-    "no run folder": (["run=nowhere"], "run=nowhere: is no run folder: it has no config.yaml"),
+    "no run folder": (["run=nowhere"], "run=nowhere: is not a run folder: it has no config.yaml"),
     "no rollout log": (["run={empty}"], "holds no rollouts ("),
     "no configuration": (["run={broken}"], "config.yaml: must be a mapping"),
     "an unknown pack": (["run={run}", "rules=anser"], "rules=anser: there is no such choice; did you mean answer?"),
     "an unknown rule": (["run={run}", "rules.fromat.weight=1"], "rules.fromat.weight=1: the pack has no such rule"),
     "an unknown option": (["run={run}", "rules.answer.verifier.extarct=tag"], "extarct"),
-    "a key of no use": (["run={run}", "seed=1"], "seed=1: rewards and advantages do not depend on it, but on rules.*"),
+    "a key of no use": (["run={run}", "seed=1"], "seed=1: rewards and advantages do not depend on it; they depend on rules.*"),
     "a wrong choice": (["run={run}", "algo.scaling=grup"], "algo.scaling=grup: must be one of group, batch, none"),
     "a wrong type": (["run={run}", "verify.workers=0"], "verify.workers=0: must be at least 1"),
     "no number": (["run={run}", "show=all"], "show=all: must be a number, 0 or more"),
     "a name with a slash": (["run={run}", "rules=math", "name=../x"], "name=../x: must be the name of a folder"),
-    "a name that is there": (["run={run}", "rules=math", "name=taken"], "is there already; choose another name, or remove it"),
+    "a name that is there": (["run={run}", "rules=math", "name=taken"], "exists; choose a different name, or remove it"),
 }
 
 
@@ -362,10 +365,8 @@ def test_wrong_input_is_one_line(folders: dict[str, Path], capsys: Capsys, what:
 
 
 def test_a_new_rollout_log_that_cannot_be_written_leaves_nothing(run: Path) -> None:
-    script = "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)); "
-    script += "runpy.run_module('rlvr', run_name='__main__', alter_sys=True)"
-    command = [sys.executable, "-c", script, "rescore", f"run={run}", "rules=math"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))"
+    done = forked.run("rescore", f"run={run}", "rules=math", preexec=limit)
     assert done.returncode == 1, done.stderr
     assert "File too large" in done.stderr
     assert list(run.glob("rescored/*")) == []

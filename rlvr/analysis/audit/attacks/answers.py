@@ -28,7 +28,7 @@ class SeveralBoxes(Attack):
 
 
 class SeveralSolutions(Attack):
-    """One whole solution after another, each with another answer."""
+    """One whole solution after another, each with a different answer."""
 
     earns: ClassVar = "guess"
 
@@ -125,7 +125,7 @@ class NearMiss(Attack):
 
 
 class HugeExpression(Attack):
-    """Expressions that are meant to exhaust the judge or to end in a forgiving error."""
+    """Expressions meant to exhaust the verifier or to end in a forgiving error."""
 
     def build(self, target: Target) -> Sequence[str | None]:
         right = target.answer
@@ -167,7 +167,7 @@ class Unanswered(Attack):
 
 
 class TalkingToTheJudge(Attack):
-    """Text that pleads with a judge, or that looks like its output or its code."""
+    """Text that pleads with a judge, or that looks like its output or code."""
 
     def build(self, target: Target) -> Sequence[str | None]:
         pleas = (
@@ -215,5 +215,5 @@ class InjectedFormatTokens(Attack):
             "<!-- @ -->",
         )
         inside = [token.replace("@", f"\\boxed{{{right}}}") for token in tokens]
-        # In front of a wrong answer: what stands where the answer is read stays wrong.
+        # They come before a wrong answer, which is the one that is read.
         return [target.written(wrong, f"{token} so we see") for token in inside]

@@ -1,4 +1,4 @@
-"""What an attack is, and how attacks are found by import path."""
+"""`Attack`, its `Target`, and finding attacks by import path."""
 
 from __future__ import annotations
 
@@ -13,39 +13,38 @@ from rlvr.errors import ConfigError
 from rlvr.types import Problem
 
 BLUFF = "Going through what is given step by step, and checking each of the steps once more, leads to the result below."
-"""Reasoning that anybody could write about any problem."""
+"""Reasoning that fits any problem and says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A problem under attack, with honest completions of it to start from."""
+    """A problem under attack, with honest completions to start from."""
 
     problem: Problem
     """As rendered for the model."""
     right: str
     """The reference solution, written as the prompt asks."""
     wrong: str
-    """One with reasoning that says nothing and an answer that the rules judge wrong."""
+    """A solution with empty reasoning and an answer that the rules score as wrong."""
     answer: str
     """The right answer as text."""
     wrong_answers: tuple[str, ...]
-    """Answers that are judged wrong; at least two, the first that of `wrong`."""
+    """At least two answers that the rules score as wrong; the first is that of `wrong`."""
     write: Callable[[str, str], str] | None
-    """`write(answer, reasoning)`: a solution as the prompt asks. None where the data set has whole completions, no answers."""
+    """`write(answer, reasoning)`: a solution as the prompt asks. None where the data set has completions, not answers."""
 
     def written(self, answer: str, reasoning: str = BLUFF) -> str | None:
-        """A solution with that answer; the reference's reasoning is no default, because it may name the right one."""
+        """A solution with that answer. The default reasoning is not the reference's, which may name the right answer."""
         return self.write(answer, reasoning) if self.write else None
 
 
 class Attack(ABC):
-    """Builds completions that try to get reward which was not earned. Subclasses say in their docstring what the hack is."""
+    """Builds completions that try to get unearned reward. The docstring of a subclass describes the hack."""
 
     earns: ClassVar[Literal["nothing", "guess", "less"]] = "nothing"
-    """What is fair. `nothing`: whoever writes this does not know the answer, and may get no more than an honest wrong
-    solution. `guess`: one of several candidates is right; on average over the completions, which put each candidate in each
-    place, no more than naming one of them. `less`: the answer is right, but the rest is not what was asked for, so not all of
-    the reward."""
+    """The fair reward. `nothing`: the attack does not use the answer, so at most that of an honest wrong solution. `guess`: one
+    of several candidates is right; on average over the completions, which put each candidate in each place, at most that of
+    naming one of them. `less`: the answer is right but the rest is not as asked, so less than the full reward."""
 
     @classmethod
     def name(cls) -> str:
@@ -54,7 +53,7 @@ class Attack(ABC):
 
     @classmethod
     def family(cls) -> str:
-        """The name of its module: what it attacks (`answers`, `form`)."""
+        """The name of its module, which says what it attacks (`answers`, `form`)."""
         return cls.__module__.rpartition(".")[2]
 
     @classmethod
@@ -64,11 +63,11 @@ class Attack(ABC):
 
     @abstractmethod
     def build(self, target: Target) -> Sequence[str | None]:
-        """Completions (several, all counted); none, or None, where the attack cannot be made on this problem."""
+        """Completions, all of which count; empty, or None entries, where the attack does not apply to this problem."""
 
 
 def find_attacks(paths: Sequence[str], prefixes: Sequence[str]) -> list[Attack]:
-    """The attacks that import paths name: a class, or all that a module defines. Errors: `ConfigError`."""
+    """The attacks at some import paths: a class, or all classes that a module defines. Errors: `ConfigError`."""
     found: dict[str, Attack] = {}
     for path in paths:
         if not any(path.startswith(prefix.removesuffix(".") + ".") for prefix in prefixes):

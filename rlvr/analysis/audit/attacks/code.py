@@ -1,4 +1,4 @@
-"""What attacks on judges of programs share: the function that is asked for, and a program written as a completion."""
+"""The base of attacks on the judge of programs, and the function that a problem asks for."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from rlvr.analysis.audit.attacks.base import Attack, Target
 from rlvr.data.code_rows import fenced
 
 ENTRY = "ENTRY"
-"""Stands for the function's name in the programs of this library."""
+"""Placeholder for the function's name in the programs of the attacks."""
 
 
 class ProgramAttack(Attack):
-    """Programs that try to be judged right without solving the problem. None for problems that do not ask for a program."""
+    """Programs that try to pass without solving the problem; none for problems that do not ask for a program."""
 
     functions: ClassVar[tuple[str, ...]] = ()
     """Modules for problems that ask for a function."""
     scripts: ClassVar[tuple[str, ...]] = ()
     """Programs for problems of standard input and output."""
     one_each: ClassVar = False
-    """Only one of them a problem, in turn, because they run until a limit stops them."""
+    """Only one of them a problem, in turn, because each runs until a limit stops it."""
 
     def build(self, target: Target) -> Sequence[str | None]:
         truth = target.problem.truth

@@ -66,7 +66,7 @@ def ENTRY(*args, **kwargs):
                 "{'value': ['?', 'int']}",
                 "{'value': {'a': 1}}",
                 "{'value': 'nothing like it', 'arguments': 7}",
-                "{'failed': 'no world could be made'}",
+                "{'failed': 'no sandboxed process could be started'}",
                 "{'raised': None, 'class': None, 'text': None, 'ending': []}",
                 "{'raised': ['AssertionError', 'SystemExit', 'KeyboardInterrupt'], 'class': '', 'text': '', 'ending': 'ok'}",
                 "{'loaded': True, 'begun': True, 'value': 987654321}",

@@ -1,4 +1,4 @@
-"""What other rules make of stored rollouts: rewards, who flips, the order within groups, advantages."""
+"""Effects of different rules on stored rollouts: rewards, flips, the order within groups, advantages."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from typing import Any
 
 import numpy as np
 
-from rlvr.analysis.rescore.rejudge import by_group
+from rlvr.analysis.rescore.recompute import by_group
 from rlvr.rules.fingerprint import Fingerprint
-from rlvr.runs.rows import Entry, Split
+from rlvr.runs.entries import Entry, Split
 from rlvr.types import Verdict
 
 Sums = defaultdict[str, float]
-"""Numbers by name that add up over rollouts, and 0 where there is none."""
+"""Sums over rollouts by name, 0 by default."""
 _TIE = 1e-9
-"""Rewards that are closer are equal: sums of the same weights in another order may differ by a rounding error."""
+"""Rewards that are closer count as equal: sums in a different order may differ by a rounding error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What other rules do to the rollouts of one step and split."""
+    """Effects of different rules on the rollouts of one step and split."""
 
     step: int
     split: Split
     sums: Sums
     """Over rollouts (`rollouts`, `reward_now`, `flips`), groups (`groups`, `degenerate_now`) and pairs of rollouts of one group
-    (`same_order`, `reversed`, `tie_broken`, `tie_made`); `..._then` of the stored, `..._now` of the new."""
+    (`same_order`, `reversed`, `tie_broken`, `tie_made`); `..._then` for the stored, `..._now` for the new ones."""
     rules: Mapping[str, Sums]
-    """The same by rule of either pack: `judged`, `score`, then and now; `gained` and `lost` full score."""
+    """Sums by rule of either pack: `judged` and `score`, then and now; full scores `gained` and `lost`."""
     flips: tuple[tuple[Entry, Entry], ...]
-    """Rollouts, then and now, whose reward has another sign, whose answer passes in one, or that are masked in one."""
+    """Rollouts, then and now, that differ in the sign of the reward, in whether the answer passes, or in being masked."""
 
     def rewards(self) -> dict[str, Any]:
-        """Means, for the curve."""
+        """Mean rewards, a point of the curve."""
         means = {when: _share(self.sums[f"reward_{when}"], self.sums[f"judged_{when}"]) for when in ("then", "now")}
         return {"step": self.step, "split": self.split, **means}
 
 
 def change(then: Sequence[Entry], now: Sequence[Entry], *, rules_then: Fingerprint, rules_now: Fingerprint) -> Change:
-    """Of the entries of one step and split, judged by two packs."""
+    """Compare the entries of one step and split, scored by two packs."""
     sums: Sums = defaultdict(int, rollouts=len(then))
     rules: dict[str, Sums] = {}
     flips: list[tuple[Entry, Entry]] = []
@@ -84,38 +84,38 @@ def _sign(reward: float | None) -> int:
 
 
 def _passes(entry: Entry, rules: Fingerprint) -> bool | None:
-    """Full score from every rule that judges the answer; None where none could."""
+    """Whether all rules that score the answer give the full score; None without their scores."""
     scores = [entry.verdicts[name].score for name in rules.answers if name in entry.verdicts]
     return None if not scores or None in scores else all(score == 1.0 for score in scores)
 
 
 def _order(then: Sequence[Entry], now: Sequence[Entry]) -> dict[str, int]:
-    """Counts of groups and of pairs of rollouts of one group that both packs can judge."""
+    """Counts of groups, and of pairs of rollouts within groups that both packs could score."""
     signs = [_pair_signs(by_group(entries, [entry.reward for entry in entries])[0]) for entries in (then, now)]
     both = [signs[0] * signs[1] == sign for sign in (1, -1)]
     tied = [sign == 0 for sign in signs]
-    judged = ~np.isnan(signs[0]) & ~np.isnan(signs[1])
+    scored = ~np.isnan(signs[0]) & ~np.isnan(signs[1])
     return {
         "groups": len(signs[0]),
         "degenerate_then": int((~(np.abs(signs[0]) == 1).any(axis=1)).sum()),
         "degenerate_now": int((~(np.abs(signs[1]) == 1).any(axis=1)).sum()),
         "same_order": int(both[0].sum()),
         "reversed": int(both[1].sum()),
-        "tie_broken": int((judged & tied[0] & ~tied[1]).sum()),
-        "tie_made": int((judged & ~tied[0] & tied[1]).sum()),
-        "tied": int((judged & tied[0] & tied[1]).sum()),
+        "tie_broken": int((scored & tied[0] & ~tied[1]).sum()),
+        "tie_made": int((scored & ~tied[0] & tied[1]).sum()),
+        "tied": int((scored & tied[0] & tied[1]).sum()),
     }
 
 
 def _pair_signs(rewards_PG: np.ndarray) -> np.ndarray:
-    """[groups, pairs of rollouts]: 1 or -1 for which is better, 0 for a tie, NaN where one is masked."""
+    """[groups, pairs of rollouts]: 1 if the first has the higher reward, -1 the second, 0 for a tie, NaN if one is masked."""
     first, second = np.triu_indices(rewards_PG.shape[1], k=1)
     gaps = rewards_PG[:, first] - rewards_PG[:, second]
     return np.where(np.abs(gaps) < _TIE, 0.0, np.sign(gaps))
 
 
 def _advantage_sums(then: Sequence[Entry], now: Sequence[Entry]) -> dict[str, float]:
-    """Over rollouts that take part in the loss under both packs."""
+    """Sums over rollouts that take part in the loss under both packs."""
     pairs = [(a.advantage, b.advantage) for a, b in zip(then, now, strict=True) if None not in (a.advantage, b.advantage)]
     old, new = np.array(pairs, dtype=float).reshape(-1, 2).T
     return {
@@ -129,7 +129,7 @@ def _advantage_sums(then: Sequence[Entry], now: Sequence[Entry]) -> dict[str, fl
 
 
 def summarise(changes: Iterable[Change]) -> dict[str, Any]:
-    """Totals of some steps, plain values; None where there is nothing to divide by.
+    """Totals of some steps as plain values; None for a mean or share of nothing.
 
     `rank_correlation` is Kendall's tau-b over the pairs of rollouts within groups (Kendall 1945, "The treatment of ties in
     ranking problems"), `correlation` of advantages the cosine of their vectors: their mean is 0 within each group.
@@ -179,7 +179,7 @@ def _rule_summary(counts: Sums) -> dict[str, Any]:
 
 
 def flip(then: Entry, now: Entry) -> dict[str, Any]:
-    """A rollout that flips, plain values."""
+    """A rollout that flips, as plain values."""
     names = dict.fromkeys((*then.verdicts, *now.verdicts))
     said = {name: [_said(each.verdicts.get(name)) for each in (then, now)] for name in names}
     return {

@@ -1,4 +1,4 @@
-"""How a command ends: one line for what a user can mend, and the exit status."""
+"""How a command ends: one line for errors that a user can mend, and the exit status."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from rlvr.config.compose import one_line
-from rlvr.errors import ConfigError, RunStopped, describe
-from rlvr.runs.folder import JOB_ERROR
+from rlvr.errors import JOB_ERROR, ConfigError, RunStopped, describe
 
-_OF_THE_USER = (ConfigError, HydraException, OmegaConfBaseException, YAMLError)
+_USER_ERRORS = (ConfigError, HydraException, OmegaConfBaseException, YAMLError)
 
 
 def exit_status(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
-    """What `run` returns; 1 where it had to stop, 2 where arguments or configuration are wrong, 130 where it was interrupted.
+    """What `run` returns, or 1: it had to stop, 2: the arguments or the configuration are wrong, 130: it was interrupted.
 
     Any other exception is a defect and keeps its traceback.
     """
     try:
         return run(arguments)
-    except _OF_THE_USER as error:
+    except _USER_ERRORS as error:
         print(f"error: {one_line(error, arguments)}", file=sys.stderr)
         return 2
     except RunStopped as error:
@@ -35,27 +34,27 @@ def exit_status(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except SystemExit as end:  # raised where Hydra would print lines of its own before any other exception
+    except SystemExit as end:  # by `failures_in_one_line`, and by Hydra
         return end.code if isinstance(end.code, int) else 1
 
 
 @contextmanager
 def failures_in_one_line(overrides: Sequence[str], *, job: Path | None = None) -> Iterator[None]:
-    """For the body of a Hydra main function: wrong input exits with 2, a run that had to stop with 1; no traceback.
+    """For the body of a Hydra main function: exits with 2 for wrong input and 1 for a run that had to stop; no traceback.
 
-    job: the folder of a job of a sweep. Its failure, of whatever kind, is written into error.txt there and goes no further, so
-    that the other jobs run; `FailedJobs` counts it.
+    job: the folder of a sweep's job. A failure of any kind is written into error.txt there and not raised, so that the other
+    jobs run; `FailedJobs` counts it.
     """
     if job is not None:
         (job / JOB_ERROR).unlink(missing_ok=True)
     try:
         yield
     except Exception as error:
-        expected = isinstance(error, (*_OF_THE_USER, RunStopped))
+        expected = isinstance(error, (*_USER_ERRORS, RunStopped))
         if job is None and not expected:
             raise
         line = one_line(error, overrides) if expected else describe(error)
-        # Hydra prints lines of its own before any exception but SystemExit.
+        # Hydra would print more lines for any exception but SystemExit.
         print(f"error: {line}" if job is None else f"error: job {job.name}: {line}", file=sys.stderr)
         if job is None:
             raise SystemExit(1 if isinstance(error, RunStopped) else 2) from error

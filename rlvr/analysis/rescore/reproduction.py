@@ -1,4 +1,4 @@
-"""Is everything that the rollout log says of a rollout what judging it again gives?"""
+"""Compares verdicts, rewards and advantages of the rollout log with those of scoring again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rlvr.runs.rows import Entry
+from rlvr.runs.entries import Entry
 from rlvr.types import Verdict
 
 Kind = Literal["verdicts", "rewards", "advantages", "wording"]
@@ -17,7 +17,7 @@ Kind = Literal["verdicts", "rewards", "advantages", "wording"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Something of a stored rollout that judging it again did not give."""
+    """A stored value that scoring again does not reproduce."""
 
     entry: Entry
     kind: Kind
@@ -28,7 +28,7 @@ class Difference:
 
 
 def differences(then: Entry, now: Entry) -> list[Difference]:
-    """Of one rollout; advantages may differ by a rounding error, all else is compared exactly."""
+    """Differences of one rollout; advantages may differ by a rounding error, all else is compared exactly."""
     found = [
         _of_verdicts(then, name, then.verdicts.get(name), now.verdicts.get(name))
         for name in _rules(then, now)
@@ -51,7 +51,7 @@ def _of_verdicts(entry: Entry, name: str, then: Verdict | None, now: Verdict | N
 
 
 def _of_numbers(entry: Entry, kind: Kind, then: float | None, now: float | None) -> Difference:
-    texts = ["none" if value is None else repr(value) for value in (then, now)]
+    texts = ["null" if value is None else repr(value) for value in (then, now)]
     return Difference(entry=entry, kind=kind, what=kind.removesuffix("s"), then=texts[0], now=texts[1])
 
 
@@ -69,15 +69,15 @@ def _close(a: float | None, b: float | None) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reproduction:
-    """What came of judging rollouts again by the rules that judged them."""
+    """The result of scoring rollouts again by the rules that scored them."""
 
     rollouts: int
     counted: Mapping[Kind, int]
     """How many verdicts, rewards and advantages were compared."""
     differing: Mapping[Kind, int]
-    """How many of them are not reproduced, and how many verdicts are, but with another wording."""
+    """How many of them are not reproduced; under `wording`, how many verdicts differ only in their detail."""
     reasons: Mapping[tuple[str, str, str], int]
-    """The verdicts that are not reproduced, by rule, and outcome and reason then and now."""
+    """Counts of verdicts that are not reproduced, by rule, and outcome and reason then and now."""
     first: tuple[Difference, ...]
 
     @property
@@ -85,11 +85,11 @@ class Reproduction:
         return not any(number for kind, number in self.differing.items() if kind != "wording")
 
 
-def reproduction(judged: Iterable[tuple[Sequence[Entry], Sequence[Entry]]], *, listed: int) -> Reproduction:
-    """Of rollouts as stored and as judged again, a sequence of them at a time; keeps the first `listed` differences."""
+def reproduction(pairs: Iterable[tuple[Sequence[Entry], Sequence[Entry]]], *, listed: int) -> Reproduction:
+    """pairs: rollouts as stored and as scored again, a file at a time. Keeps the first `listed` differences."""
     rollouts, first = 0, list[Difference]()
     counted, differing, reasons = Counter[Kind](), Counter[Kind](), Counter[tuple[str, str, str]]()
-    for then, now in judged:
+    for then, now in pairs:
         rollouts += len(then)
         for old, new in zip(then, now, strict=True):
             counted["verdicts"] += len(old.verdicts.keys() | new.verdicts.keys())

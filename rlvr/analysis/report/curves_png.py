@@ -1,4 +1,4 @@
-"""The curves of a run as a picture."""
+"""curves.png: the curves of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rlvr.evaluation.evaluate import Evaluation
 
-# Colours that stay apart for readers who see no red or green (Okabe and Ito).
+# Colours that readers with red-green colour blindness can tell apart (Okabe and Ito).
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _BELOW: dict[str, Any] = {"fontsize": 8, "loc": "upper center", "bbox_to_anchor": (0.5, -0.15), "ncols": 2, "frameon": False}
 
@@ -26,7 +26,7 @@ _BELOW: dict[str, Any] = {"fontsize": 8, "loc": "upper center", "bbox_to_anchor"
 def plot_curves(rows: Sequence[Mapping[str, Any]], *, title: str, forced: Evaluation | None, path: Path) -> None:
     """Scores of the rules on sampled rollouts and on held-out problems (left), reward and length (right), by step.
 
-    Vertical lines: steps from which edited rules were in force.
+    Vertical lines: steps at which edited rules became active.
     """
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     scores, reward = figure.subplots(1, 2)
@@ -56,7 +56,7 @@ def _plot_scores(
     axes: Axes, rows: Sequence[Mapping[str, Any]], sampled: Sequence[Mapping[str, Any]], forced: Evaluation | None
 ) -> None:
     steps = [row["step"] for row in sampled]
-    for name, colour in zip(rule_names(rows), cycle(_COLOURS), strict=False):  # a rule may come or go with an edit
+    for name, colour in zip(rule_names(rows), cycle(_COLOURS), strict=False):  # an edit may add or remove a rule
         axes.plot(steps, [row.get(f"rule/{name}/score", nan) for row in sampled], color=colour, label=f"{name}, sampled")
     for measure, colour in (("accuracy", _COLOURS[1]), ("format", _COLOURS[0])):
         points = [(row["step"], row[f"eval/{measure}"]) for row in rows if f"eval/{measure}" in row]
@@ -64,12 +64,12 @@ def _plot_scores(
             axes.plot(*zip(*points, strict=True), "o--", color=colour, markersize=4, label=f"{measure}, held out, greedy")
     if forced is not None and forced.accuracy is not None:
         axes.axhline(forced.accuracy, color="grey", linestyle=":", label="accuracy before, reasoning forced")
-    axes.set(xlabel="step", ylabel="score", ylim=(-0.02, 1.02), title="what the rules say")
+    axes.set(xlabel="step", ylabel="score", ylim=(-0.02, 1.02), title="scores by rule")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
 def _plot_reward(axes: Axes, sampled: Sequence[Mapping[str, Any]]) -> Axes:
-    """Returns the axes of the lengths."""
+    """Returns the axes of lengths."""
     steps = [row["step"] for row in sampled]
     mean, deviation = ([row.get(f"reward/{name}", nan) for row in sampled] for name in ("mean", "std"))
     axes.plot(steps, mean, color=_COLOURS[2], label="reward, mean")

@@ -20,7 +20,7 @@ from rlvr.types import Problem, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """A row of the input and what became of it."""
+    """A row of the input with its verdicts and reward."""
 
     id: str
     completion: str
@@ -36,9 +36,9 @@ class Scored:
 def score_file(
     pack: RulePack, path: Path, backend: Backend | None = None, *, retries: int = VerifyConfig.retries
 ) -> list[Scored]:
-    """Judge every row; one that cannot be read gets `error` verdicts that name its line, and the rest goes on.
+    """Score every row; one that cannot be read gets `error` verdicts that name its line.
 
-    `backend` judges what is slow, many rows at a time: left out, the worker processes that this process shares.
+    backend: runs slow verifiers, for many rows at a time; None: the worker processes that this process shares.
     """
     rows = [_read_row(number, row) for number, row in read_jsonl(path)]
     with scoring(pack, backend or shared(), retries=retries) as batch:
@@ -52,8 +52,8 @@ def score_file(
 
 
 def _read_row(number: int, row: dict[str, Any] | str) -> tuple[str, str, Problem | str]:
-    """Id, completion, and problem; for a row that cannot be read why that is so."""
-    why = row if isinstance(row, str) else _lacks(row)
+    """Id, completion and problem; for a row that cannot be read the reason instead of the problem."""
+    why = row if isinstance(row, str) else _what_is_missing(row)
     row_id = str(row.get("id", f"line-{number}")) if isinstance(row, dict) else f"line-{number}"
     if why or isinstance(row, str):
         return row_id, "", f"line {number}: {why}"
@@ -66,7 +66,7 @@ def _read_row(number: int, row: dict[str, Any] | str) -> tuple[str, str, Problem
             metadata={"dataset": row["dataset"]} if row.get("dataset") else {},
         )
     except RecursionError:
-        return row_id, "", f"line {number}: the truth is nested too deep"
+        return row_id, "", f"line {number}: the ground truth is nested too deep"
     return row_id, row["completion"], task
 
 
@@ -75,7 +75,7 @@ def _unreadable(pack: RulePack, row_id: str, why: str) -> Scored:
     return Scored(id=row_id, completion="", problem=None, judgement=pack.total(verdicts))
 
 
-def _lacks(row: dict[str, Any]) -> str | None:
+def _what_is_missing(row: dict[str, Any]) -> str | None:
     for key, kind, name in (("prompt", str, "text"), ("completion", str, "text"), ("truth", dict, "object")):
         if not isinstance(row.get(key), kind):
             return f"needs {key!r}, as {name}"
@@ -86,7 +86,7 @@ def _lacks(row: dict[str, Any]) -> str | None:
 
 
 def groups_of(scored: Sequence[Scored]) -> list[list[Scored]]:
-    """Rows with the same prompt and truth, in the order of their first row."""
+    """Rows grouped by prompt and ground truth, in the order of first rows."""
     groups: dict[str, list[Scored]] = {}
     for each in scored:
         if each.problem is not None:

@@ -8,19 +8,19 @@ from typing import Any
 from markupsafe import Markup
 
 NONE = "-"
-_UNSEEN = re.compile(
+_INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
     "|[\ufdd0-\ufdef\ufffe\uffff\U000e0000-\U000e0fff\U0010fffe\U0010ffff]"
 )
 
 
 def visible(text: Any) -> str:
-    """Characters that are not seen, or turn the direction of what follows, by their numbers; what is markup already stays."""
-    return text if isinstance(text, Markup) else _UNSEEN.sub(lambda found: f"\\u{{{ord(found[0]):x}}}", str(text))
+    """Text with invisible and direction-changing characters as code points; markup stays as it is."""
+    return text if isinstance(text, Markup) else _INVISIBLE.sub(lambda found: f"\\u{{{ord(found[0]):x}}}", str(text))
 
 
 def cut(text: str, most: int, from_end: bool = False) -> str:
-    """At most so many characters: the first ones and the last, or the last alone."""
+    """At most so many characters: the first and last ones, or only the last."""
     left_out = len(text) - most
     if left_out <= 0:
         return text

@@ -1,7 +1,7 @@
-"""One rollout as the rollout log holds it: `Entry`, made of judged groups; and many as a table of Arrow, there and back.
+"""Entries of the rollout log: `Entry`, one rollout with its verdicts; and conversion of entries to Arrow tables and back.
 
-Texts in a table are UTF-8, which has no lone surrogates; where a text has one (a verifier may quote a JSON string of the
-model's, `"\\ud800"`), it is written as U+10FFFF and six hexadecimal digits.
+Text in a table is UTF-8, which cannot hold lone surrogates. A text may have one (a verifier may quote a JSON string of the
+model's, `"\\ud800"`); it is written as U+10FFFF and six hexadecimal digits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from rlvr.rules.fingerprint import Fingerprint
 from rlvr.types import FinishReason, Group, Problem, Rollout, Verdict
 
 Split = Literal["train", "eval", "forced"]
-"""`eval`: held-out problems, greedily; `forced`: the same, the response made to begin with `eval.forced_prefix`."""
+"""`eval`: held-out problems, decoded greedily; `forced`: the same, the response beginning with
+`eval.forced_prefix`."""
 
 VERDICT = pa.struct(
     [
@@ -57,10 +58,9 @@ SCHEMA = pa.schema(
         pa.field("rules_hash", pa.string(), nullable=False),
     ]
 )
-"""For the columns see `Entry`. `truth` and `metadata` are JSON, `dataset` is metadata's (null outside a mixture), `prefill` is
-the beginning of the assistant's response, and `verdicts` are those of the rules that apply to the problem, each with the weight in
-force."""
-_AS_THEY_ARE = (
+"""For the columns see `Entry`. `truth` and `metadata` are JSON; `dataset` is metadata's (null outside a mixture); `prefill` is
+the given beginning of the response; `verdicts` are those of the rules that apply to the problem, with their active weights."""
+_PLAIN_COLUMNS = (
     "step",
     "split",
     "group_index",
@@ -79,16 +79,16 @@ class Entry:
     """One rollout as the rollout log holds it."""
 
     step: int
-    """From 1; an evaluation has the step that it comes after, 0 before training."""
+    """From 1; that of an evaluation is the step before it, 0 before training."""
     split: Split
     group_index: int
-    """Which group of the step and split it is in, from 0."""
+    """Index of its group within step and split, from 0."""
     rollout_index: int
-    """Its place in the group, from 0."""
+    """Index within the group, from 0."""
     problem: Problem
     """As rendered for the model."""
     completion: str
-    """What the model wrote; `problem.response(completion)` is what was judged."""
+    """What the model wrote; `problem.response(completion)` was scored."""
     tokens: int
     """Completion tokens, the end-of-sequence token included."""
     finish_reason: FinishReason
@@ -97,13 +97,13 @@ class Entry:
     verdicts: Mapping[str, Verdict]
     """By rule name."""
     weights: Mapping[str, float]
-    """Weights in force, of the same rules."""
+    """Active weights of the same rules."""
     reward: float | None
     """None: masked."""
     advantage: float | None
-    """As used in the loss; None where the rollout took no part in one."""
+    """As used in the loss; None for a rollout without a part in it."""
     rules_hash: str
-    """`Fingerprint.hash` of the rules in force."""
+    """`Fingerprint.hash` of the active rules."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +115,12 @@ class Advantages:
     mask_truncated: bool = AlgoConfig.mask_truncated
 
     def counts(self, *, split: Split, reward: float | None, finish_reason: FinishReason) -> bool:
-        """Whether a rollout takes part in the loss, and so has an advantage."""
+        """Whether a rollout takes part in the loss and so has an advantage."""
         return split == "train" and reward is not None and not (self.mask_truncated and finish_reason == "length")
 
 
 def entries_of(groups: Sequence[Group], *, step: int, split: Split, rules: Fingerprint, advantages: Advantages) -> list[Entry]:
-    """What the rollout log holds of judged groups, training groups with the advantages that the loss saw."""
+    """Entries of scored groups, those of training groups with the advantages used in the loss."""
     weights, rules_hash = rules.weights, rules.hash
 
     def entry(at: int, group: Group, index: int, rollout: Rollout) -> Entry:
@@ -146,14 +146,14 @@ def entries_of(groups: Sequence[Group], *, step: int, split: Split, rules: Finge
 
 
 def table_of(entries: Sequence[Entry]) -> pa.Table:
-    """A row an entry, in order. Errors: `ConfigError` for a problem that would not come back from JSON as it was."""
-    made = {id(entry.problem): entry.problem for entry in entries}  # the rollouts of a group share theirs
+    """A row an entry, in order. Errors: `ConfigError` for a problem that JSON would not give back unchanged."""
+    made = {id(entry.problem): entry.problem for entry in entries}  # rollouts of a group share one problem
     columns_of = {key: _problem_columns(problem) for key, problem in made.items()}
     columns: dict[str, Any] = {
         name: [columns_of[id(entry.problem)][name] for entry in entries]
         for name in ("problem_id", "dataset", "prompt", "prefill", "truth", "metadata")
     }
-    for name in _AS_THEY_ARE:
+    for name in _PLAIN_COLUMNS:
         columns[name] = [getattr(entry, name) for entry in entries]
     columns["completion"] = [_utf8(entry.completion) for entry in entries]
     columns["verdicts"] = _verdict_lists(entries)
@@ -176,11 +176,11 @@ def _problem_columns(problem: Problem) -> dict[str, str | None]:
 
 
 def _odd(value: Any, where: str) -> str | None:
-    """What of a problem's values would not come back from JSON as it was, or None."""
+    """A value of a problem that JSON would not give back unchanged, or None."""
     if isinstance(value, Mapping):
-        keys = (f"{where} has the key {key!r}, which is no text" for key in value if type(key) is not str)
+        keys = (f"{where} has the key {key!r}, which is not text" for key in value if type(key) is not str)
         return next((odd for odd in (*keys, *(_odd(each, f"{where}.{key}") for key, each in value.items())) if odd), None)
-    if isinstance(value, tuple):  # as a problem has them: lists are frozen
+    if isinstance(value, tuple):  # a problem holds lists as tuples
         return next((odd for at, each in enumerate(value) if (odd := _odd(each, f"{where}[{at}]"))), None)
     return None if value is None or type(value) in (str, int, float, bool) else f"{where} is a {type(value).__name__}"
 
@@ -203,46 +203,46 @@ def _verdict_lists(entries: Sequence[Entry]) -> pa.Array:
 
 
 def entries_from(table: pa.Table) -> list[Entry]:
-    """The entries of a table that `table_of` made; those of one group share their problem."""
+    """The entries of a table made by `table_of`; those of one group share their problem."""
     columns = {name: table[name].to_pylist() for name in SCHEMA.names if name != "verdicts"}
     lists = table["verdicts"].combine_chunks()
     flat = dict(zip(VERDICT.names, (column.to_pylist() for column in lists.flatten().flatten()), strict=True))
-    verdicts = zip(_told(flat["rule"]), flat["weight"], _verdicts(flat), strict=True)
-    judged = [list(islice(verdicts, n)) for n in lists.value_lengths().to_pylist()]
+    verdicts = zip(_original(flat["rule"]), flat["weight"], _verdicts(flat), strict=True)
+    per_row = [list(islice(verdicts, n)) for n in lists.value_lengths().to_pylist()]
     problems = _problems(columns)
-    completions = _told(columns["completion"])
+    completions = _original(columns["completion"])
     return [
         Entry(
             problem=problems[row],
             completion=completions[row],
-            verdicts={name: verdict for name, _, verdict in judged[row]},
-            weights={name: weight for name, weight, _ in judged[row]},
-            **{name: columns[name][row] for name in _AS_THEY_ARE},
+            verdicts={name: verdict for name, _, verdict in per_row[row]},
+            weights={name: weight for name, weight, _ in per_row[row]},
+            **{name: columns[name][row] for name in _PLAIN_COLUMNS},
         )
         for row in range(table.num_rows)
     ]
 
 
 def _verdicts(flat: Mapping[str, list[Any]]) -> Iterator[Verdict]:
-    texts = {name: _told(flat[name]) for name in ("reason", "answer", "detail")}
+    texts = {name: _original(flat[name]) for name in ("reason", "answer", "detail")}
     for row, (outcome, score) in enumerate(zip(flat["outcome"], flat["score"], strict=True)):
         yield Verdict(outcome=outcome, score=score, **{name: column[row] for name, column in texts.items()})
 
 
 def _problems(columns: Mapping[str, list[Any]]) -> list[Problem]:
-    texts = {name: _told(columns[name]) for name in ("problem_id", "prompt", "prefill", "truth", "metadata")}
-    places = list(zip(columns["step"], columns["split"], columns["group_index"], strict=True))
+    texts = {name: _original(columns[name]) for name in ("problem_id", "prompt", "prefill", "truth", "metadata")}
+    groups = list(zip(columns["step"], columns["split"], columns["group_index"], strict=True))
     made: dict[Any, Problem] = {}
-    for row, place in enumerate(places):
-        if place not in made:
-            made[place] = Problem(
+    for row, group in enumerate(groups):
+        if group not in made:
+            made[group] = Problem(
                 id=texts["problem_id"][row],
                 prompt=texts["prompt"][row],
                 prefill=texts["prefill"][row],
                 truth=json.loads(texts["truth"][row]),
                 metadata=json.loads(texts["metadata"][row]),
             )
-    return [made[place] for place in places]
+    return [made[group] for group in groups]
 
 
 _ESCAPE = "\U0010ffff"
@@ -254,6 +254,6 @@ def _utf8(text: str) -> str:
     return text if text.isascii() else _NO_UTF8.sub(lambda found: f"{_ESCAPE}{ord(found[0]):06x}", text)
 
 
-def _told(texts: list[Any]) -> list[Any]:
-    """What `_utf8` was given; None stays."""
+def _original(texts: list[Any]) -> list[Any]:
+    """The texts before `_utf8`; None stays."""
     return [t if t is None or t.isascii() else _ESCAPED.sub(lambda found: chr(int(found[1], 16)), t) for t in texts]

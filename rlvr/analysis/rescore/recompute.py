@@ -1,4 +1,4 @@
-"""Stored rollouts with new verdicts: the rewards and advantages that follow."""
+"""Rewards and advantages of stored rollouts, recomputed from new verdicts."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import torch
 
 from rlvr.rules.fingerprint import Fingerprint
 from rlvr.rules.pack import Judgement
-from rlvr.runs.rows import Advantages, Entry
+from rlvr.runs.entries import Advantages, Entry
 from rlvr.training.advantages import group_advantages
 
 
-def rejudged(
+def recomputed(
     entries: Sequence[Entry], judgements: Sequence[Judgement], rules: Fingerprint, advantages: Advantages
 ) -> list[Entry]:
-    """The entries of a step and split as they would be with these judgements, by the pack with the fingerprint `rules`."""
+    """The entries of a step and split with these judgements, made by the pack with the fingerprint `rules`."""
     rewards = [judgement.reward for judgement in judgements]
     weights, rules_hash = rules.weights, rules.hash
     return [
@@ -33,18 +33,18 @@ def rejudged(
             else None,
             rules_hash=rules_hash,
         )
-        for entry, judgement, advantage in zip(entries, judgements, _values(entries, rewards, advantages), strict=True)
+        for entry, judgement, advantage in zip(entries, judgements, _advantages(entries, rewards, advantages), strict=True)
     ]
 
 
-def _values(entries: Sequence[Entry], rewards: Sequence[float | None], how: Advantages) -> list[float]:
+def _advantages(entries: Sequence[Entry], rewards: Sequence[float | None], how: Advantages) -> list[float]:
     rewards_PG, present_PG = by_group(entries, rewards)
     values_PG = group_advantages(torch.from_numpy(rewards_PG), scaling=how.scaling, deviation=how.deviation).numpy()
     return values_PG[present_PG].tolist()
 
 
 def by_group(entries: Sequence[Entry], values: Sequence[float | None]) -> tuple[np.ndarray, np.ndarray]:
-    """Values as [groups, rollouts], NaN for None and where a group is smaller than the largest; and where it is not."""
+    """Values as [groups, rollouts], with NaN for None and as padding of smaller groups; and a mask of what is not padding."""
     sizes = [len(list(group)) for _, group in groupby(entries, key=lambda entry: entry.group_index)]
     present_PG = np.arange(max(sizes)) < np.array(sizes)[:, None]
     values_PG = np.full(present_PG.shape, np.nan)

@@ -1,4 +1,4 @@
-"""What other rules make of rollouts: order within groups, ties, advantages, counted against the obvious way."""
+"""Effects of different rules: order within groups, ties and advantages, checked against a direct count."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlvr import Problem, Verdict
-from rlvr.analysis.rescore.effect import change, summarise
+from rlvr.analysis.rescore.changes import change, summarise
 from rlvr.rules.fingerprint import Fingerprint
-from rlvr.runs.rows import Entry
+from rlvr.runs.entries import Entry
 
 PROBLEM = Problem(id="p", prompt="q", truth={})
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from rlvr import load_rules
 from rlvr.rules.fingerprint import Fingerprint, fingerprint
-from rlvr.runs.history import rule_history
 from rlvr.runs.rollout_log import RolloutLogFile
+from rlvr.runs.rule_history import rule_history
 
-PLACES = {"train": 0, "eval": 1, "forced": 2}
+SPLITS = ("train", "eval", "forced")
 
 
 def by(weight: float, pack: str = "r1_format+answer") -> Fingerprint:
@@ -17,7 +17,7 @@ def by(weight: float, pack: str = "r1_format+answer") -> Fingerprint:
 
 
 def file(step: int, split: str) -> RolloutLogFile:
-    made = RolloutLogFile(step=step, place=PLACES[split], path=Path(f"{step}-{split}"))
+    made = RolloutLogFile(step=step, split_index=SPLITS.index(split), path=Path(f"{step}-{split}"))
     assert made.split == split
     return made
 

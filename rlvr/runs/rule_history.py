@@ -1,4 +1,4 @@
-"""Which rules were in force at which steps of a run, and what of their code is another one today."""
+"""Active rules by step, and verifier modules changed since."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rlvr.runs.rollout_log import RolloutLogFile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveRules:
-    """The same rules at steps that follow one another."""
+    """The same rules over consecutive steps."""
 
     first: int
     last: int
     rules: Fingerprint
     evaluation: bool = False
-    """Whether they judged evaluations alone (`eval.rules`, or the weights of step 0)."""
+    """Whether they scored only evaluations (`eval.rules`, or the weights of step 0)."""
 
     def plain(self) -> dict[str, Any]:
         """For summary.json."""
@@ -27,17 +27,17 @@ class ActiveRules:
 
 
 def rule_history(rules_of: Mapping[RolloutLogFile, Fingerprint]) -> list[ActiveRules]:
-    """Rules in the order in which they judged, or would have; behind them those that evaluations alone were judged by."""
+    """Training rules in the order of steps, then rules that scored only evaluations."""
     files = sorted(rules_of)
-    training = _stretches((file, rules_of[file]) for file in files if file.split == "train")
-    evaluation = _stretches((file, rules_of[file]) for file in files if file.split != "train")
+    training = _intervals((file, rules_of[file]) for file in files if file.split == "train")
+    evaluation = _intervals((file, rules_of[file]) for file in files if file.split != "train")
     if not training:
         return evaluation
     known = {each.rules.hash for each in training}
     return training + [replace(each, evaluation=True) for each in evaluation if each.rules.hash not in known]
 
 
-def _stretches(rules_of: Iterable[tuple[RolloutLogFile, Fingerprint]]) -> list[ActiveRules]:
+def _intervals(rules_of: Iterable[tuple[RolloutLogFile, Fingerprint]]) -> list[ActiveRules]:
     found: list[ActiveRules] = []
     for file, rules in rules_of:
         if found and found[-1].rules.hash == rules.hash:
@@ -48,5 +48,5 @@ def _stretches(rules_of: Iterable[tuple[RolloutLogFile, Fingerprint]]) -> list[A
 
 
 def changed_code(then: Fingerprint, now: Fingerprint) -> list[str]:
-    """Names of the modules that are not what they were, or are there in one of the two only."""
+    """Names of the modules that differ, or that only one of the two has."""
     return sorted(name for name in then.code.keys() | now.code.keys() if then.code.get(name) != now.code.get(name))

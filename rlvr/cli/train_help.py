@@ -1,4 +1,4 @@
-"""`rlvr train --help`: the groups with their choices, and every key with its meaning."""
+"""`rlvr train --help`: config groups with their choices, and every key with its meaning."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from rlvr.config.schema import Config, RuleConfig
 
 
 def help_text() -> str:
-    """What can be written on the command line: groups with their choices, and every key with its meaning."""
+    """Examples, config groups with their choices, and every key with its meaning."""
     lines = [
         "Train a language model with GRPO against a pack of verifiable rules.",
         "",
-        "  python train.py                                                     the embedded default: CPU, minutes, no download",
-        "  python train.py rules=r1_format+answer model=qwen0.5b dataset=gsm8k  choose from the groups; join packs with +",
-        "  python train.py dataset=[gsm8k,arithmetic] rules=r1_format+math        a mixture of data sets",
-        "  python train.py algo.group_size=16 rules.format.weight=0.05          set any key",
-        "  python train.py -m rules.format.weight=0,0.05,0.1 seed=0,1           one run for each combination",
-        "      hydra/launcher=joblib hydra.launcher.n_jobs=4                    ... four at a time (rlvr[sweeps])",
-        "  python train.py -m hydra/sweeper=best hydra.sweeper.n_trials=20 \\   the best of 20 found by Optuna (rlvr[sweeps])",
+        "  rlvr train                                                      the embedded default: CPU, minutes, no download",
+        "  rlvr train rules=r1_format+answer model=qwen0.5b dataset=gsm8k  choose from the groups; join packs with +",
+        "  rlvr train dataset=[gsm8k,arithmetic] rules=r1_format+math      a mixture of data sets",
+        "  rlvr train algo.group_size=16 rules.format.weight=0.05          set any key",
+        "  rlvr train resume=RUN steps=200                                 resume a run, with changes if wanted",
+        "  rlvr train -m rules.format.weight=0,0.05,0.1 seed=0,1           one run for each combination",
+        "      hydra/launcher=joblib hydra.launcher.n_jobs=4               ... four at a time (rlvr[sweeps])",
+        "  rlvr train -m hydra/sweeper=best hydra.sweeper.n_trials=20 \\    the best of 20 found by Optuna (rlvr[sweeps])",
         "      'algo.learning_rate=tag(log, interval(1e-5, 1e-3))' rules.format.weight=0,0.05,0.1",
         "",
         "Groups (GROUP=CHOICE):",

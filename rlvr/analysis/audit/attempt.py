@@ -1,4 +1,4 @@
-"""A pack under attack: honest solutions of a problem to start from, and what an attack gets beyond what is fair."""
+"""One attack on a rule pack: honest solutions to start from, and the reward that the attack gains beyond what is fair."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _CLOSE = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """What one attack came to."""
+    """The result of one attack."""
 
     attack: Attack
     tried: int
-    """Problems on which it could be made."""
+    """Problems to which it applies."""
     gained: int
-    """Problems on which it got more than is fair."""
+    """Problems on which it got more reward than is fair."""
     worst: tuple[str, float, float] | None
     """The completion that gained most, its reward, and what would have been fair."""
     declared: str | None
-    """Why the rules allow it, where all that count do."""
+    """Why the rules allow it, if all rules that count do."""
     errors: int
-    """Completions that could not be judged."""
+    """Completions that could not be scored."""
 
     @property
     def share(self) -> float:
@@ -39,13 +39,13 @@ class Attempt:
 def target_of(
     problem: Problem, chosen: Sequence[Problem], answers: Sequence[str], prompts: Prompts, judge: Judge
 ) -> Target | None:
-    """With honest solutions; None where no other problem's completion is wrong for it. `answers`: those of `chosen`."""
+    """The problem with honest solutions; None if no other problem's completion is wrong for it. answers: those of `chosen`."""
     rendered = prompts.render(problem)
     right = prompts.completion(problem)
     full = judge(right, rendered).reward
     if "completion" in problem.metadata:
         others = [prompts.completion(other) for other in chosen if other is not problem]
-        wrong = next((each for each in others if _less(judge, each, rendered, full)), None)
+        wrong = next((each for each in others if _scores_less(judge, each, rendered, full)), None)
         if wrong is None:
             return None
         return Target(problem=rendered, right=right, wrong=wrong, answer="", wrong_answers=("", ""), write=None)
@@ -54,9 +54,9 @@ def target_of(
     candidates = [chr(ord("A") + at) for at in range(len(choices))] if choices else answers
     wrong_answers: list[str] = []
     for each in candidates:
-        if len(wrong_answers) < 2 and each != answer_of(problem) and _less(judge, write(each, BLUFF), rendered, full):
+        if len(wrong_answers) < 2 and each != answer_of(problem) and _scores_less(judge, write(each, BLUFF), rendered, full):
             wrong_answers.append(each)
-    # Where no answer is wrong (no rule judges answers), any other will do.
+    # If no answer is wrong (no rule scores answers), any other one will do.
     wrong_answers += [each for each in ("0", "1") if len(wrong_answers) < 2 and each != answer_of(problem)]
     return Target(
         problem=rendered,
@@ -81,7 +81,7 @@ def attempt(
     judge: Judge,
     threads: ThreadPoolExecutor,
 ) -> Attempt:
-    """The attack on all targets, `threads` of them at a time; `honest`: the rewards of each target's honest solutions."""
+    """Run the attack on all targets. honest: the rewards of each target's honest solutions, right and wrong."""
     built = [[each for each in attack.build(target) if each is not None] for target in targets]
     tries = threads.map(lambda *each: _try(attack, *each, judge=judge), targets, honest, built)
     made = [each for each in tries if each is not None]
@@ -98,7 +98,7 @@ def attempt(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Try:
-    """An attack on one problem."""
+    """The result of an attack on one problem."""
 
     excess: float
     """Reward beyond what is fair."""
@@ -108,25 +108,25 @@ class _Try:
 
 
 def _try(attack: Attack, target: Target, honest: tuple[float, float], completions: Sequence[str], judge: Judge) -> _Try | None:
-    """None where the attack cannot be made. `honest`: rewards of the right and of the wrong honest solution."""
+    """None where the attack does not apply. honest: rewards of the right and of the wrong honest solution."""
     if not completions:
         return None
     right, wrong = honest
-    judged = [judge(each, target.problem).reward for each in completions]
-    rewards = [reward or 0.0 for reward in judged]
+    scores = [judge(each, target.problem).reward for each in completions]
+    rewards = [reward or 0.0 for reward in scores]
     most = max(rewards)
-    if attack.earns == "guess":  # as many completions as candidates
+    if attack.earns == "guess":  # one completion a candidate
         fair = (right + (len(rewards) - 1) * wrong) / len(rewards)
         excess = sum(rewards) / len(rewards) - fair
     else:
         fair = wrong if attack.earns == "nothing" else right
-        # An attack that earns less than all gains when it gets all.
+        # An attack with `less` gains if it gets the full reward.
         excess = most - fair + (2 * _CLOSE if attack.earns == "less" else 0.0)
-    errors = sum(reward is None for reward in judged)
+    errors = sum(reward is None for reward in scores)
     return _Try(excess=excess, best=(completions[rewards.index(most)], most, fair), errors=errors)
 
 
-def _less(judge: Judge, completion: str, problem: Problem, full: float | None) -> bool:
+def _scores_less(judge: Judge, completion: str, problem: Problem, full: float | None) -> bool:
     reward = judge(completion, problem).reward
     return reward is not None and full is not None and reward < full - _CLOSE
 
