@@ -62,7 +62,7 @@ class Problem:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """What verifiers do not need: `solution` is the reference reasoning, if the data set has one."""
     prefill: str | None = None
-    """The start of the assistant's response that `prompt` already holds. None: `<think>` if the prompt ends in it, else nothing."""
+    """The start of the assistant's response that `prompt` already holds. None: `<think>` if the prompt ends in it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "truth", frozen(self.truth))

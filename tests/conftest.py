@@ -132,3 +132,8 @@ def few_shot_examples(
 ) -> tuple[tuple[Problem, ...], Sequence[Problem]]:
     """The few-shot examples of a prompt, and the training problems without them."""
     return choose_examples(template, train, pack, judge=pack.judge)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many again as there are cores: many tests wait for processes that they start."""
+    return max(1, (os.cpu_count() or 1) * 3 // 2)

@@ -55,6 +55,7 @@ def test_a_failed_job_does_not_stop_the_others(more: list[str], tmp_path: Path) 
     assert rules == [{"answer": 1.0}, {"format": 0.1, "answer": 1.0}]
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_run_again_forgets_its_failures(tmp_path: Path) -> None:
     (tmp_path / "9").mkdir()
     (tmp_path / "9" / "error.txt").write_text("of another sweep")

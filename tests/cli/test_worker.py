@@ -59,6 +59,7 @@ def test_check_says_what_isolation_there_is() -> None:
     assert result.returncode == (1 if isolation.tier == "none" else 0)
 
 
+@pytest.mark.slow
 def test_a_terminated_worker_finishes_what_it_has(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
     running = WorkerProcess(server.url, tmp_path, "rules_from=[slow_verifiers]")

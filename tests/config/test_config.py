@@ -21,7 +21,7 @@ from rlvr.errors import ConfigError
 from rlvr.runs.plan import plan
 
 CHOICES = [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"))]
-needs_reasoning_gym = needs(find_spec("reasoning_gym") is not None, "pip install 'rlvr[reasoning_gym]'", in_ci=False)
+needs_reasoning_gym = needs(find_spec("reasoning_gym") is not None, "pip install 'rlvr[reasoning_gym]'")
 OTHER_PACKS = [(group, choice) for group, choice in CHOICES if group == "rules" and choice not in ("r1_format", "code")]
 """Composed by tests/rules as well."""
 BUILDABLE = [

@@ -351,6 +351,7 @@ accelerator.end_training()
 """
 
 
+@pytest.mark.slow
 def test_every_process_has_the_same_rules(folder: Path) -> None:
     """Also if only one of them cannot use an edit."""
     (folder / "start").write_text(TEXT)

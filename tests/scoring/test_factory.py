@@ -114,6 +114,7 @@ def test_the_audit_uses_all_workers(does: list[str], tmp_path: Path) -> None:
     assert (report.references, report.short) == (3, ())
 
 
+@pytest.mark.slow
 def test_the_audit_follows_the_keys_of_verify(does: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("train", "test"):
         row = {"id": name, "prompt": name, "truth": {}, "completion": "spin: 0.3"}
@@ -133,6 +134,7 @@ def run_without_isolation(*arguments: str) -> subprocess.CompletedProcess[str]:
     return run(*arguments, env=environment, preexec="from no_isolation import deny_isolation; deny_isolation()")
 
 
+@pytest.mark.slow
 @needs((sys.platform, platform.machine()) == ("linux", "x86_64"), "Linux on x86-64, whose system calls no_isolation knows")
 def test_nothing_that_runs_programs_starts_where_they_cannot_be_isolated(tmp_path: Path) -> None:
     pack, source = pack_file(tmp_path, "Runs"), tmp_path / "in.jsonl"

@@ -114,6 +114,7 @@ def test_verdicts_come_during_sampling(tiny: Policy, tmp_path: Path) -> None:
         assert row["time/rollout"] > 0
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_nothing_but_times(tiny: Policy, tmp_path: Path) -> None:
     again = load_policy(ModelConfig(name="tiny", package="rlvr.assets.tiny"))
     (one, rows), (four, others) = (

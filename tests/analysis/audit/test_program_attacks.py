@@ -68,6 +68,7 @@ class InOneProcess(Verifier):
         return Verdict.scored(float(right), "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("believes", ["status", "output"])
 def test_judges_that_believe_a_process_are_found_out(believes: Literal["status", "output"]) -> None:
     pack = RulePack(rules={"code": Rule(name="code", weight=1.0, verifier=InOneProcess(believes=believes))})

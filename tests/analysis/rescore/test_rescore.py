@@ -16,6 +16,7 @@ import pytest
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from sampled import sampled
 
 from conftest import group_of, needs
 from rlvr import Problem, Verdict
@@ -210,7 +211,7 @@ OTHER = {
 }
 
 
-@pytest.mark.parametrize("what", OTHER)
+@pytest.mark.parametrize("what", sampled(OTHER, every=3))
 def test_other_rules_give_the_rollout_log_of_a_run_that_began_with_them(
     tiny64: Policy, run: Path, tmp_path: Path, capsys: Capsys, what: str
 ) -> None:
@@ -293,6 +294,7 @@ def rescore_in_a_process(folder: Path, *arguments: str) -> subprocess.CompletedP
     return forked.run("rescore", f"run={folder / 'run'}", *arguments, cwd=folder, env=environment)
 
 
+@pytest.mark.slow
 def test_a_verifier_that_is_not_what_it_was_is_named(mine: tuple[Path, list[str]]) -> None:
     folder, arguments = mine
     (folder / "rescored_verifier.py").write_text(VERIFIER.replace(">=", "<"))

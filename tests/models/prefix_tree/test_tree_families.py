@@ -13,6 +13,7 @@ from functools import cache
 import pytest
 import torch
 from random_models import FAMILIES, plain_logprobs, random_group, random_ids, random_model
+from sampled import sampled
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -110,13 +111,13 @@ def policy_of(tiny64: Policy) -> Callable[[str], Policy]:
 
 
 @pytest.mark.parametrize("budget", BUDGETS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", sampled(FAMILIES, every=3))
 def test_gradients_of_every_family(family: str, budget: str, policy_of: Callable[[str], Policy]) -> None:
     assert_same(family, through_a_tree(policy_of(family), WITH_PREFIX, budget=BUDGETS[budget]), plain(family, "shared prefix"))
 
 
 @pytest.mark.parametrize("budget", BUDGETS)
-@pytest.mark.parametrize("shape", [each for each in SHAPES if each != "shared prefix"])
+@pytest.mark.parametrize("shape", sampled([each for each in SHAPES if each != "shared prefix"], every=3))
 @pytest.mark.parametrize("family", ["qwen2.5", "gemma2", "starcoder2"])
 def test_gradients_of_trees_of_every_shape(family: str, shape: str, budget: str, policy_of: Callable[[str], Policy]) -> None:
     assert_same(family, through_a_tree(policy_of(family), SHAPES[shape], budget=BUDGETS[budget]), plain(family, shape))

@@ -118,6 +118,7 @@ def test_time_asleep_is_bounded_too() -> None:
     assert (waited.score, waited.reason, "asleep" in waited.detail) == (0.0, "timeout", True)
 
 
+@pytest.mark.slow
 def test_a_verifier_that_waits_for_its_own_processes_gets_the_time_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     with Supervisor(workers=3, deadline_s=0.1) as pool, ThreadPoolExecutor(3) as threads:
         asked = [("sleep", 0.5, "0.75"), ("sleep", 0.0, "0.75"), ("sleep", 0.2, "")]
@@ -198,6 +199,7 @@ def test_weak_isolation_is_allowed_by_the_run_and_by_nothing_else(monkeypatch: p
     assert shared(allow_weak_isolation=True) is not shared()
 
 
+@pytest.mark.slow
 def test_only_the_workers_own_processor_time_counts() -> None:
     """Six tasks of half a deadline each on one core: by the clock they take several times their deadline."""
     cores = os.sched_getaffinity(0)
@@ -335,6 +337,7 @@ def test_dead_workers_leave_nothing(pool: Supervisor) -> None:
     assert held() == before
 
 
+@pytest.mark.slow
 def test_workers_die_with_their_parent(tmp_path: Path) -> None:
     """An idle one, a busy one, one whose process runs no other thread, and one asleep."""
     script = (

@@ -264,6 +264,7 @@ def right(verdicts: list[Verdict]) -> bool:
     return verdicts == [Verdict.scored(1.0, "correct", f"sleep: 0.03{number:04d}") for number in range(len(verdicts))]
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_the_middle_costs_nothing(server: RedisServer, backend: RedisBackend, tmp_path: Path) -> None:
     extra = WorkerProcess(server.url, tmp_path, RULES_FROM)
     with server.client() as client:

@@ -390,18 +390,21 @@ BOMB = "<!DOCTYPE a [<!ENTITY e0 'lol'>" + "".join(f"<!ENTITY e{i + 1} '{10 * en
 
 @pytest.mark.parametrize(
     "text",
-    [
-        f"{BOMB}<a>&e9;</a>",
-        f"{BOMB}<a b='&e9;'/>",
-        f"<?xml version='1.0'?><!-- c --><?pi x?>\n{BOMB}<a>&e9;</a>",
-        f"```xml\n\ufeff{BOMB}<a/>\n```",
-        "<!DOCTYPE a><a/>",
-        "<!DOCTYPE a SYSTEM 'file://{secret}'><a/>",
-        "<!DOCTYPE a [<!ENTITY x SYSTEM 'file://{secret}'>]><a>&x;</a>",
-        "<!DOCTYPE a [<!ENTITY % x SYSTEM 'file://{secret}'> %x;]><a/>",
-        "<!DOCTYPE a SYSTEM '{url}'><a/>",
-        "<!DOCTYPE a [<!ENTITY x SYSTEM '{url}'>]><a>&x;</a>",
-    ],
+    sampled(
+        [
+            f"{BOMB}<a>&e9;</a>",
+            f"{BOMB}<a b='&e9;'/>",
+            f"<?xml version='1.0'?><!-- c --><?pi x?>\n{BOMB}<a>&e9;</a>",
+            f"```xml\n\ufeff{BOMB}<a/>\n```",
+            "<!DOCTYPE a><a/>",
+            "<!DOCTYPE a SYSTEM 'file://{secret}'><a/>",
+            "<!DOCTYPE a [<!ENTITY x SYSTEM 'file://{secret}'>]><a>&x;</a>",
+            "<!DOCTYPE a [<!ENTITY % x SYSTEM 'file://{secret}'> %x;]><a/>",
+            "<!DOCTYPE a SYSTEM '{url}'><a/>",
+            "<!DOCTYPE a [<!ENTITY x SYSTEM '{url}'>]><a>&x;</a>",
+        ],
+        every=3,
+    ),
 )
 def test_entities_are_refused(text: str, secret: Path, server: tuple[str, list[str]]) -> None:
     verdict = judge_xml(text.replace("{secret}", str(secret)).replace("{url}", server[0]))
