@@ -25,7 +25,8 @@ from rlvr.scoring.local.supervisor import supervised
 from rlvr.training.advantages import with_advantages
 from rlvr.types import Group, Problem, Rollout
 
-settings.register_profile("rlvr", deadline=None)  # a test says what is right, not how long it takes on a busy machine
+# No deadline: a test says what is right, not how long it takes on a busy machine.
+settings.register_profile("rlvr", deadline=None, max_examples=60)
 settings.load_profile("rlvr")
 
 ROOT = Path(__file__).parents[1]

@@ -51,7 +51,7 @@ def _evaluate(config: DictConfig) -> float | None:
     overrides = [*job.overrides.hydra, *job.overrides.task]
     folder, found = Path(job.runtime.output_dir), None
     with failures_in_one_line(overrides, job=folder if job.mode is RunMode.MULTIRUN else None):
-        check_packs(GlobalHydra.instance().config_loader(), str(job.job.config_name), overrides)
+        check_packs(GlobalHydra.instance().config_loader(), str(job.job.config_name), overrides, job.runtime.choices)
         checked = plan(typed(config))
         if not checked.config.eval.problems:
             raise ConfigError("eval.problems=0: must be at least 1")

@@ -6,7 +6,7 @@ Importing this module registers with Hydra the schema, and the config source of 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -88,8 +88,9 @@ def compose(overrides: Sequence[str], *, config_name: str = "config", conf: Path
     overrides = for_hydra(overrides)
     try:
         with hydra_set_aside(), initialize_config_dir(str(conf.resolve()), version_base="1.3"):
-            config = hydra_compose(config_name, overrides=overrides)
-            check_packs(GlobalHydra.instance().config_loader(), config_name, overrides)
+            config = hydra_compose(config_name, overrides=overrides, return_hydra_config=True)
+            choices = config.hydra.runtime.choices
+            check_packs(GlobalHydra.instance().config_loader(), config_name, overrides, choices)
         return typed(config)
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise ConfigError(one_line(error, overrides)) from error
@@ -132,22 +133,43 @@ def typed_file(path: Path) -> Config:
         raise ConfigError(f"{path}: is not the configuration of a run: {one_line(error, [])}") from error
 
 
-def check_packs(loader: ConfigLoader, config_name: str, overrides: Sequence[str]) -> None:
-    """Errors: `ConfigError` when two of the chosen packs define one rule differently; Hydra would let the last one win."""
-    parts = loader.compute_defaults_list(config_name=config_name, overrides=list(overrides), run_mode=RunMode.RUN).defaults
-    packs = [p.config_path for p in parts if p.config_path and p.config_path.startswith("rules/") and "+" not in p.config_path]
+def check_packs(loader: ConfigLoader, config_name: str, overrides: Sequence[str], choices: Mapping[str, Any]) -> None:
+    """Errors: `ConfigError` when two of the chosen packs define one rule differently; Hydra would let the last one win.
+
+    choices: the choice of each group, as in `hydra.runtime.choices`.
+    """
+    packs = _packs_by_name(loader, choices) or _packs_by_defaults(loader, config_name, overrides)
     defined: dict[str, tuple[str, Any]] = {}
-    for path in dict.fromkeys(packs):
-        source = next((each for each in loader.get_sources() if each.is_config(path)), None)
-        if source is None:
-            continue  # composing has already reported a pack that does not exist
-        pack = OmegaConf.to_container(source.load_config(path).config, resolve=False)
-        assert isinstance(pack, dict)
+    for path, pack in packs.items():
         for rule, definition in pack.items():
             other, its_definition = defined.setdefault(str(rule), (path, definition))
             if its_definition != definition:
                 names = f"{other.removeprefix('rules/')} and {path.removeprefix('rules/')}"
                 raise ConfigError(f"rules: the packs {names} define the rule {rule} differently; they cannot be joined")
+
+
+def _packs_by_name(loader: ConfigLoader, choices: Mapping[str, Any]) -> dict[str, dict[Any, Any]] | None:
+    """The packs of `rules=a+b`; None unless it is all that chooses packs. Saves a third of the time of composing."""
+    chosen = choices.get("rules")
+    if not isinstance(chosen, str) or "experiment" in choices or any(group.startswith("rules@") for group in choices):
+        return None
+    packs = {path: _pack(loader, path) for path in (f"rules/{name}" for name in chosen.split("+"))}
+    return None if any("defaults" in pack for pack in packs.values()) else packs
+
+
+def _packs_by_defaults(loader: ConfigLoader, config_name: str, overrides: Sequence[str]) -> dict[str, dict[Any, Any]]:
+    """The packs in Hydra's defaults list, wherever they come from."""
+    parts = loader.compute_defaults_list(config_name=config_name, overrides=list(overrides), run_mode=RunMode.RUN).defaults
+    paths = [p.config_path for p in parts if p.config_path and p.config_path.startswith("rules/") and "+" not in p.config_path]
+    return {path: _pack(loader, path) for path in dict.fromkeys(paths)}
+
+
+def _pack(loader: ConfigLoader, path: str) -> dict[Any, Any]:
+    """The content of a pack's file; empty if there is none, which composing has already reported."""
+    source = next((each for each in loader.get_sources() if each.is_config(path)), None)
+    pack = {} if source is None else OmegaConf.to_container(source.load_config(path).config, resolve=False)
+    assert isinstance(pack, dict)
+    return pack
 
 
 def one_line(error: Exception, overrides: Sequence[str]) -> str:
