@@ -55,9 +55,9 @@ def without_times(folder: Path) -> list[dict[str, float]]:
 
 @pytest.fixture(scope="module")
 def default_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The embedded default for 4 steps, started as a user starts it."""
+    """The embedded default for 4 steps."""
     folder = tmp_path_factory.mktemp("default") / "run"
-    result = train_py("steps=4", "eval.every=2", f"hydra.run.dir={folder}")
+    result = train("steps=4", "eval.every=2", f"hydra.run.dir={folder}")
     assert result.returncode == 0, result.stderr
     return folder, result.stdout
 

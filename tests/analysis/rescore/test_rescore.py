@@ -366,6 +366,7 @@ def test_wrong_input_is_one_line(folders: dict[str, Path], capsys: Capsys, what:
     assert [path.name for path in (folders["run"] / "rescored").iterdir()] == ["taken"], "nothing half-made is left"
 
 
+@pytest.mark.slow
 def test_a_new_rollout_log_that_cannot_be_written_leaves_nothing(run: Path) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))"
     done = forked.run("rescore", f"run={run}", "rules=math", preexec=limit)

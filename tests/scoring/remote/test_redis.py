@@ -344,6 +344,7 @@ def test_redis_may_stop_and_start_again_empty(private: RedisServer, tmp_path: Pa
     assert worker.stop() == 0
 
 
+@pytest.mark.slow
 def test_without_a_worker_there_is_an_error(private: RedisServer) -> None:
     backend = RedisBackend(url=private.url, rules_from=OWN, patience_s=1.0)
     start = time.monotonic()
