@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import forked
@@ -18,8 +18,18 @@ from conftest import ROOT, needs
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
 TINY = ["steps=1", "algo.group_size=2", "algo.max_new_tokens=16", "tracking=none", "dataset.train_problems=40"]
 TOO_MANY = "algo.problems=3000: the data set has 40 training problems"
-needs_joblib = needs(find_spec("hydra_plugins.hydra_joblib_launcher") is not None, "pip install 'rlvr[sweeps]'")
-needs_optuna = needs(find_spec("hydra_plugins.hydra_optuna_sweeper") is not None, "pip install 'rlvr[sweeps]'")
+
+
+def installed(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+needs_joblib = needs(installed("hydra-joblib-launcher"), "pip install 'rlvr[sweeps]'")
+needs_optuna = needs(installed("hydra-optuna-sweeper"), "pip install 'rlvr[sweeps]'")
 
 
 def sweep(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

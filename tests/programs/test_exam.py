@@ -216,6 +216,7 @@ def test_objects_of_a_session_that_has_ended_are_gone() -> None:
     assert checked(program, body, entry_point="A") == ["pass", "exit", "exit", "pass"]
 
 
+@pytest.mark.slow
 def test_infinite_loops_cost_the_budget_and_no_more() -> None:
     loops = [f"assert f({n}) == 1" for n in range(10)]
     results = reasons("def f(x):\n    while True: pass", *loops, wall_s=0.3, budget_s=0.75)

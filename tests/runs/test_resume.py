@@ -90,6 +90,7 @@ def test_a_stopped_run_ends_with_the_same_bits(whole: Path, tmp_path: Path, afte
     assert bits(run) == bits(whole)
 
 
+@pytest.mark.slow
 def test_more_steps_and_other_weights(whole: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(whole, tmp_path / "run"))
     said = train(f"resume={run}", "steps=5", "rules.format.weight=0.05", "+rules.short.weight=0.2",

@@ -276,6 +276,7 @@ def writer(run: Path, script: str) -> forked.Command:
     return forked.start(str(run), preexec=SETUP + script)
 
 
+@pytest.mark.slow
 def test_it_can_be_read_while_it_grows_and_is_whole_after_a_kill(tmp_path: Path) -> None:
     rollout_log, rng, kept = RolloutLog.of(tmp_path), random.Random(0), 0
     for more in (1, 5, 20, 40):

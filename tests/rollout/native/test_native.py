@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sampled import sampled
 
 from rlvr import Problem
 from rlvr.models.policy import Policy
@@ -33,7 +34,7 @@ def by_id(groups: list[Group]) -> dict[str, list[tuple[int, ...]]]:
     return {group.problem.id: [rollout.token_ids for rollout in group.rollouts] for group in groups}
 
 
-@pytest.mark.parametrize("shots", [0, 3])
+@pytest.mark.parametrize("shots", sampled([3, 0]))
 def test_a_rollout_does_not_depend_on_batch_order_or_company(tiny64: Policy, shots: int) -> None:
     problems = [replace(p, prompt="What is 2 + 2?\n2 + 2 = 4\n\n" * shots + p.prompt) for p in PROBLEMS]
     sampling = replace(SAMPLING, group_size=3)

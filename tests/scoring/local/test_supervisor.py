@@ -108,6 +108,7 @@ def test_what_goes_wrong_costs_one_verdict(what: str, outcome: str, reason: str,
     assert works(pool)
 
 
+@pytest.mark.slow
 def test_time_asleep_is_bounded_too() -> None:
     with Supervisor(workers=3, deadline_s=DEADLINE_S) as pool, ThreadPoolExecutor(3) as threads:
         actions = ("sleep", "nap_again_and_again", "wait_for_a_spinning_process")
@@ -219,6 +220,7 @@ def test_imports_do_not_count(pool: Supervisor) -> None:
     assert "cannot be loaded in a worker process: LookupError" in failed.detail
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_stopped_is_not_a_slow_answer(pool: Supervisor) -> None:
     pid = int((does("who", pool).answer or "").split()[0])
     with ThreadPoolExecutor(1) as thread:

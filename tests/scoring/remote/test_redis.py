@@ -218,6 +218,7 @@ def test_a_forged_result_is_an_error(private: RedisServer) -> None:
     backend.close()
 
 
+@pytest.mark.slow
 def test_a_batch_that_comes_again_is_not_scored_again(server: RedisServer, backend: RedisBackend, tmp_path: Path) -> None:
     """Neither while it is being scored, nor after its result was written, nor after that was taken."""
     path = tmp_path / "scored"
@@ -318,6 +319,7 @@ def test_the_queue_itself_gives_a_dead_workers_batch_to_another(private: RedisSe
     assert second.stop() == 0
 
 
+@pytest.mark.slow
 def test_redis_may_forget_everything(server: RedisServer, backend: RedisBackend) -> None:
     def flush(done: Callable[[], int]) -> None:
         until(lambda: done() > 20)
