@@ -1,4 +1,4 @@
-"""What several tests need: the tiny model, the real data beside the checkout, judged groups from given texts."""
+"""What several tests need: the tiny model, the real data beside the checkout, scored groups from given texts."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def tiny64() -> Policy:
 
 
 def group_of(policy: Policy, problem: Problem, texts: list[str], pack: RulePack) -> Group:
-    """A judged group whose rollouts say `texts`."""
+    """A scored group whose rollouts say `texts`."""
     rollouts = []
     for text in texts:
         ids = (*policy.encode(text), policy.eos_ids[0])

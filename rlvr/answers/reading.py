@@ -1,4 +1,4 @@
-"""Parses an answer: `read` turns a text into one of the records of `rlvr.answers.nodes`, and caches them."""
+"""Parses an answer: `read` turns a text into one of the nodes of `rlvr.answers.nodes`, and caches them."""
 
 from __future__ import annotations
 

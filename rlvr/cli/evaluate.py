@@ -22,8 +22,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from rlvr.cli.exit_status import failures_in_one_line
-from rlvr.cli.hydra_app import overrides_in, run_hydra
+from rlvr.cli.hydra_app import run_hydra
 from rlvr.config.compose import check_packs, typed, yaml_of
+from rlvr.config.overrides import overrides_in
 from rlvr.config.schema import EvalConfig
 from rlvr.errors import ConfigError
 from rlvr.runs.plan import plan
@@ -51,7 +52,7 @@ def _evaluate(config: DictConfig) -> float | None:
     overrides = [*job.overrides.hydra, *job.overrides.task]
     folder, found = Path(job.runtime.output_dir), None
     with failures_in_one_line(overrides, job=folder if job.mode is RunMode.MULTIRUN else None):
-        check_packs(GlobalHydra.instance().config_loader(), str(job.job.config_name), overrides, job.runtime.choices)
+        check_packs(GlobalHydra.instance().config_loader(), str(job.job.config_name), overrides)
         checked = plan(typed(config))
         if not checked.config.eval.problems:
             raise ConfigError("eval.problems=0: must be at least 1")

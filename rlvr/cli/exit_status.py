@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from rlvr.config.compose import one_line
+from rlvr.config.overrides import for_hydra, overrides_in
 from rlvr.errors import JOB_ERROR, ConfigError, RunStopped, describe
 
 _USER_ERRORS = (ConfigError, HydraException, OmegaConfBaseException, YAMLError)
@@ -26,7 +27,7 @@ def exit_status(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -
     try:
         return run(arguments)
     except _USER_ERRORS as error:
-        print(f"error: {one_line(error, arguments)}", file=sys.stderr)
+        print(f"error: {one_line(error, overrides_in(for_hydra(arguments)))}", file=sys.stderr)
         return 2
     except RunStopped as error:
         print(f"error: {error}", file=sys.stderr)
@@ -35,7 +36,9 @@ def exit_status(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -
         print("interrupted", file=sys.stderr)
         return 130
     except SystemExit as end:  # by `failures_in_one_line`, and by Hydra
-        return end.code if isinstance(end.code, int) else 1
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
 
 
 @contextmanager

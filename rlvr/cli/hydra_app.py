@@ -13,13 +13,12 @@ from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from rlvr.cli.sweep import check_sweep
 from rlvr.config.compose import CONF
-from rlvr.config.overrides import for_hydra
+from rlvr.config.overrides import FLAGS_WITH_VALUE, for_hydra, overrides_in
 from rlvr.errors import ConfigError, RunStopped, describe
-
-_FLAGS_WITH_VALUE = {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p"}
 
 
 def run_hydra(task: Callable[[DictConfig], Any], arguments: Sequence[str]) -> int:
@@ -29,7 +28,7 @@ def run_hydra(task: Callable[[DictConfig], Any], arguments: Sequence[str]) -> in
     """
     arguments = _checked_flags(for_hydra(arguments))
     overrides, sweeps = overrides_in(arguments), bool({"--multirun", "-m"} & set(arguments))
-    if sweeps and not _FLAGS_WITH_VALUE & {argument.partition("=")[0] for argument in arguments}:
+    if sweeps and not FLAGS_WITH_VALUE & {argument.partition("=")[0] for argument in arguments}:
         check_sweep(overrides)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises its errors instead of printing them at length
     before, started = sys.argv, list[bool]()
@@ -42,7 +41,7 @@ def run_hydra(task: Callable[[DictConfig], Any], arguments: Sequence[str]) -> in
     sys.argv = [before[0], *arguments]  # Hydra reads its arguments there
     try:
         hydra.main(version_base="1.3", config_path=str(CONF.resolve()), config_name="config")(noted)()
-    except (ConfigError, RunStopped, HydraException, OmegaConfBaseException):
+    except (ConfigError, RunStopped, HydraException, OmegaConfBaseException, YAMLError):
         raise
     except Exception as error:  # of sweepers and launchers: in a sweep a job's own exception does not get here
         if sweeps:
@@ -72,9 +71,3 @@ def _checked_flags(arguments: Sequence[str]) -> list[str]:
     if not os.path.isdir(path):
         raise ConfigError(f"--config-path {path}: no such folder")
     return [*arguments, "--config-path", os.path.abspath(path)]
-
-
-def overrides_in(arguments: Sequence[str]) -> list[str]:
-    """The arguments that are overrides, not flags or their values."""
-    follows_flag = [False, *(argument in _FLAGS_WITH_VALUE for argument in arguments)]
-    return [a for a, value in zip(arguments, follows_flag, strict=False) if "=" in a and not a.startswith("-") and not value]

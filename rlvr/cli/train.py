@@ -39,7 +39,7 @@ def _train(config: DictConfig, resume: Resume | None) -> float | None:
     sweep = Path(job.sweep.dir) if job.mode == RunMode.MULTIRUN else None
     with failures_in_one_line(overrides, job=folder if sweep else None):
         if resume is None:
-            check_packs(GlobalHydra.instance().config_loader(), str(job.job.config_name), overrides, job.runtime.choices)
+            check_packs(GlobalHydra.instance().config_loader(), str(job.job.config_name), overrides)
         checked = plan(typed(config))
 
         # These import torch and transformers, so only after the configuration has been checked.

@@ -89,7 +89,7 @@ def compose(overrides: Sequence[str], *, config_name: str = "config", conf: Path
     try:
         with hydra_set_aside(), initialize_config_dir(str(conf.resolve()), version_base="1.3"):
             config = hydra_compose(config_name, overrides=overrides, return_hydra_config=True)
-            choices = config.hydra.runtime.choices
+            choices = config.hydra.runtime.choices if conf == CONF else None
             check_packs(GlobalHydra.instance().config_loader(), config_name, overrides, choices)
         return typed(config)
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
@@ -133,12 +133,14 @@ def typed_file(path: Path) -> Config:
         raise ConfigError(f"{path}: is not the configuration of a run: {one_line(error, [])}") from error
 
 
-def check_packs(loader: ConfigLoader, config_name: str, overrides: Sequence[str], choices: Mapping[str, Any]) -> None:
+def check_packs(
+    loader: ConfigLoader, config_name: str, overrides: Sequence[str], choices: Mapping[str, Any] | None = None
+) -> None:
     """Errors: `ConfigError` when two of the chosen packs define one rule differently; Hydra would let the last one win.
 
-    choices: the choice of each group, as in `hydra.runtime.choices`.
+    choices: the choice of each group (`hydra.runtime.choices`), where the primary config is our own: saves time.
     """
-    packs = _packs_by_name(loader, choices) or _packs_by_defaults(loader, config_name, overrides)
+    packs = _packs_by_name(loader, choices or {}) or _packs_by_defaults(loader, config_name, overrides)
     defined: dict[str, tuple[str, Any]] = {}
     for path, pack in packs.items():
         for rule, definition in pack.items():
@@ -149,12 +151,16 @@ def check_packs(loader: ConfigLoader, config_name: str, overrides: Sequence[str]
 
 
 def _packs_by_name(loader: ConfigLoader, choices: Mapping[str, Any]) -> dict[str, dict[Any, Any]] | None:
-    """The packs of `rules=a+b`; None unless it is all that chooses packs. Saves a third of the time of composing."""
-    chosen = choices.get("rules")
-    if not isinstance(chosen, str) or "experiment" in choices or any(group.startswith("rules@") for group in choices):
+    """The packs of `rules=a+b`; None where a file that is not ours, or an experiment, may have chosen others too."""
+    chosen = [(group, choice) for group, choice in choices.items() if not group.startswith("hydra/")]
+    if "rules" not in choices or not all(_is_ours(group, choice) for group, choice in chosen):
         return None
-    packs = {path: _pack(loader, path) for path in (f"rules/{name}" for name in chosen.split("+"))}
-    return None if any("defaults" in pack for pack in packs.values()) else packs
+    return {path: _pack(loader, path) for path in (f"rules/{name}" for name in choices["rules"].split("+"))}
+
+
+def _is_ours(group: str, choice: Any) -> bool:
+    names = choice.split("+") if isinstance(choice, str) else []
+    return bool(names) and group != "experiment" and all((CONF / group / f"{name}.yaml").is_file() for name in names)
 
 
 def _packs_by_defaults(loader: ConfigLoader, config_name: str, overrides: Sequence[str]) -> dict[str, dict[Any, Any]]:
@@ -165,7 +171,7 @@ def _packs_by_defaults(loader: ConfigLoader, config_name: str, overrides: Sequen
 
 
 def _pack(loader: ConfigLoader, path: str) -> dict[Any, Any]:
-    """The content of a pack's file; empty if there is none, which composing has already reported."""
+    """The content of a pack's file; empty if there is none, or it was found through `hydra.searchpath` alone."""
     source = next((each for each in loader.get_sources() if each.is_config(path)), None)
     pack = {} if source is None else OmegaConf.to_container(source.load_config(path).config, resolve=False)
     assert isinstance(pack, dict)

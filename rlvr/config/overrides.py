@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+FLAGS_WITH_VALUE = {"--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p"}
+"""Flags of Hydra that the next argument belongs to."""
 
 
 def for_hydra(overrides: Iterable[str]) -> list[str]:
@@ -25,3 +28,9 @@ def replace_schedule(override: str) -> list[str]:
     key, equals, value = override.partition("=")
     is_schedule = equals and "{" in value and re.fullmatch(r"(\+\+)?rules\.[^.]+\.weight", key)
     return [f"{key}=0", override] if is_schedule else [override]
+
+
+def overrides_in(arguments: Sequence[str]) -> list[str]:
+    """The arguments that are overrides, not flags or their values."""
+    follows_flag = [False, *(argument in FLAGS_WITH_VALUE for argument in arguments)]
+    return [a for a, value in zip(arguments, follows_flag, strict=False) if "=" in a and not a.startswith("-") and not value]

@@ -73,7 +73,7 @@ class RuleConfig:
     )
     verifier: dict[str, Any] | None = key(None, "_target_: the verifier's import path; the other keys are its fields")
     parts: dict[str, Any] | None = key(None, "sub-rules (weight and verifier each) whose weighted mean is the score")
-    requires: list[str] = key([], "rules that need full score for this one to count")
+    requires: list[str] = key([], "rules that need the full score for this one to count")
     datasets: list[str] = key(
         [], "data sets of a mixture whose problems it scores; empty: all problems whose ground truth it can use"
     )
@@ -186,7 +186,7 @@ class AuditConfig:
         ],
         "import paths of attacks: modules or classes",
     )
-    show: int = key(5, "how many reference solutions without full score, and ground truths that cannot be scored, to list")
+    show: int = key(5, "how many reference solutions without the full score, and ground truths that cannot be scored, to list")
 
 
 @dataclass(kw_only=True)

@@ -79,5 +79,5 @@ def tool(name: str) -> str:
     """The path of an installed program. Errors: `SandboxError` where this machine lacks it."""
     found = shutil.which(name)
     if found is None:
-        raise SandboxError(f"{name} is not installed on the machine that judges")
+        raise SandboxError(f"{name} is not installed on the machine that scores")
     return os.path.realpath(found)

@@ -27,7 +27,7 @@ class Lint:
         rules = Counter(reason.partition(":")[0] for _, reason in self.bad)
         examples = "; ".join(f"{problem.id}: {reason}" for problem, reason in self.bad[:_EXAMPLES])
         counts = ", ".join(f"{count} by {rule}" for rule, count in rules.items())
-        return f"{len(self.bad)} of {self.problems} truths cannot be scored ({counts}): {examples}"
+        return f"{len(self.bad)} of {self.problems} ground truths cannot be scored ({counts}): {examples}"
 
 
 def lint(problems: Sequence[Problem], pack: RulePack) -> Lint:

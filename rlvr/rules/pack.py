@@ -28,7 +28,7 @@ class Rule:
     verifier: Verifier | None = None
     parts: tuple[Rule, ...] = ()
     requires: tuple[str, ...] = ()
-    """Names of rules of the pack that must have full score; else this one scores 0 without being run."""
+    """Names of rules of the pack that must have the full score; else this one scores 0 without being run."""
     datasets: tuple[str, ...] = ()
     """Names of data sets of a mixture whose problems it scores; empty: all problems with the ground truth it needs."""
     allows: Mapping[str, str] = field(default_factory=dict)

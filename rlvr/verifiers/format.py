@@ -40,7 +40,7 @@ class ThinkAnswer(Verifier):
     judges: ClassVar = "format"
 
     min_think_chars: int = 8
-    """Visible characters of reasoning for full score."""
+    """Visible characters of reasoning for the full score."""
     length_share: float = 0.2
     """What shorter reasoning costs: the score is then `1 - length_share`."""
 

@@ -189,9 +189,9 @@ def _truth_problem(text: str) -> str | None:
         for wrong in (NONSENSE, "0") if isinstance(oracle, str) and parse_number(oracle) else (NONSENSE,):
             with contextlib.suppress(ValueError, TypeError, KeyError, IndexError):  # a scorer may well choke on it
                 if score(task, options, entry, wrong) >= 1.0:  # that of coin_flip gives them to any beginning of the answer
-                    return f"task={task}: its scorer gives full score to {wrong!r}"
+                    return f"task={task}: its scorer gives the full score to {wrong!r}"
         if isinstance(oracle, str) and not score(task, options, entry, oracle) >= 1.0:
-            return f"task={task}: its scorer does not give full score to its own answer {oracle[:60]!r}"
+            return f"task={task}: its scorer does not give the full score to its own answer {oracle[:60]!r}"
     except Exception as error:  # noqa: BLE001  a scorer that cannot read the truth may raise anything
         return f"task={task}: its scorer cannot use this entry ({type(error).__name__}: {' '.join(str(error).split())[:100]})"
     return None

@@ -292,3 +292,29 @@ def test_scoring_that_fails_stops_the_run_and_keeps_what_was_done(tmp_path: Path
     assert "OSError: the disk is gone" in result.stderr
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["steps"] == 0
     assert (tmp_path / "run" / "model").is_dir()
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path) -> list[str]:
+    """Arguments for a user's config folder with a study that brings a pack in as a file, and a broken pack."""
+    (tmp_path / "conf" / "study").mkdir(parents=True)
+    (tmp_path / "conf" / "rules").mkdir()
+    pack = "answer: {weight: 0.5, verifier: {_target_: rlvr.verifiers.math.MathAnswer}}\n"
+    (tmp_path / "conf" / "rules" / "mine.yaml").write_text(pack)
+    (tmp_path / "conf" / "rules" / "broken.yaml").write_text("answer: {weight: 1,\n")
+    (tmp_path / "conf" / "study" / "x.yaml").write_text("# @package _global_\ndefaults:\n  - /rules/mine@_global_.rules\n")
+    return ["--config-dir", str(tmp_path / "conf"), "steps=0", "tracking=none"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["+study=x"], "rules: the packs answer and mine define the rule answer differently"),
+        (["algo.group_sizes=4"], "algo.group_sizes=4: there is no such key; did you mean group_size?"),
+        (["-m", "rules=broken", "seed=0,1"], "a YAML file cannot be read: "),
+    ],
+)
+def test_mistakes_with_a_folder_of_the_users_are_one_line_too(own_folder: list[str], arguments: list[str], says: str) -> None:
+    result = train(*own_folder[:2], *arguments, *own_folder[2:])
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1), result.stderr
+    assert result.stderr.startswith(f"error: {says}")

@@ -76,9 +76,9 @@ def test_rules_that_cannot_score_the_problems_of_the_run(local: Supervisor) -> N
     pack = read_pack(EXACT)
     validation(local)(pack)
     needs_more = read_pack("a: {weight: 1, verifier: {_target_: rlvr.verifiers.structured.schema.JsonMode}}")
-    with pytest.raises(ConfigError, match="dataset: 2 of 2 truths cannot be scored"):
+    with pytest.raises(ConfigError, match="dataset: 2 of 2 ground truths cannot be scored"):
         validation(local)(needs_more)
-    with pytest.raises(ConfigError, match="rules: of 2 training problems 0 can be scored: 2 of 2 truths"):
+    with pytest.raises(ConfigError, match="rules: of 2 training problems 0 can be scored: 2 of 2 ground truths"):
         validation(local, on_unscorable="drop")(needs_more)
 
 

@@ -107,7 +107,7 @@ def run_figures(record: Record, rows: Sequence[Mapping[str, Any]], marks: Sequen
     names = rule_names(rows)
     specs = list(_RUN)
     specs.insert(1, ("Mean score by rule, sampled rollouts", {name: f"rule/{name}/score" for name in names}, True))
-    specs.insert(2, ("Pass rate by rule: share with full score", {name: f"rule/{name}/pass" for name in names}, True))
+    specs.insert(2, ("Pass rate by rule: share with the full score", {name: f"rule/{name}/pass" for name in names}, True))
     weights = {name: f"rule/{name}/weight" for name in names}
     if any(len({value for _, value in series(rows, key)}) > 1 for key in weights.values()):
         specs.insert(3, ("Active weights", weights, False))
@@ -140,7 +140,7 @@ def sweep_figures(variants: Sequence[Variant], rows: Rows, marks: Sequence[Mark]
     measures = list(_SWEEP)
     for name in names:
         measures.append(_Measure(key=f"rule/{name}/score", title=f"Mean score of {name}, sampled rollouts", share=True))
-        measures.append(_Measure(key=f"rule/{name}/pass", title=f"Pass rate of {name}: share with full score", share=True))
+        measures.append(_Measure(key=f"rule/{name}/pass", title=f"Pass rate of {name}: share with the full score", share=True))
     seeds = max(len(variant.counted) for variant in variants)
     caption = "Line: mean over seeds. Band: from the lowest seed to the highest." if seeds > 1 else "One seed each: no band."
     if len(variants) > _MOST_VARIANTS:

@@ -169,7 +169,7 @@ def rule_table(rows: Sequence[Mapping[str, Any]], history: History | None) -> Ta
         cells.append([name, frequent or NONE, *values])
     head = ["rule", "most frequent reasons", "weight, first", "last", "score, first step", "last 5 steps"]
     head += ["pass rate, first step", "last 5 steps"]
-    caption = "Sampled rollouts, by rule. Pass rate: share with full score."
+    caption = "Sampled rollouts, by rule. Pass rate: share with the full score."
     return Table(head=head, rows=cells, text_columns=2, caption=caption) if cells else None
 
 

@@ -115,7 +115,7 @@ class Language(Verifier):
     languages: tuple[str, ...] = ("en",)
     """Codes of the wanted languages (ISO 639)."""
     min_share: float = 0.8
-    """Share of the prose in these languages that gets full score."""
+    """Share of the prose in these languages that gets the full score."""
 
     def __post_init__(self) -> None:
         if isinstance(self.languages, str) or not self.languages:
@@ -135,7 +135,7 @@ class Language(Verifier):
         total = sum(each.total for each in passages)
         if not total:
             shown = visible_chars(completion)
-            return Verdict.scored(1.0 if shown else 0.0, "no_text" if shown else "empty", detail="no prose to judge")
+            return Verdict.scored(1.0 if shown else 0.0, "no_text" if shown else "empty", detail="no prose to score")
         share = sum(each.good for each in passages) / total
         others = [each for each in passages if each.kind != "wanted"]
         detail = f"{share:.0%} of the prose is in {', '.join(self.languages)}, {self.min_share:.0%} asked"

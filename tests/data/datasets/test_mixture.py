@@ -128,7 +128,7 @@ def test_ground_truths_that_cannot_be_scored() -> None:
     bad = [Problem(id=f"b{n}", prompt="q", truth={"answer": "\\frac{"}) for n in range(4)]
     assert scorable(good, pack, "fail") == (good, None)
     with pytest.raises(
-        ConfigError, match=r"dataset: 4 of 12 truths cannot be scored \(4 by answer\): b0: answer: the truth's answer"
+        ConfigError, match=r"dataset: 4 of 12 ground truths cannot be scored \(4 by answer\): b0: answer: the truth's answer"
     ):
         scorable([*good, *bad], pack, "fail")
     kept, warning = scorable([*good, *bad], pack, "drop")

@@ -207,7 +207,7 @@ ENTRY = {"question": "1 + 1?", "answer": "2", "metadata": {}}
         ),
         ({"reasoning_gym": {"task": "mini_sudoku", "entry": ENTRY}}, "its scorer cannot use this entry"),
         ({"reasoning_gym": {"task": "chain_sum", "options": {"no": 1}, "entry": ENTRY}}, "its scorer cannot use this entry"),
-        ({"reasoning_gym": {"task": "game_of_life_halting", "entry": ENTRY}}, "gives full score to 'no answer'"),
+        ({"reasoning_gym": {"task": "game_of_life_halting", "entry": ENTRY}}, "gives the full score to 'no answer'"),
         ({"reasoning_gym": {"task": "chain_sum", "entry": {**ENTRY, "metadata": {1, 2}}}}, "is no plain data"),
     ],
 )
@@ -294,4 +294,4 @@ def test_a_scorer_that_takes_the_beginning_of_the_answer_is_refused() -> None:
     data = factory().create_dataset("coin_flip", seed=3, size=8)
     entry = next(entry for entry in map(dict, data) if 0 < float(entry["answer"]) < 1)
     truth = {"reasoning_gym": {"task": "coin_flip", "entry": json.loads(json.dumps(entry))}}
-    assert ReasoningGym().check_truth(truth) == "task=coin_flip: its scorer gives full score to '0'"
+    assert ReasoningGym().check_truth(truth) == "task=coin_flip: its scorer gives the full score to '0'"

@@ -106,6 +106,7 @@ def test_the_verdicts_are_those_of_this_machine(backend: RedisBackend, costly: t
         here = list(threads.map(lambda each: local.score(*each), asked))
     assert there == here
     assert {"correct", "wrong", "timeout", "memory", "crash"} <= {verdict.reason for verdict in here}
+    backend.require_isolation()  # of the workers, each of which sees to it itself
 
 
 def test_what_cannot_travel_is_an_error_and_says_why(backend: RedisBackend) -> None:
