@@ -21,7 +21,7 @@ from rlvr.sandbox.sandbox import Sandbox
 pytestmark = NEEDS_NAMESPACES
 
 NAMED = (
-    "import ctypes, os, signal, sys, time\nlibc = ctypes.CDLL(None, use_errno=True)\nlibc.prctl(15, b'rlvr-escape', 0, 0, 0)\n"
+    "import ctypes, os, signal, sys, time\nlibc = ctypes.CDLL(None, use_errno=True)\nlibc.prctl(15, b'rlvr-isol', 0, 0, 0)\n"
 )
 MB = 1 << 20
 
@@ -215,7 +215,7 @@ def test_nothing_left_running(sandbox: Sandbox) -> None:
     for end in ("print('begun', flush=True)", "print('begun', flush=True)\ntime.sleep(100)"):
         result = sandbox.run(Job(source=NAMED + DAEMONS + end, limits=Limits(wall_s=0.5)))
         assert result.stdout == b"begun\n"
-        assert traces.marked_processes() == []
+        assert traces.marked_processes("rlvr-isol") == []
         assert traces.processes() == before
     assert (
         lines(sandbox, NAMED + "import threading\nthreading.Thread(target=time.sleep, args=(1000,), daemon=True).start()") == []

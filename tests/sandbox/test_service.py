@@ -32,7 +32,7 @@ with Sandbox(tier=tier_to_use()) as sandbox:
 """
 PROGRAM = r"""
 import ctypes, os, signal, time
-ctypes.CDLL(None).prctl(15, b'rlvr-escape', 0, 0, 0)
+ctypes.CDLL(None).prctl(15, b'rlvr-service', 0, 0, 0)
 for number in range(1, 65):
     try:
         signal.signal(number, signal.SIG_IGN)
@@ -59,7 +59,7 @@ def judge() -> Iterator[Judge]:
         try:
             assert process.stdout.readline() == "namespaces\n"
             until = time.monotonic() + 20
-            while sum(each.name() == "rlvr-escape" for each in below(process)) < 7:
+            while sum(each.name() == "rlvr-service" for each in below(process)) < 7:
                 assert time.monotonic() < until, "the program does not start"
                 time.sleep(0.02)
             yield process, below(process)
@@ -96,7 +96,7 @@ def test_all_dies_with_the_starting_process(judge: Judge) -> None:
     assert len(processes) >= 9
     process.kill()
     assert gone(processes)
-    assert traces.marked_processes() == []
+    assert traces.marked_processes("rlvr-service") == []
 
 
 def test_all_dies_with_the_starting_process_and_the_jail_before_it(judge: Judge) -> None:
@@ -110,7 +110,7 @@ def test_all_dies_with_the_starting_process_and_the_jail_before_it(judge: Judge)
 def test_all_dies_with_each_part_of_the_service(judge: Judge, which: int) -> None:
     """The first process of the jail, the fork server and its parent. A new fork server is then started automatically."""
     process, processes = judge
-    service = [each for each in processes if each.name() != "rlvr-escape"]
+    service = [each for each in processes if each.name() != "rlvr-service"]
     service[which].kill()
     assert gone(processes)
     assert process.stdout
@@ -121,7 +121,7 @@ def test_all_dies_with_each_part_of_the_service(judge: Judge, which: int) -> Non
 def test_a_program_killed_from_outside_is_our_failure(judge: Judge) -> None:
     """By the out-of-memory killer, say: that must not be taken for an ending of the program."""
     process, processes = judge
-    named = [each for each in processes if each.name() == "rlvr-escape"]
+    named = [each for each in processes if each.name() == "rlvr-service"]
     named[0].kill()
     assert gone(named)
     assert process.stdout

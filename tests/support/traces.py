@@ -17,12 +17,15 @@ def processes() -> int:
     return len(psutil.Process().children(recursive=True))
 
 
-def marked_processes() -> list[str]:
-    """Processes on the machine, below us or not, that have given themselves the name. Only of the users of these tests."""
+def marked_processes(mark: str = MARK) -> list[str]:
+    """Processes on the machine, below us or not, that have given themselves the name. Only of the users of these tests.
+
+    mark: a separate one for tests that may run at the same time.
+    """
     found = []
     for process in psutil.process_iter():
         try:
-            if process.name().startswith(MARK) and process.uids().real in (os.getuid(), 65534, 0):
+            if process.name().startswith(mark) and process.uids().real in (os.getuid(), 65534, 0):
                 found.append(str(process))
         except psutil.Error:
             continue
