@@ -1,0 +1,1 @@
+"""One program, `rlvr SUBCOMMAND`: a file a subcommand."""

@@ -1,0 +1,1 @@
+"""The configuration: schema, composing with Hydra, checks, objects from `_target_`, passwords left out."""

@@ -1,0 +1,1 @@
+"""Rule packs: loading, schedules, lint, live edits, fingerprint."""

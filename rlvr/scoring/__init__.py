@@ -1,0 +1,1 @@
+"""Where verdicts are computed: scheduler, `local/` worker processes, `remote/` workers through Redis."""

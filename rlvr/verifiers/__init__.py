@@ -1,0 +1,1 @@
+"""Verifiers: `base.py`, then a file or small folder a family."""

@@ -1,0 +1,1 @@
+"""The audit of a rule pack: lint, reference solutions, `attacks/`."""

@@ -1,0 +1,1 @@
+"""SQL queries, by the rows that they return."""
