@@ -19,10 +19,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike
 
 VerdictStatus = Literal["scored", "unscorable", "error"]
 FinishReason = Literal["stop", "length"]
+Split = Literal["train", "eval", "forced"]
+"""Why rollouts were sampled. `eval`: held-out problems, decoded greedily; `forced`: the same, the response beginning with
+`eval.forced_prefix`."""
+Span = tuple[int, int]
+"""Start and end in a text, as in `text[start:end]`."""
 
 # A chat template (or a prompt of ours) may end by opening the assistant's reasoning for it.
 _OPENED_THINK = re.compile(r"<think>\s*\Z")
@@ -90,16 +99,22 @@ class Verdict:
     """What was extracted from the completion, if anything."""
     detail: str = ""
     """For a human."""
+    span: Span | None = None
+    """Where `answer` was found: in the response for a verifier, in the completion for whoever gets it from a rule pack."""
 
     def __post_init__(self) -> None:
         if (self.score is None) == (self.outcome == "scored"):
             raise ValueError(f"a verdict has a score exactly when its outcome is 'scored': {self.outcome=}, {self.score=}")
         if self.score is not None and not 0.0 <= self.score <= 1.0:
             raise ValueError(f"a score lies in [0, 1], got {self.score}")
+        if self.span is not None and not 0 <= self.span[0] <= self.span[1]:
+            raise ValueError(f"a span is a start and an end, got {self.span}")
 
     @classmethod
-    def scored(cls, score: float, reason: str, answer: str | None = None, detail: str = "") -> Verdict:
-        return cls(outcome="scored", score=score, reason=reason, answer=answer, detail=detail)
+    def scored(
+        cls, score: float, reason: str, answer: str | None = None, detail: str = "", *, span: Span | None = None
+    ) -> Verdict:
+        return cls(outcome="scored", score=score, reason=reason, answer=answer, detail=detail, span=span)
 
     @classmethod
     def unscorable(cls, reason: str, detail: str = "") -> Verdict:
@@ -110,20 +125,30 @@ class Verdict:
         return cls(outcome="error", score=None, reason=reason, detail=detail)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rollout:
-    """One sampled completion of a problem; scoring and scaling return copies with the later fields filled in."""
+    """One sampled completion of a problem; scoring and scaling return copies with the later fields filled in.
 
-    token_ids: tuple[int, ...]
-    """Completion tokens, the end-of-sequence token included if one was sampled."""
-    logprobs: tuple[float, ...]
-    """Log-probability of each token under the sampling distribution (nats, after temperature)."""
+    Arrays have an element per completion token; any sequence may be given, and what is kept is read-only.
+    Errors: `ValueError` for lengths that differ, and where no token counts in the loss.
+    """
+
+    token_ids: np.ndarray
+    """int32 [T], the end-of-sequence token included if one was sampled."""
+    logprobs: np.ndarray
+    """float32 [T] (float64 of a model that computes in it), log-probability of each token under the sampling distribution
+    (nats, after temperature); without meaning outside the loss mask."""
     text: str
     """The completion as scored: decoded tokens without the final end-of-sequence token or what follows a stop string."""
     finish_reason: FinishReason
     """`stop`: the model ended it, or said a stop string; `length`: it hit the token limit."""
-    entropies: tuple[float, ...] = ()
-    """Entropy of the distribution that each token was drawn from (nats); empty if the engine does not know it."""
+    entropies: np.ndarray | None = None
+    """As `logprobs`: entropy of the distribution that each token was drawn from (nats); None if the engine does not know it."""
+    loss_mask: np.ndarray = None  # pyright: ignore[reportAssignmentType]  # made of ones below
+    """bool [T], the tokens that the policy sampled and that count in the loss; by default all. Others (a tool wrote them) are
+    only read."""
+    policy_version: int = 0
+    """`Policy.version` of the weights that sampled it."""
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     """By rule name."""
     reward: float | None = None
@@ -131,15 +156,42 @@ class Rollout:
     advantage: float = 0.0
     """As used in the loss."""
 
+    def __post_init__(self) -> None:
+        import numpy as np  # here, since a worker process that scores needs none
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+        n = len(self.token_ids)
+        mask: ArrayLike = np.ones(n, dtype=bool) if self.loss_mask is None else self.loss_mask
+        arrays: dict[str, tuple[ArrayLike | None, type | None]] = {
+            "token_ids": (self.token_ids, np.int32),
+            "logprobs": (self.logprobs, None),
+            "entropies": (self.entropies, None),
+            "loss_mask": (mask, bool),
+        }
+        for name, (value, kind) in arrays.items():
+            if value is None:
+                continue
+            array = np.asarray(value, dtype=kind).view()
+            if array.shape != (n,):
+                raise ValueError(f"{name} has the shape {array.shape}, token_ids {n} tokens")
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+        if n and not self.loss_mask.any():
+            raise ValueError("loss_mask: no token counts in the loss")
+
+    @property
+    def n_trained(self) -> int:
+        """Tokens that count in the loss."""
+        return int(self.loss_mask.sum())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Group:
     """A problem and its rollouts."""
 
     problem: Problem
     """As rendered for the model."""
-    prompt_ids: tuple[int, ...]
-    """The tokens of `problem.prompt`."""
+    prompt_ids: np.ndarray
+    """int32 [S], the tokens of `problem.prompt`."""
     rollouts: tuple[Rollout, ...]
 
     @property

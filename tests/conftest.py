@@ -10,11 +10,12 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 
-from rlvr.config.schema import ModelConfig, PromptConfig
+from rlvr.config.schema import AlgoConfig, ModelConfig, PromptConfig
 from rlvr.data.prompts import Prompts
 from rlvr.models.load import load_policy
 from rlvr.models.policy import Policy
@@ -47,6 +48,11 @@ def needs(available: bool, install: str, *, in_ci: bool = True) -> pytest.MarkDe
     if not available and REQUIRED and not in_ci:
         return pytest.mark.may_skip(f"needs: {install}")
     return pytest.mark.skipif(not available, reason=f"needs: {install}")
+
+
+def choices(key: str) -> tuple[str, ...]:
+    """What may be chosen for a key of `algo`."""
+    return AlgoConfig.__dataclass_fields__[key].metadata["bounds"].one_of
 
 
 def data(name: str) -> Path:
@@ -101,12 +107,12 @@ def group_of(policy: Policy, problem: Problem, texts: list[str], pack: RulePack)
     """A scored group whose rollouts say `texts`."""
     rollouts = []
     for text in texts:
-        ids = (*policy.encode(text), policy.eos_ids[0])
+        ids = np.append(policy.encode(text), policy.eos_ids[0])
         judgement = pack.judge(text, problem, supervised)
         rollouts.append(
             Rollout(
                 token_ids=ids,
-                logprobs=(0.0,) * len(ids),
+                logprobs=np.zeros(len(ids)),
                 text=text,
                 finish_reason="stop",
                 verdicts=judgement.verdicts,

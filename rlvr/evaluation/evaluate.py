@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from rlvr.config.schema import Config, VerifyConfig
+from rlvr.config.schema import Config
 from rlvr.evaluation.eval_rules import as_scored_by, with_eval_rules
 from rlvr.evaluation.metrics import Evaluation, summarise
-from rlvr.models.policy import Policy
+from rlvr.evaluation.parts import RunParts
 from rlvr.parallel.collectives import gather, share
-from rlvr.rollout.base import RolloutEngine, Sampling
+from rlvr.rollout.base import Sampling
 from rlvr.rules.pack import RulePack
-from rlvr.scoring.backend import Backend
 from rlvr.scoring.scheduler import ScoringBatch, check_error_share, scoring
 from rlvr.types import Group, Problem, Rollout
 
@@ -47,39 +46,36 @@ them, evaluation-only rules included."""
 
 
 def evaluate(
-    policy: Policy,
-    engine: RolloutEngine,
+    parts: RunParts,
     pack: RulePack,
     problems: Sequence[Problem],
     *,
-    max_new_tokens: int,
-    stop: Sequence[str] = (),
-    backend: Backend,
-    verify: VerifyConfig,
-    rules: RulePack | None = None,
     samples: Samples | None = None,
     on_scored: OnScored | None = None,
     on_finished: Callable[[], None] | None = None,
 ) -> Evaluation:
     """Sample a greedy completion for every problem, and `samples`, and score them; each process takes its share of problems.
 
-    rules: evaluation-only rules (`rlvr.evaluation.eval_rules`). on_finished: called for every completion of this process.
-    Errors: `JudgingFailed`.
+    The engine has to hold the policy (`RolloutEngine.sync`). pack: scores, with the evaluation-only rules beside it.
+    on_finished: called for every completion of this process.
+    Errors: `ScoringFailed`.
     """
-    both, mine = with_eval_rules(pack, rules), share(problems)
-    greedy = Sampling(group_size=1, temperature=0.0, max_new_tokens=max_new_tokens, stop=tuple(stop))
-    with scoring(both, backend, retries=verify.retries) as batch:
-        groups = engine.sample(policy, mine, greedy, on_finished=partial(_submit, batch, 0, on_finished))
+    config, engine, rules = parts.config, parts.engine, parts.eval_rules
+    both = with_eval_rules(pack, rules)
+    mine = share(problems)
+    greedy = Sampling(group_size=1, temperature=0.0, max_new_tokens=config.algo.max_new_tokens, stop=tuple(config.prompt.stop))
+    with scoring(both, parts.backend, retries=config.verify.retries) as batch:
+        groups = engine.sample(mine, greedy, on_finished=partial(_submit, batch, 0, on_finished))
         if samples is not None:
             sampling = replace(greedy, group_size=samples.n, temperature=samples.temperature, seed=samples.seed)
-            others = engine.sample(policy, mine, sampling, on_finished=partial(_submit, batch, 1, on_finished))
+            others = engine.sample(mine, sampling, on_finished=partial(_submit, batch, 1, on_finished))
             groups = [replace(a, rollouts=(*a.rollouts, *b.rollouts)) for a, b in zip(groups, others, strict=True)]
         scored = batch.collect(groups)
     place = {problem.id: i for i, problem in enumerate(problems)}
     gathered = sorted(gather(list(scored.groups)), key=lambda group: place[group.problem.id])
-    check_error_share(gathered, both, verify.max_error_share)
+    check_error_share(gathered, both, config.verify.max_error_share)
     if rules is not None:
-        check_error_share(as_scored_by(rules, gathered), rules, verify.max_error_share)
+        check_error_share(as_scored_by(rules, gathered), rules, config.verify.max_error_share)
     if on_scored is not None:
         on_scored(gathered, both)
     return summarise(gathered, both, ks=samples.ks if samples else ())

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from statistics import NormalDist, fmean, pvariance, stdev
 
 CONFIDENCE = 0.95
+_Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+"""Standard errors on each side of the mean."""
 
 
-def of_bounded(
-    values: Sequence[float], *, low: float = 0.0, high: float = 1.0, confidence: float = CONFIDENCE
-) -> list[float] | None:
+def of_bounded(values: Sequence[float], *, low: float = 0.0, high: float = 1.0) -> list[float] | None:
     """Lower and upper bound for the mean of values in [low, high], one a problem; None without any, or where low is high.
 
     Wilson's interval (Wilson 1927; recommended by Brown, Cai and DasGupta 2001 for small samples and shares near 0 or 1),
@@ -26,17 +26,16 @@ def of_bounded(
     variance, at_most = pvariance(scaled), mean * (1 - mean)
     if at_most > 0:  # else all are 0 or all are 1
         n = n * at_most / variance if variance > 0 else math.inf
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    middle = (mean + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * math.sqrt(at_most / n + (z / (2 * n)) ** 2)
+    middle = (mean + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    half = _Z / (1 + _Z**2 / n) * math.sqrt(at_most / n + (_Z / (2 * n)) ** 2)
     return [low + (high - low) * min(1.0, max(0.0, bound)) for bound in (middle - half, middle + half)]
 
 
-def of_mean(values: Sequence[float], *, confidence: float = CONFIDENCE) -> list[float] | None:
+def of_mean(values: Sequence[float]) -> list[float] | None:
     """Lower and upper bound for the mean of unbounded values, one a problem: mean -+ z x standard error (Miller 2024,
     "Adding Error Bars to Evals", eq. 1); None for fewer than two."""
     if len(values) < 2:
         return None
     mean = fmean(values)
-    half = NormalDist().inv_cdf((1 + confidence) / 2) * stdev(values) / math.sqrt(len(values))
+    half = _Z * stdev(values) / math.sqrt(len(values))
     return [mean - half, mean + half]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from safetensors import SafetensorError
@@ -53,12 +54,10 @@ def as_policy(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, a
     eos_ids: set[int] = {*(named if isinstance(named, list) else [named]), own} - {None}
     if not eos_ids:
         raise ConfigError("model: neither the tokenizer nor the generation config names an end-of-sequence token")
-    pad_id: Any = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(eos_ids)
     policy = Policy(
         model=network.eval(),
         tokenizer=tokenizer,
         eos_ids=tuple(sorted(eos_ids)),
-        pad_id=pad_id,
         head=_head(network),
         autocast=autocast,
     )
@@ -82,12 +81,12 @@ def _check_shares_prefixes(policy: Policy) -> None:
     """
     network, device = policy.model, policy.model.device
     kind = f"model: {type(network).__name__}"
-    ids = [i % network.config.get_text_config().vocab_size for i in range(6)]
-    tree = build_tree([tuple(ids[:2])], [[tuple(ids[2:4]), tuple(ids[4:])]])
+    ids = np.arange(6) % network.config.get_text_config().vocab_size
+    tree = build_tree([ids[:2]], [[ids[2:4], ids[4:]]])
     try:
-        texts = [torch.tensor([[*ids[:2], *leaf]], device=device) for leaf in (ids[2:4], ids[4:])]
+        texts = torch.from_numpy(ids[[[0, 1, 2, 3], [0, 1, 4, 5]]]).to(device)
         with torch.autocast(device.type, policy.autocast, enabled=policy.autocast is not None):
-            plain_4V = torch.cat([network(input_ids=text, use_cache=False).logits[0, 2:] for text in texts])
+            plain_4V = torch.cat([network(input_ids=text[None], use_cache=False).logits[0, 2:] for text in texts])
         network.set_attn_implementation(NAME)
         hidden_6W, _ = TreeForward(policy.hidden, tree, device=device).hidden(schedule_passes(tree, budget=6)[0])
         ours_4V = policy.logits(hidden_6W[2:])

@@ -47,6 +47,7 @@ def add_adapters(network: PreTrainedModel, model: ModelConfig, *, seed: int) -> 
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         peft.inject_adapter_in_model(lora, network, adapter_name=_ADAPTER)
+    network.eval()  # what peft adds is in training mode
     for parameter in network.parameters():
         if parameter.requires_grad and parameter.dtype in (torch.float16, torch.bfloat16):
             parameter.data = parameter.data.float()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -30,12 +30,11 @@ class Policy:
     tokenizer: PreTrainedTokenizerBase
     eos_ids: tuple[int, ...]
     """Tokens that end a completion."""
-    pad_id: int
     head: Head
     autocast: torch.dtype | None = None
     """The type to compute in, where it is not that of the weights (mixed precision)."""
     version: int = 0
-    """Version of the weights; counts up whenever they change, and so says when cached results are stale."""
+    """Version of the weights: how many updates they have had since the run began."""
 
     @property
     def n_parameters(self) -> int:
@@ -51,15 +50,16 @@ class Policy:
         """Linear, W to V."""
         return self.model.get_output_embeddings()
 
-    def encode(self, prompt: str) -> tuple[int, ...]:
-        """Token ids of a rendered prompt, with the special tokens that the tokenizer adds to every text, if any."""
+    def encode(self, prompt: str) -> np.ndarray:
+        """Token ids of a rendered prompt (int32 [S]), with the special tokens that the tokenizer adds to every text, if any."""
         rendered_by_template = self.tokenizer.bos_token is not None and prompt.startswith(str(self.tokenizer.bos_token))
-        return tuple(self.tokenizer(prompt, add_special_tokens=not rendered_by_template)["input_ids"])
+        return np.array(self.tokenizer(prompt, add_special_tokens=not rendered_by_template)["input_ids"], dtype=np.int32)
 
-    def decode(self, token_ids: Sequence[int]) -> str:
+    def decode(self, token_ids: np.ndarray) -> str:
         """The completion as scored: all sampled tokens except the end-of-sequence token. Special tokens stay visible."""
-        ids = list(token_ids[:-1] if token_ids and token_ids[-1] in self.eos_ids else token_ids)
-        return str(self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        if len(token_ids) and token_ids[-1] in self.eos_ids:
+            token_ids = token_ids[:-1]
+        return str(self.tokenizer.decode(token_ids.tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def hidden(self, ids_N: Tensor, positions_N: Tensor, tree: Attending) -> Tensor:
         """Last hidden states [N, W] of packed tokens. tree: which tokens each of them attends to."""
@@ -80,14 +80,13 @@ class Policy:
             logits_MV = self.head.softcap * torch.tanh(logits_MV / self.head.softcap)
         return logits_MV * self.head.scale if self.head.scale != 1.0 else logits_MV
 
-    def logprobs(self, hidden_MW: Tensor, targets_M: Tensor, *, temperature: float) -> Tensor:
-        """Log-probability (nats) of a token for each row, under the sampling distribution."""
-        return self.logprobs_and_entropies(hidden_MW, targets_M, temperature=temperature, entropies=False)[0]
-
     def logprobs_and_entropies(
         self, hidden_MW: Tensor, targets_M: Tensor, *, temperature: float, entropies: bool = True
     ) -> tuple[Tensor, Tensor | None]:
-        """As `logprobs`, with the entropy (nats) of that distribution for each row; `entropies`: whether it is computed."""
+        """Log-probability of a token for each row, under the sampling distribution, and that distribution's entropy (nats).
+
+        entropies: whether they are computed; else None.
+        """
         layer = self._output_layer
         if self.autocast is not None:
             hidden_MW = hidden_MW.to(self.autocast)

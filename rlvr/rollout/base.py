@@ -36,13 +36,18 @@ OnFinished = Callable[[Problem, int, Rollout], None]
 
 
 class RolloutEngine(ABC):
-    """Samples groups of rollouts, not yet scored, for rendered problems."""
+    """Samples groups of rollouts, not yet scored, for rendered problems, with the policy of the last `sync`."""
 
     @abstractmethod
-    def sample(
-        self, policy: Policy, problems: Sequence[Problem], sampling: Sampling, *, on_finished: OnFinished | None = None
-    ) -> list[Group]:
+    def sync(self, policy: Policy) -> None:
+        """Sample with this policy from now on. Called before the first `sample`, and whenever its weights have changed."""
+
+    @abstractmethod
+    def sample(self, problems: Sequence[Problem], sampling: Sampling, *, on_finished: OnFinished | None = None) -> list[Group]:
         """One group for each problem, in order, with `group_size` rollouts of at least one token each.
 
         on_finished: called once for each rollout, in the calling thread and before this returns; it must not block.
         """
+
+    def close(self) -> None:  # noqa: B027 # most engines hold nothing
+        """Release what the engine holds; it samples no more."""

@@ -11,20 +11,16 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, islice
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
 from rlvr.config.schema import AlgoConfig
 from rlvr.errors import ConfigError
 from rlvr.rules.fingerprint import Fingerprint
-from rlvr.types import FinishReason, Group, Problem, Rollout, Verdict
+from rlvr.types import FinishReason, Group, Problem, Rollout, Split, Verdict
 
-Split = Literal["train", "eval", "forced"]
-"""`eval`: held-out problems, decoded greedily; `forced`: the same, the response beginning with
-`eval.forced_prefix`."""
-
+SPAN = pa.struct([pa.field("start", pa.int32(), nullable=False), pa.field("end", pa.int32(), nullable=False)])
 VERDICT = pa.struct(
     [
         pa.field("rule", pa.string(), nullable=False),
@@ -33,6 +29,7 @@ VERDICT = pa.struct(
         pa.field("score", pa.float64()),
         pa.field("reason", pa.string(), nullable=False),
         pa.field("answer", pa.string()),
+        pa.field("span", SPAN),
         pa.field("detail", pa.string(), nullable=False),
     ]
 )
@@ -60,18 +57,9 @@ SCHEMA = pa.schema(
 )
 """For the columns see `Entry`. `truth` and `metadata` are JSON; `dataset` is metadata's (null outside a mixture); `prefill` is
 the given beginning of the response; `verdicts` are those of the rules that apply to the problem, with their active weights."""
-_PLAIN_COLUMNS = (
-    "step",
-    "split",
-    "group_index",
-    "rollout_index",
-    "tokens",
-    "finish_reason",
-    "logprob",
-    "reward",
-    "advantage",
-    "rules_hash",
-)
+_OF_PROBLEM = ("problem_id", "dataset", "prompt", "prefill", "truth", "metadata")
+_PLAIN = tuple(name for name in SCHEMA.names if name not in (*_OF_PROBLEM, "completion", "verdicts"))
+"""Columns that are fields of an entry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +81,7 @@ class Entry:
     """Completion tokens, the end-of-sequence token included."""
     finish_reason: FinishReason
     logprob: float
-    """Sum of the sampling log-probabilities of the completion's tokens (nats)."""
+    """Sum of the sampling log-probabilities of the tokens that count in the loss (nats)."""
     verdicts: Mapping[str, Verdict]
     """By rule name."""
     weights: Mapping[str, float]
@@ -113,6 +101,10 @@ class Advantages:
     scaling: str = AlgoConfig.scaling
     deviation: str = AlgoConfig.deviation
     mask_truncated: bool = AlgoConfig.mask_truncated
+
+    @classmethod
+    def of(cls, algo: AlgoConfig) -> Advantages:
+        return cls(scaling=algo.scaling, deviation=algo.deviation, mask_truncated=algo.mask_truncated)
 
     def counts(self, *, split: Split, reward: float | None, finish_reason: FinishReason) -> bool:
         """Whether a rollout takes part in the loss and so has an advantage."""
@@ -134,7 +126,7 @@ def entries_of(groups: Sequence[Group], *, step: int, split: Split, rules: Finge
             completion=rollout.text,
             tokens=len(rollout.token_ids),
             finish_reason=rollout.finish_reason,
-            logprob=math.fsum(rollout.logprobs),
+            logprob=math.fsum(rollout.logprobs[rollout.loss_mask].tolist()),
             verdicts=rollout.verdicts,
             weights={name: weights[name] for name in rollout.verdicts},
             reward=rollout.reward,
@@ -147,23 +139,26 @@ def entries_of(groups: Sequence[Group], *, step: int, split: Split, rules: Finge
 
 def table_of(entries: Sequence[Entry]) -> pa.Table:
     """A row an entry, in order. Errors: `ConfigError` for a problem that JSON would not give back unchanged."""
-    made = {id(entry.problem): entry.problem for entry in entries}  # rollouts of a group share one problem
-    columns_of = {key: _problem_columns(problem) for key, problem in made.items()}
-    columns: dict[str, Any] = {
-        name: [columns_of[id(entry.problem)][name] for entry in entries]
-        for name in ("problem_id", "dataset", "prompt", "prefill", "truth", "metadata")
-    }
-    for name in _PLAIN_COLUMNS:
-        columns[name] = [getattr(entry, name) for entry in entries]
-    columns["completion"] = [_utf8(entry.completion) for entry in entries]
-    columns["verdicts"] = _verdict_lists(entries)
-    return pa.table(columns, schema=SCHEMA)
+    problems = {id(entry.problem): entry.problem for entry in entries}  # rollouts of a group share one problem
+    columns_of = {key: _problem_columns(problem) for key, problem in problems.items()}
+    return pa.Table.from_pylist(
+        [
+            {
+                **{name: getattr(entry, name) for name in _PLAIN},
+                **columns_of[id(entry.problem)],
+                "completion": _utf8(entry.completion),
+                "verdicts": [_verdict_columns(name, entry.weights[name], of) for name, of in entry.verdicts.items()],
+            }
+            for entry in entries
+        ],
+        schema=SCHEMA,
+    )
 
 
 def _problem_columns(problem: Problem) -> dict[str, str | None]:
-    for name, value in (("truth", problem.truth), ("metadata", problem.metadata)):
-        if odd := _odd(value, name):
-            raise ConfigError(f"dataset: the problem {problem.id} cannot be kept in the rollout log: {odd}")
+    odd = _odd(problem.truth, "truth") or _odd(problem.metadata, "metadata")
+    if odd:
+        raise ConfigError(f"dataset: the problem {problem.id} cannot be kept in the rollout log: {odd}")
     dataset = problem.metadata.get("dataset")
     return {
         "problem_id": _utf8(problem.id),
@@ -176,73 +171,75 @@ def _problem_columns(problem: Problem) -> dict[str, str | None]:
 
 
 def _odd(value: Any, where: str) -> str | None:
-    """A value of a problem that JSON would not give back unchanged, or None."""
+    """The first value of a problem that JSON would not give back unchanged, or None."""
+    return next(_odd_values(value, where), None)
+
+
+def _odd_values(value: Any, where: str) -> Iterator[str]:
     if isinstance(value, Mapping):
-        keys = (f"{where} has the key {key!r}, which is not text" for key in value if type(key) is not str)
-        return next((odd for odd in (*keys, *(_odd(each, f"{where}.{key}") for key, each in value.items())) if odd), None)
-    if isinstance(value, tuple):  # a problem holds lists as tuples
-        return next((odd for at, each in enumerate(value) if (odd := _odd(each, f"{where}[{at}]"))), None)
-    return None if value is None or type(value) in (str, int, float, bool) else f"{where} is a {type(value).__name__}"
+        yield from (f"{where} has the key {key!r}, which is not text" for key in value if type(key) is not str)
+        for key, each in value.items():
+            yield from _odd_values(each, f"{where}.{key}")
+    elif isinstance(value, tuple):  # a problem holds lists as tuples
+        for at, each in enumerate(value):
+            yield from _odd_values(each, f"{where}[{at}]")
+    elif value is not None and type(value) not in (str, int, float, bool):
+        yield f"{where} is a {type(value).__name__}"
 
 
-def _verdict_lists(entries: Sequence[Entry]) -> pa.Array:
-    flat = [(name, entry.weights[name], verdict) for entry in entries for name, verdict in entry.verdicts.items()]
-    columns = {
-        "rule": [_utf8(name) for name, _, _ in flat],
-        "weight": [weight for _, weight, _ in flat],
-        "outcome": [verdict.outcome for _, _, verdict in flat],
-        "score": [verdict.score for _, _, verdict in flat],
-        "reason": [_utf8(verdict.reason) for _, _, verdict in flat],
-        "answer": [None if verdict.answer is None else _utf8(verdict.answer) for _, _, verdict in flat],
-        "detail": [_utf8(verdict.detail) for _, _, verdict in flat],
+def _verdict_columns(rule: str, weight: float, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "rule": _utf8(rule),
+        "weight": weight,
+        "outcome": verdict.outcome,
+        "score": verdict.score,
+        "reason": _utf8(verdict.reason),
+        "answer": None if verdict.answer is None else _utf8(verdict.answer),
+        "span": None if verdict.span is None else {"start": verdict.span[0], "end": verdict.span[1]},
+        "detail": _utf8(verdict.detail),
     }
-    arrays = [pa.array(columns[field.name], field.type) for field in VERDICT]
-    offsets = pa.array([0, *accumulate(len(entry.verdicts) for entry in entries)], pa.int32())
-    field = SCHEMA.field("verdicts")
-    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(arrays, fields=list(VERDICT)), type=field.type)
 
 
 def entries_from(table: pa.Table) -> list[Entry]:
     """The entries of a table made by `table_of`; those of one group share their problem."""
-    columns = {name: table[name].to_pylist() for name in SCHEMA.names if name != "verdicts"}
-    lists = table["verdicts"].combine_chunks()
-    flat = dict(zip(VERDICT.names, (column.to_pylist() for column in lists.flatten().flatten()), strict=True))
-    verdicts = zip(_original(flat["rule"]), flat["weight"], _verdicts(flat), strict=True)
-    per_row = [list(islice(verdicts, n)) for n in lists.value_lengths().to_pylist()]
-    problems = _problems(columns)
-    completions = _original(columns["completion"])
-    return [
-        Entry(
-            problem=problems[row],
-            completion=completions[row],
-            verdicts={name: verdict for name, _, verdict in per_row[row]},
-            weights={name: weight for name, weight, _ in per_row[row]},
-            **{name: columns[name][row] for name in _PLAIN_COLUMNS},
-        )
-        for row in range(table.num_rows)
-    ]
-
-
-def _verdicts(flat: Mapping[str, list[Any]]) -> Iterator[Verdict]:
-    texts = {name: _original(flat[name]) for name in ("reason", "answer", "detail")}
-    for row, (outcome, score) in enumerate(zip(flat["outcome"], flat["score"], strict=True)):
-        yield Verdict(outcome=outcome, score=score, **{name: column[row] for name, column in texts.items()})
-
-
-def _problems(columns: Mapping[str, list[Any]]) -> list[Problem]:
-    texts = {name: _original(columns[name]) for name in ("problem_id", "prompt", "prefill", "truth", "metadata")}
-    groups = list(zip(columns["step"], columns["split"], columns["group_index"], strict=True))
-    made: dict[Any, Problem] = {}
-    for row, group in enumerate(groups):
-        if group not in made:
-            made[group] = Problem(
-                id=texts["problem_id"][row],
-                prompt=texts["prompt"][row],
-                prefill=texts["prefill"][row],
-                truth=json.loads(texts["truth"][row]),
-                metadata=json.loads(texts["metadata"][row]),
+    problems: dict[tuple[int, str, int], Problem] = {}
+    entries: list[Entry] = []
+    for row in table.to_pylist():
+        group = (row["step"], row["split"], row["group_index"])
+        if group not in problems:
+            problems[group] = _problem(row)
+        rules = [(_original(each["rule"]), each) for each in row["verdicts"]]
+        entries.append(
+            Entry(
+                problem=problems[group],
+                completion=_original(row["completion"]),
+                verdicts={rule: _verdict(each) for rule, each in rules},
+                weights={rule: each["weight"] for rule, each in rules},
+                **{name: row[name] for name in _PLAIN},
             )
-    return [made[group] for group in groups]
+        )
+    return entries
+
+
+def _problem(row: Mapping[str, Any]) -> Problem:
+    return Problem(
+        id=_original(row["problem_id"]),
+        prompt=_original(row["prompt"]),
+        prefill=_original(row["prefill"]),
+        truth=json.loads(_original(row["truth"])),
+        metadata=json.loads(_original(row["metadata"])),
+    )
+
+
+def _verdict(row: Mapping[str, Any]) -> Verdict:
+    return Verdict(
+        outcome=row["outcome"],
+        score=row["score"],
+        reason=_original(row["reason"]),
+        answer=None if row["answer"] is None else _original(row["answer"]),
+        detail=_original(row["detail"]),
+        span=None if row["span"] is None else (row["span"]["start"], row["span"]["end"]),
+    )
 
 
 _ESCAPE = "\U0010ffff"
@@ -254,6 +251,6 @@ def _utf8(text: str) -> str:
     return text if text.isascii() else _NO_UTF8.sub(lambda found: f"{_ESCAPE}{ord(found[0]):06x}", text)
 
 
-def _original(texts: list[Any]) -> list[Any]:
-    """The texts before `_utf8`; None stays."""
-    return [t if t is None or t.isascii() else _ESCAPED.sub(lambda found: chr(int(found[1], 16)), t) for t in texts]
+def _original(text: str) -> str:
+    """The text before `_utf8`."""
+    return text if text.isascii() else _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)

@@ -16,13 +16,14 @@ from rlvr.errors import ConfigError, RunStopped
 from rlvr.files import write_whole
 from rlvr.models.lora import has_adapters, merged_state, save_adapters
 from rlvr.models.policy import Policy
+from rlvr.parallel.collectives import broadcast
 from rlvr.rules.fingerprint import fingerprint
 from rlvr.rules.pack import RulePack
-from rlvr.runs.entries import Split
+from rlvr.runs.entries import Advantages
 from rlvr.runs.rollout_log import RolloutLog
 from rlvr.tracking.observer import Observer
 from rlvr.training.checkpoint import CHECKPOINTS, Checkpoint, tidy
-from rlvr.types import Group
+from rlvr.types import Group, Split
 
 METRICS = "metrics.jsonl"
 
@@ -37,14 +38,8 @@ class RunFolder(Observer):
     algo: AlgoConfig = field(default_factory=AlgoConfig)
     """As configured; how advantages follow from rewards, which is stored with the rollouts."""
 
-    @staticmethod
-    def check_free(path: Path) -> None:
-        """Errors: `ConfigError` when the folder already holds a run, which is not overwritten."""
-        if (path / METRICS).exists():
-            raise ConfigError(f"hydra.run.dir={path}: holds a run already; choose a different folder, or resume={path}")
-
-    def begin(self, config_yaml: str, rules: str) -> None:
-        """Begin a new run, after `check_free`. rules: text of rules.yaml, which can be edited live (`rlvr.rules.live`)."""
+    def create(self, config_yaml: str, rules: str) -> None:
+        """Begin a new run. rules: text of rules.yaml, which can be edited live (`rlvr.rules.live`)."""
         self.path.mkdir(parents=True, exist_ok=True)
         self._write("config.yaml", config_yaml)
         self._write("rules.yaml", rules)
@@ -54,15 +49,13 @@ class RunFolder(Observer):
         """Resume the run: drop everything after the checkpoint, and whatever a kill left half-written."""
         self._write("config.yaml", config_yaml)
         done = -1 if checkpoint is None else checkpoint.step
-        lines = [line for line in self._whole_lines() if json.loads(line)["step"] <= done]
+        metrics = self.path / METRICS
+        text = metrics.read_text(encoding="utf-8") if metrics.exists() else ""
+        whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        lines = [line for line in whole if json.loads(line)["step"] <= done]
         self._write(METRICS, "".join(lines))
         RolloutLog.of(self.path).drop_after(done)
         tidy(self.path / CHECKPOINTS)
-
-    def _whole_lines(self) -> list[str]:
-        path = self.path / METRICS
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Append a line, whole or not at all, and flush it to disk. Errors: `RunStopped` where it cannot be written."""
@@ -80,21 +73,11 @@ class RunFolder(Observer):
 
     def rollouts(self, step: int, split: Split, groups: Sequence[Group], pack: RulePack) -> None:
         rules = fingerprint(pack, self.rules_from)
-        RolloutLog.of(self.path).record(
-            groups,
-            step=step,
-            split=split,
-            rules=rules,
-            scaling=self.algo.scaling,
-            deviation=self.algo.deviation,
-            mask_truncated=self.algo.mask_truncated,
-        )
+        advantages = Advantages.of(self.algo)
+        RolloutLog.of(self.path).record(groups, step=step, split=split, rules=rules, advantages=advantages)
 
     def flush(self) -> None:
         RolloutLog.of(self.path).flush()
-
-    def read_metrics(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self._whole_lines()]
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         self._write("summary.json", json.dumps(summary, indent=2) + "\n")
@@ -124,6 +107,17 @@ class RunFolder(Observer):
 
     def _write(self, name: str, text: str) -> None:
         write_whole(self.path / name, text)
+
+
+def agree_on_folder(folder: Path, *, new: bool) -> Path:
+    """The main process's folder, on every process: those that start a second apart have different default names.
+
+    new: it must not hold a run, which would be overwritten. Errors: `ConfigError`.
+    """
+    folder = Path(broadcast(str(folder)))
+    if new and (folder / METRICS).exists():
+        raise ConfigError(f"hydra.run.dir={folder}: holds a run already; choose a different folder, or resume={folder}")
+    return folder
 
 
 def _rounded(value: float) -> float:

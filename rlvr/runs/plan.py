@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from rlvr.config.compose import search_path_override
 from rlvr.config.instantiate import construct
 from rlvr.config.schema import Config
-from rlvr.config.validate import check_numbers
 from rlvr.data.prompts import check_template
 from rlvr.data.source import DataSource, data_source
 from rlvr.evaluation.eval_rules import evaluation_rules
@@ -16,7 +15,7 @@ from rlvr.models.source import model_source
 from rlvr.rollout.base import RolloutEngine
 from rlvr.rules.load import rule_pack
 from rlvr.rules.pack import RulePack
-from rlvr.tracking.tracker import Tracker
+from rlvr.tracking.observer import Observer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +28,7 @@ class Plan:
     """Evaluation-only rules, scored alongside `pack`."""
     source: DataSource
     engine: RolloutEngine
-    tracker: Tracker
+    tracker: Observer
 
     @property
     def strictest(self) -> RulePack:
@@ -42,7 +41,6 @@ def plan(config: Config, search: Sequence[str] | None = None) -> Plan:
 
     Errors: `ConfigError` for anything in the configuration that cannot work.
     """
-    check_numbers(config)
     check_template(config.prompt)
     model_source(config.model)
     return Plan(
@@ -51,5 +49,5 @@ def plan(config: Config, search: Sequence[str] | None = None) -> Plan:
         eval_rules=evaluation_rules(config, search_path_override() if search is None else search),
         source=data_source(config.dataset),
         engine=construct(config.rollout, RolloutEngine, key="rollout"),
-        tracker=construct(config.tracking, Tracker, key="tracking"),
+        tracker=construct(config.tracking, Observer, key="tracking"),
     )

@@ -5,13 +5,13 @@ Changing seed, model, data or prompt is an error; other changes are listed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rlvr.config.compose import compose, options, search_path_override, typed_file
-from rlvr.config.redact import public
+from rlvr.config.redact import flat, public
 from rlvr.config.schema import Config
 from rlvr.errors import ConfigError
 from rlvr.files import write_whole
@@ -74,7 +74,7 @@ class Resume:
     def changes(self, config: Config) -> list[str]:
         """Keys whose value in `config` differs from the run's, a line each. Errors: `ConfigError` where a key cannot change."""
         lines: list[str] = []
-        before, after = (dict(_flat(public(each), "")) for each in (typed_file(self.folder / CONFIG), config))
+        before, after = (flat(public(each)) for each in (typed_file(self.folder / CONFIG), config))
         for key in dict.fromkeys([*before, *after]):
             old, new = before.get(key), after.get(key)
             if old == new or key == "resume":
@@ -113,11 +113,3 @@ def _of_rules(argument: str) -> bool:
 def _quoted(text: str) -> str:
     """Quoted for Hydra's grammar."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _flat(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, value in node.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

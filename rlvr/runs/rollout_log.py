@@ -20,19 +20,18 @@ from typing import Any, cast, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rlvr.config.schema import AlgoConfig
 from rlvr.errors import ConfigError, RunStopped
 from rlvr.files import write_whole
 from rlvr.rules.fingerprint import Fingerprint
-from rlvr.runs.entries import SCHEMA, VERDICT, Advantages, Entry, Split, entries_from, entries_of, table_of
-from rlvr.types import Group
+from rlvr.runs.entries import SCHEMA, VERDICT, Advantages, Entry, entries_from, entries_of, table_of
+from rlvr.types import Group, Split
 
 _SPLITS = get_args(Split)
 _FILE = re.compile(rf"(\d{{8,}})-({'|'.join(_SPLITS)})\.parquet")
 _RULES, _ADVANTAGES = "rlvr.rules", "rlvr.advantages"
 # Columns that differ from row to row gain nothing from a dictionary.
 _REPEATED = ["step", "split", "group_index", "problem_id", "dataset", "prompt", "prefill", "truth", "metadata", "finish_reason"]
-_REPEATED += ["rules_hash", *(f"verdicts.list.element.{name}" for name in VERDICT.names if name != "score")]
+_REPEATED += ["rules_hash", *(f"verdicts.list.element.{name}" for name in VERDICT.names if name not in ("score", "span"))]
 _OPTIONS: dict[str, Any] = {
     "compression": "zstd",
     "use_dictionary": _REPEATED,
@@ -78,13 +77,10 @@ class RolloutLog:
         step: int,
         split: Split,
         rules: Fingerprint,
-        scaling: str = AlgoConfig.scaling,
-        deviation: str = AlgoConfig.deviation,
-        mask_truncated: bool = AlgoConfig.mask_truncated,
+        advantages: Advantages,
     ) -> None:
         """Write the scored groups of a step, training groups with the advantages used in the loss; see `write`."""
-        how = Advantages(scaling=scaling, deviation=deviation, mask_truncated=mask_truncated)
-        self.write(entries_of(groups, step=step, split=split, rules=rules, advantages=how), rules, how)
+        self.write(entries_of(groups, step=step, split=split, rules=rules, advantages=advantages), rules, advantages)
 
     def write(self, entries: Sequence[Entry], rules: Fingerprint, advantages: Advantages) -> None:
         """Write the file of one step and split, replacing an earlier one; no file without entries.

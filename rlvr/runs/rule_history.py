@@ -20,6 +20,11 @@ class ActiveRules:
     evaluation: bool = False
     """Whether they scored only evaluations (`eval.rules`, or the weights of step 0)."""
 
+    @property
+    def reward(self) -> str:
+        """As a sum: `0.1 x format + 1 x answer`."""
+        return " + ".join(f"{weight:g} x {name}" for name, weight in self.rules.weights.items())
+
     def plain(self) -> dict[str, Any]:
         """For summary.json."""
         found = {"first": self.first, "last": self.last, "hash": self.rules.hash, "weights": self.rules.weights}

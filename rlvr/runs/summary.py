@@ -1,43 +1,57 @@
-"""summary.json of a finished run, and hints on what to try next."""
+"""summary.json of a finished run, and of an evaluation."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rlvr.models.policy import Policy
+from rlvr.evaluation.metrics import Evaluation
+from rlvr.evaluation.parts import RunParts
 from rlvr.rules.pack import RulePack
-from rlvr.runs.plan import Plan
 from rlvr.runs.provenance import model_name, versions
 from rlvr.training.result import TrainResult
+from rlvr.types import Group
 
 
-def summarise(plan: Plan, policy: Policy, result: TrainResult, *, seconds: float) -> dict[str, Any]:
-    """summary.json."""
-    config = plan.config
+def training_summary(parts: RunParts, result: TrainResult, *, seconds: float) -> dict[str, Any]:
+    """seconds: of the whole run."""
+    evaluations = {"before": result.before, "after": result.after, "forced": result.forced}
     return {
-        "name": config.name,
-        "seed": config.seed,
-        "model": {"name": model_name(config), "parameters": policy.n_parameters},
-        "rules": dict(result.pack.weights),
-        **{
-            key: None if evaluation is None else dataclasses.asdict(evaluation)
-            for key, evaluation in (("before", result.before), ("after", result.after), ("forced", result.forced))
-        },
+        **_identity(parts, result.pack),
+        **{key: None if found is None else dataclasses.asdict(found) for key, found in evaluations.items()},
         "steps": result.steps,
         "stopped": result.stopped,
         "tokens": result.tokens,
-        "seconds": {**{name: round(value, 3) for name, value in result.seconds.items()}, "total": round(seconds, 3)},
+        "seconds": _rounded({**result.seconds, "total": seconds}),
         "versions": versions(),
     }
 
 
-def hints(pack: RulePack) -> list[str]:
-    """Commands to try next: without one rule, and a sweep over its weight."""
-    rule = next(iter(pack.rules))
-    return [
-        "try next, with the same choices of model, data and rules:",
-        f"rlvr train rules.{rule}.weight=0                         what is learned without a reward for {rule}",
-        f"rlvr train -m rules.{rule}.weight=0,0.05,0.1 seed=0,1   a sweep over weights and seeds",
-        "rlvr train --help                                        every key",
-    ]
+def evaluation_summary(
+    parts: RunParts, found: Evaluation, groups: Sequence[Group], seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """groups: the scored ones. seconds: by part of the evaluation."""
+    rules = parts.eval_rules
+    return {
+        **_identity(parts, parts.pack),
+        "eval_rules": None if rules is None else dict(rules.weights),
+        "evaluation": dataclasses.asdict(found),
+        "tokens": sum(len(rollout.token_ids) for group in groups for rollout in group.rollouts),
+        "seconds": _rounded(seconds),
+        "versions": versions(),
+    }
+
+
+def _identity(parts: RunParts, pack: RulePack) -> dict[str, Any]:
+    config = parts.config
+    return {
+        "name": config.name,
+        "seed": config.seed,
+        "model": {"name": model_name(config), "parameters": parts.policy.n_parameters},
+        "rules": dict(pack.weights),
+    }
+
+
+def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in seconds.items()}

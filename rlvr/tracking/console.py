@@ -5,8 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,28 +14,22 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from rlvr.evaluation.evaluate import Evaluation
-from rlvr.tracking.observer import Observer
-from rlvr.training.result import TrainResult
+from rlvr.tracking.observer import Observer, RunInfo
 
 _RECENT = 20
 """Steps whose mean time gives the estimate of the time left."""
 
 
 class RunDisplay(Observer):
-    """An observer of the trainer that also prints the head and the result of a run."""
+    """Prints the facts of a run, its steps and its result."""
 
-    def __init__(
-        self,
-        *,
-        steps: int,
-        label: str = "",
-        console: Console | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """label: printed before every line, for jobs of a sweep; clock: seconds."""
-        self._steps, self._label, self._clock = steps, label, clock
+    def __init__(self, *, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        """clock: seconds."""
         self._console = console or Console(highlight=False, soft_wrap=True)
+        self._clock = clock
+        self._label = ""
+        """Before every line, for jobs of a sweep."""
+        self._steps = 0
         self._marks: deque[tuple[int, float]] = deque(maxlen=_RECENT + 1)  # step, and when it was done
         self._numbers = ""
         self._live: Live | None = None
@@ -43,11 +37,12 @@ class RunDisplay(Observer):
         if self._console.is_terminal and multiprocessing.parent_process() is None:
             self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=4, transient=True)
 
-    def head(self, rows: Mapping[str, str]) -> None:
-        """Print a table of names and values, one line each."""
-        width = max(map(len, rows))
-        for name, value in rows.items():
-            self._console.print(Text.assemble(self._label, (f"{name:>{width}}", "bold"), f"  {value}"))
+    def begin(self, run: RunInfo) -> None:
+        self._run, self._steps = run, run.steps
+        self._label = f"{run.folder.name}: " if run.sweep else ""
+        print_facts(self._console, run.facts, label=self._label)
+        for text in run.notes:
+            self.note(run.done, text)
 
     def note(self, step: int, text: str) -> None:
         self._line(f"{self._at(step)}  {text}")
@@ -65,35 +60,32 @@ class RunDisplay(Observer):
         if step and (self._live is None or step == self._steps):
             self._line(f"{self._at(step)}/{self._steps}  {'  '.join(filter(None, [self._numbers, self._left()]))}")
 
-    def stop(self) -> None:
-        """End the live display."""
+    def end(self, summary: Mapping[str, Any] | None) -> None:
+        """Print the evaluations, the run folder, and what to try next."""
         if self._live is not None:
             self._live.stop()
-
-    def result(self, result: TrainResult, folder: Path, hints: Sequence[str]) -> None:
-        """Print the evaluations, the run folder, and what to try next."""
-        self.stop()
+        if summary is None:
+            return
         table = Table(title=None, box=None, pad_edge=False, header_style="bold")
         table.add_column(f"{self._label}held out, greedy")
         for name in ("accuracy", "format", "reward"):
             table.add_column(name, justify="right")
-        forced = "before, reasoning forced"
-        for name, evaluation in (("before", result.before), (forced, result.forced), ("after", result.after)):
-            if evaluation is not None:
-                table.add_row(name, *_cells(evaluation))
+        for name, key in (("before", "before"), ("before, reasoning forced", "forced"), ("after", "after")):
+            if summary[key] is not None:
+                table.add_row(name, *_cells(summary[key]))
         self._console.print()
-        if result.stopped:
-            self._line(f"stopped after {result.steps} steps: {result.stopped}")
+        if summary["stopped"]:
+            self._line(f"stopped after {summary['steps']} steps: {summary['stopped']}")
         if table.row_count:
             self._console.print(table)
-            if result.before and result.before.accuracy is None:
+            if summary["before"] and summary["before"]["accuracy"] is None:
                 self._line(
                     "accuracy: no rule of this pack scores the answer (add +answer with rules.answer.weight=0 to watch it)"
                 )
-        seconds = result.seconds
-        self._line(f"{result.steps} steps in {seconds['train']:.0f} s of training and {seconds['eval']:.0f} s of evaluation")
-        self._line(f"everything is in {folder}  (report.html, metrics.jsonl, rollouts/, summary.json, model/)")
-        for hint in hints:
+        train, evaluation = summary["seconds"]["train"], summary["seconds"]["eval"]
+        self._line(f"{summary['steps']} steps in {train:.0f} s of training and {evaluation:.0f} s of evaluation")
+        self._line(f"everything is in {self._run.folder}  (report.html, metrics.jsonl, rollouts/, summary.json, model/)")
+        for hint in [] if self._run.sweep else _hints(next(iter(summary["rules"]))):
             self._line(f"  {hint}")
 
     def _at(self, step: int) -> str:
@@ -115,6 +107,13 @@ class RunDisplay(Observer):
         line = Table.grid(padding=(0, 2))
         line.add_row(ProgressBar(total=self._steps, completed=done, width=24), f"{done}/{self._steps}", self._left())
         return Group(line, Text(self._numbers)) if self._numbers else line
+
+
+def print_facts(console: Console, facts: Mapping[str, str], *, label: str = "") -> None:
+    """A table of names and values, one line each."""
+    width = max(map(len, facts), default=0)
+    for name, value in facts.items():
+        console.print(Text.assemble(label, (f"{name:>{width}}", "bold"), f"  {value}"))
 
 
 def numbers(metrics: Mapping[str, float]) -> str:
@@ -146,9 +145,19 @@ def _evaluated(metrics: Mapping[str, float]) -> str:
     return "  ".join([*shares, f"reward {metrics['eval/reward']:.3f}"])
 
 
-def _cells(evaluation: Evaluation) -> list[str]:
-    reward = "-" if evaluation.reward is None else f"{evaluation.reward:.3f}"
-    return [_share(evaluation.accuracy), _share(evaluation.format), reward]
+def _cells(evaluation: Mapping[str, Any]) -> list[str]:
+    reward = evaluation["reward"]
+    return [_share(evaluation["accuracy"]), _share(evaluation["format"]), "-" if reward is None else f"{reward:.3f}"]
+
+
+def _hints(rule: str) -> list[str]:
+    """Commands to try next: without one rule, and a sweep over its weight."""
+    return [
+        "try next, with the same choices of model, data and rules:",
+        f"rlvr train rules.{rule}.weight=0                         what is learned without a reward for {rule}",
+        f"rlvr train -m rules.{rule}.weight=0,0.05,0.1 seed=0,1   a sweep over weights and seeds",
+        "rlvr train --help                                        every key",
+    ]
 
 
 def _share(value: float | None) -> str:

@@ -14,6 +14,7 @@ from rich.text import Text
 from rlvr.config.schema import Config
 from rlvr.evaluation.intervals import CONFIDENCE
 from rlvr.evaluation.metrics import Evaluation
+from rlvr.tracking.console import print_facts
 
 _NO_SHARES = ("reward", "length")
 
@@ -24,12 +25,9 @@ class Display:
     def __init__(self, *, quiet: bool = False) -> None:
         self._console = Console(highlight=False, soft_wrap=True, quiet=quiet)
 
-    def head(self, rows: Mapping[str, str], warnings: Sequence[str]) -> None:
-        """Print a table of names and values, one line each, and warnings."""
-        width = max(map(len, rows))
-        for name, value in rows.items():
-            self._console.print(f"[bold]{name:>{width}}[/bold]  ", end="")
-            self._console.print(value, markup=False)
+    def begin(self, facts: Mapping[str, str], warnings: Sequence[str]) -> None:
+        """Print what the evaluation works with, and warnings."""
+        print_facts(self._console, facts)
         for warning in warnings:
             self._console.print(f"warning: {warning}", markup=False)
 

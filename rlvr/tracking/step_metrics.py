@@ -12,10 +12,11 @@ from rlvr.types import Group, Rollout
 
 
 def rollout_metrics(groups: Sequence[Group], pack: RulePack) -> dict[str, float]:
-    """Metrics of sampling and scoring. Rewards and entropy are of the rollouts that are not masked."""
+    """Metrics of sampling and scoring. Rewards and entropy are of the rollouts that are not masked, entropy of the tokens that
+    count in the loss."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     rewards = [rollout.reward for rollout in rollouts if rollout.reward is not None]
-    entropies = [entropy for rollout in rollouts if rollout.reward is not None for entropy in rollout.entropies]
+    entropies = [r.entropies[r.loss_mask] for r in rollouts if r.reward is not None and r.entropies is not None]
     verdicts = [verdict for rollout in rollouts for verdict in rollout.verdicts.values()]
     metrics = {
         "reward/mean": _mean(rewards),
@@ -29,7 +30,7 @@ def rollout_metrics(groups: Sequence[Group], pack: RulePack) -> dict[str, float]
         "verify/error": float(sum(verdict.outcome == "error" for verdict in verdicts)),
     }
     if entropies:
-        metrics["policy/entropy"] = _mean(entropies)
+        metrics["policy/entropy"] = _mean(np.concatenate(entropies, dtype=np.float64))
     for name, rule in pack.rules.items():
         metrics[f"rule/{name}/score"] = _mean(_scores(rollouts, name))
         metrics[f"rule/{name}/weight"] = rule.weight
@@ -60,5 +61,5 @@ def _scores(rollouts: Sequence[Rollout], rule: str) -> list[float]:
     return [v.score for rollout in rollouts if (v := rollout.verdicts.get(rule)) and v.score is not None]
 
 
-def _mean(values: Sequence[float]) -> float:
+def _mean(values: Sequence[float] | np.ndarray) -> float:
     return float(np.mean(values)) if len(values) else 0.0

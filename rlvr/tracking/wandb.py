@@ -15,12 +15,13 @@ from typing import Any
 
 import psutil
 
+from rlvr.config.bounds import check_fields
 from rlvr.errors import describe
 from rlvr.rules.fingerprint import fingerprint
 from rlvr.rules.pack import RulePack
-from rlvr.runs.entries import Split
-from rlvr.tracking.tracker import Session, Tracker
-from rlvr.types import Group
+from rlvr.text import one_line
+from rlvr.tracking.observer import Observer, RunInfo
+from rlvr.types import Group, Split
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +32,12 @@ _PROMPT, _COMPLETION = 500, 2_000
 """Characters shown in a table: of the end of a prompt, of the start of a completion."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WandbTracker(Tracker):
+@dataclass(kw_only=True)
+class WandbTracker(Observer):
     """Weights & Biases: online when logged in, otherwise files in the run folder (`wandb sync` uploads them later).
 
-    A resumed run keeps its id. Steps that it repeats remain in W&B as they were the first time.
+    W&B is called in a separate thread, so that training continues whether it is slow, fails or hangs. A resumed run keeps its
+    id. Steps that it repeats remain in W&B as they were the first time.
     """
 
     project: str = "rlvr"
@@ -52,42 +54,28 @@ class WandbTracker(Tracker):
     """Seconds to wait for W&B at the end of a run."""
 
     def __post_init__(self) -> None:
-        if self.mode not in (None, "online", "offline", "disabled"):
-            raise ValueError(f"mode={self.mode}: must be online, offline or disabled")
-        for name, least in (("table_every", 0), ("table_rollouts", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}={getattr(self, name)}: must be at least {least}")
-        if not 0 < self.patience_s < float("inf"):
-            raise ValueError(f"patience_s={self.patience_s}: must be above 0")
-
-    def begin(self, *, name: str, config: Mapping[str, Any], folder: Path, sweep: str | None = None) -> Session:
-        arguments = {
-            "name": name,
-            "config": dict(config),
-            "dir": folder,
-            "group": sweep,
-            "id": _earlier_id(folder) or secrets.token_hex(4),
-        }
-        return _WandbSession(self, arguments, rules_from=tuple(config.get("rules_from", ())))
-
-
-def _earlier_id(folder: Path) -> str | None:
-    """The id that a resumed run has had, from the names `[offline-]run-TIME-ID` of W&B's folders; None for a new run."""
-    runs = [path.name.rsplit("-", 2) for path in (folder / "wandb").glob("*run-*-*")]
-    return max(runs, key=lambda parts: parts[1])[2] if runs else None
-
-
-class _WandbSession(Session):
-    """Calls W&B in a separate thread, so that training continues whether W&B is slow, fails or hangs."""
-
-    def __init__(self, tracker: WandbTracker, arguments: Mapping[str, Any], *, rules_from: Sequence[str]) -> None:
-        self._tracker, self._arguments, self._rules_from = tracker, arguments, rules_from
+        check_fields(self, "mode", one_of=("online", "offline", "disabled"))
+        check_fields(self, "table_every", at_least=0)
+        check_fields(self, "table_rollouts", at_least=1)
+        check_fields(self, "patience_s", above=0)
+        self._arguments: dict[str, Any] = {}
         self._row: dict[str, Any] = {}  # of the next step; functions make values of W&B's types in the thread
         self._notes: list[list[Any]] = []  # step and text
         self._rules: str | None = None
+        self._rules_from: tuple[str, ...] = ()
         self._given_up = False
         self._calls: queue.Queue[Callable[[Any], object] | None] = queue.Queue(maxsize=_WAITING)
         self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
+
+    def begin(self, run: RunInfo) -> None:
+        self._arguments = {
+            "name": run.name,
+            "config": dict(run.config),
+            "dir": run.folder,
+            "group": run.sweep,
+            "id": _earlier_id(run.folder) or secrets.token_hex(4),
+        }
+        self._rules_from = tuple(run.config.get("rules_from", ()))
         self._thread.start()
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -105,25 +93,25 @@ class _WandbSession(Session):
             for name in ("reward", "advantage") if rollouts else ():
                 values = [float(getattr(rollout, name)) for rollout in rollouts]
                 self._row[f"{name}/histogram"] = partial(_histogram, values)
-        every = self._tracker.table_every
+        every = self.table_every
         if every and (split != "train" or step == 1 or step % every == 0):
-            columns, rows = samples(groups, pack, self._tracker.table_rollouts)
+            columns, rows = samples(groups, pack, self.table_rollouts)
             self._row[f"rollouts/{split}"] = partial(_table, columns, rows)
 
     def note(self, step: int, text: str) -> None:
         self._notes.append([step, text])
         self._row["notes"] = partial(_table, ["step", "note"], list(self._notes))
 
-    def finish(self, summary: Mapping[str, Any] | None) -> None:
+    def end(self, summary: Mapping[str, Any] | None) -> None:
         if row := self._row:  # logged after the last step
             self._put(lambda run: run.log(_values(row)))
         if summary is not None:
             self._put(lambda run: run.summary.update(dict(summary)))
         self._put(lambda run: run.finish(exit_code=int(summary is None)))
         self._put(None)
-        self._thread.join(self._tracker.patience_s)
+        self._thread.join(self.patience_s)
         if self._thread.is_alive():
-            self._give_up(f"does not finish within {self._tracker.patience_s:g} s")
+            self._give_up(f"does not finish within {self.patience_s:g} s")
             _kill_service()  # or W&B would wait for it at exit
             self._thread.join(5)
 
@@ -144,23 +132,22 @@ class _WandbSession(Session):
             while (call := self._calls.get()) is not None:
                 call(run)
         except (Exception, SystemExit) as error:  # noqa: BLE001  nothing that W&B raises may stop a run
-            self._give_up(f"failed: {_one_line(error)}")
+            self._give_up(f"failed: {one_line(describe(error))}")
         finally:
             _tear_down()
 
     def _start(self) -> Any:
         import wandb
 
-        tracker = self._tracker
         wandb.setup(settings=wandb.Settings(silent=True))
-        wanted: Any = os.environ.get("WANDB_MODE") or tracker.mode
+        wanted: Any = os.environ.get("WANDB_MODE") or self.mode
         if wanted in (None, "online"):
             logged_in = wandb.login(prompt=False, verify=False)
             if wanted and not logged_in:
                 logger.warning("W&B is not logged in, continuing offline")
             wanted = "online" if logged_in else "offline"
         settings = wandb.Settings(silent=True, console="off", x_disable_stats=True)
-        common = {"project": tracker.project, "entity": tracker.entity, "job_type": "train", "settings": settings}
+        common = {"project": self.project, "entity": self.entity, "job_type": "train", "settings": settings}
         for mode in dict.fromkeys((wanted, "offline")):
             resume: Any = "allow" if mode == "online" else None
             try:
@@ -168,9 +155,15 @@ class _WandbSession(Session):
             except (wandb.Error, OSError) as error:
                 if mode == "offline":
                     raise
-                logger.warning("W&B cannot be reached, continuing offline: %s", _one_line(error))
+                logger.warning("W&B cannot be reached, continuing offline: %s", one_line(describe(error)))
                 wandb.teardown()  # the service still holds the run's id
         raise AssertionError("the last mode returns or raises")
+
+
+def _earlier_id(folder: Path) -> str | None:
+    """The id that a resumed run has had, from the names `[offline-]run-TIME-ID` of W&B's folders; None for a new run."""
+    runs = [path.name.rsplit("-", 2) for path in (folder / "wandb").glob("*run-*-*")]
+    return max(runs, key=lambda parts: parts[1])[2] if runs else None
 
 
 def samples(groups: Sequence[Group], pack: RulePack, n: int) -> tuple[list[str], list[list[Any]]]:
@@ -190,10 +183,6 @@ def samples(groups: Sequence[Group], pack: RulePack, n: int) -> tuple[list[str],
             row += [verdict.score, verdict.reason, verdict.answer] if verdict else [None, "", None]
         rows.append(row)
     return columns, rows
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(describe(error).split())
 
 
 def _values(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,30 +14,28 @@ from torch import Tensor
 
 from rlvr.types import Group
 
+EPS = 1e-6
+"""Added to the standard deviation. A degenerate group gets exactly 0 whatever it is."""
+
 
 def with_advantages(groups: Sequence[Group], *, scaling: str, deviation: str = "population") -> list[Group]:
     """The groups with the advantage of every rollout filled in."""
-    advantages_PG = group_advantages(rewards_of(groups), scaling=scaling, deviation=deviation).tolist()
+    nan = float("nan")
+    rows = [[nan if r.reward is None else r.reward for r in group.rollouts] for group in groups]
+    rewards_PG = torch.tensor(rows, dtype=torch.float64)
+    advantages_PG = group_advantages(rewards_PG, scaling=scaling, deviation=deviation).tolist()
     return [
         replace(group, rollouts=tuple(replace(r, advantage=a) for r, a in zip(group.rollouts, row, strict=True)))
         for group, row in zip(groups, advantages_PG, strict=True)
     ]
 
 
-def rewards_of(groups: Sequence[Group]) -> Tensor:
-    """rewards_PG in float64, NaN where masked."""
-    nan = float("nan")
-    rows = [[nan if r.reward is None else r.reward for r in group.rollouts] for group in groups]
-    return torch.tensor(rows, dtype=torch.float64)
-
-
-def group_advantages(rewards_PG: Tensor, *, scaling: str = "group", deviation: str = "population", eps: float = 1e-6) -> Tensor:
+def group_advantages(rewards_PG: Tensor, *, scaling: str = "group", deviation: str = "population") -> Tensor:
     """(reward - group mean) / standard deviation, for each rollout.
 
     rewards_PG: float, NaN where a rollout is masked; it counts in no mean and its advantage is 0.
     scaling: divide by the standard deviation of the `group` (GRPO), of the `batch`, or by nothing (`none`, Dr. GRPO).
     deviation: `population` (mean square) or `sample` (sum of squares by n - 1).
-    eps: added to the deviation. A degenerate group gets exactly 0 whatever it is.
     """
     scored_PG = ~torch.isnan(rewards_PG)
     mean_P1 = torch.nan_to_num(rewards_PG.nanmean(dim=1, keepdim=True))
@@ -50,10 +48,10 @@ def group_advantages(rewards_PG: Tensor, *, scaling: str = "group", deviation: s
         case "none":
             return centred_PG
         case "group":
-            return centred_PG / (_deviation(centred_PG, scored_PG, deviation, dim=(1,)) + eps)
+            return centred_PG / (_deviation(centred_PG, scored_PG, deviation, dim=(1,)) + EPS)
         case "batch":
             from_all_PG = torch.where(scored_PG, rewards_PG - rewards_PG.nanmean(), 0.0)
-            return centred_PG / (_deviation(from_all_PG, scored_PG, deviation, dim=(0, 1)) + eps)
+            return centred_PG / (_deviation(from_all_PG, scored_PG, deviation, dim=(0, 1)) + EPS)
     raise AssertionError(scaling)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,14 +18,15 @@ class TrainingTree:
     """The prefix tree of the prompts and completions that are trained on."""
 
     tree: Tree
-    """The leaf of a rollout holds its tokens except the last, which predicts nothing (a rollout of one token keeps it)."""
+    """The leaf of a rollout holds its tokens before the last that counts in the loss; later ones predict none that does
+    (a leaf keeps at least one token)."""
     rollouts: Mapping[int, Rollout]
     """By leaf: its index in the tree."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicroBatch:
-    """The completion tokens of a pass, packed: N tokens of R rollouts."""
+    """The completion tokens of a pass that count in the loss (`Rollout.loss_mask`), packed: N tokens of R rollouts."""
 
     rows_N: Tensor
     """int64, row of the hidden state that predicts each token."""
@@ -33,11 +35,11 @@ class MicroBatch:
     rollout_N: Tensor
     """int64, the rollout that each token belongs to, as an index into R."""
     sampling_logprobs_N: Tensor
-    """float, nats, as recorded by the rollout engine."""
+    """float32, nats, as recorded by the rollout engine."""
     advantages_R: Tensor
     """float."""
     lengths_R: Tensor
-    """int64, completion tokens of each rollout."""
+    """int64, tokens of each rollout among these N."""
 
 
 def taking_part(groups: Sequence[Group], *, mask_truncated: bool = False) -> list[tuple[Group, Rollout]]:
@@ -58,13 +60,12 @@ def training_tree(members: Sequence[tuple[Group, Rollout]]) -> TrainingTree:
     trained = list(families.values())
     tree = build_tree(
         [group.prompt_ids for group, _ in trained],
-        [[rollout.token_ids[:-1] or rollout.token_ids for rollout in rollouts] for _, rollouts in trained],
+        [[_leaf(rollout) for rollout in rollouts] for _, rollouts in trained],
     )
-    prompts = {node.parent for node in tree if node.parent is not None}
-    leaves = [i for i in range(len(tree)) if i not in prompts]
-    return TrainingTree(
-        tree=tree, rollouts=dict(zip(leaves, (rollout for _, rollouts in trained for rollout in rollouts), strict=True))
-    )
+    parents = {node.parent for node in tree}
+    leaves = [i for i in range(len(tree)) if i not in parents]
+    by_leaf = [rollout for _, rollouts in trained for rollout in rollouts]
+    return TrainingTree(tree=tree, rollouts=dict(zip(leaves, by_leaf, strict=True)))
 
 
 def micro_batch(training: TrainingTree, step: Pass, last: Mapping[int, int], *, device: torch.device) -> MicroBatch | None:
@@ -76,20 +77,29 @@ def micro_batch(training: TrainingTree, step: Pass, last: Mapping[int, int], *, 
     if not leaves:
         return None
     rollouts = [training.rollouts[i] for i in leaves]
-    rows = [_rows(training.tree[i], last[i], len(r.token_ids), last) for i, r in zip(leaves, rollouts, strict=True)]
-    lengths_R = torch.tensor([len(rollout.token_ids) for rollout in rollouts])
+    rows = [_rows(training.tree[i], r, last[i], last) for i, r in zip(leaves, rollouts, strict=True)]
+    targets = [rollout.token_ids[rollout.loss_mask] for rollout in rollouts]
+    logprobs = [rollout.logprobs[rollout.loss_mask] for rollout in rollouts]
+    lengths_R = torch.tensor([rollout.n_trained for rollout in rollouts])
     return MicroBatch(
-        rows_N=torch.tensor([row for each in rows for row in each]).to(device),
-        targets_N=torch.tensor([token for rollout in rollouts for token in rollout.token_ids]).to(device),
+        rows_N=torch.from_numpy(np.concatenate(rows)).to(device),
+        targets_N=torch.from_numpy(np.concatenate(targets, dtype=np.int64)).to(device),
         rollout_N=torch.arange(len(rollouts)).repeat_interleave(lengths_R).to(device),
-        sampling_logprobs_N=torch.tensor([logprob for rollout in rollouts for logprob in rollout.logprobs]).to(device),
+        sampling_logprobs_N=torch.from_numpy(np.concatenate(logprobs, dtype=np.float32)).to(device),
         advantages_R=torch.tensor([rollout.advantage for rollout in rollouts]).to(device),
         lengths_R=lengths_R.to(device),
     )
 
 
-def _rows(leaf: Node, end: int, length: int, last: Mapping[int, int]) -> list[int]:
-    """The prompt's last token predicts the first token of a completion, each token of the leaf the next one."""
+def _leaf(rollout: Rollout) -> np.ndarray:
+    last = int(np.flatnonzero(rollout.loss_mask)[-1])
+    return rollout.token_ids[: max(1, last)]
+
+
+def _rows(leaf: Node, rollout: Rollout, end: int, last: Mapping[int, int]) -> np.ndarray:
+    """The row that predicts each token that counts: the prompt's last token predicts the first token of a completion, each
+    token of the leaf the next one."""
     assert leaf.parent is not None
     first = end + 1 - len(leaf.ids)
-    return [last[leaf.parent], *range(first, first + length - 1)]
+    tokens = np.flatnonzero(rollout.loss_mask)
+    return np.where(tokens == 0, last[leaf.parent], first + tokens - 1)

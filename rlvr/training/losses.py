@@ -24,7 +24,7 @@ def policy_loss(
 ) -> tuple[Tensor, Tensor]:
     """Negated surrogate objective of each token, and whether clipping changed its gradient.
 
-    rollout_N: int64, the rollout of each token, as an index into R; all tokens of a rollout must be here.
+    rollout_N: int64, the rollout of each token, as an index into R; all tokens of a rollout that count must be here.
     ratio: new by old probability of each `token` (DeepSeekMath equation 3), or of the `sequence`: the geometric mean over a
     rollout's tokens, used for each of them, gradient included (GSPO equation 7).
     surrogate: `clip`, the smaller of the gains with and without clipping (PPO; GSPO equation 5), or `cispo`, the
@@ -46,19 +46,20 @@ def policy_loss(
     raise AssertionError(surrogate)
 
 
-def loss_weight(*, length: int, aggregation: str, n_rollouts: int, n_tokens: int, max_length: int) -> float:
-    """Weight in the loss of each completion token of a rollout of `length` tokens.
+def loss_weights(lengths_R: Tensor, *, aggregation: str, n_rollouts: int, n_tokens: int, max_length: int) -> Tensor:
+    """weight_R: weight in the loss of each token of a rollout, float64.
 
-    n_rollouts, n_tokens: rollouts and completion tokens of the whole batch, over all micro-batches and processes, so that
-    the loss does not depend on how the batch is split.
+    lengths_R: int64, tokens of each rollout that count in the loss; n_rollouts, n_tokens: those of the whole batch, over all
+    micro-batches and processes, so that the loss does not depend on how the batch is split; max_length: tokens of a
+    completion at most.
     """
     match aggregation:
         case "sequence_mean":  # mean over tokens, then over rollouts (DeepSeekMath equation 3)
-            return 1.0 / (length * n_rollouts)
+            return 1.0 / (lengths_R * n_rollouts).double()
         case "token_mean":  # mean over all tokens (DAPO equation 8)
-            return 1.0 / n_tokens
+            return torch.full_like(lengths_R, 1.0 / n_tokens, dtype=torch.float64)
         case "max_length":  # sum over tokens / constant (Dr. GRPO)
-            return 1.0 / (max_length * n_rollouts)
+            return torch.full_like(lengths_R, 1.0 / (max_length * n_rollouts), dtype=torch.float64)
     raise AssertionError(aggregation)
 
 

@@ -6,20 +6,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from accelerate import Accelerator
-
-from rlvr.config.schema import Config
 from rlvr.data.curriculum import ProblemStream
 from rlvr.errors import RunStopped
 from rlvr.evaluation.evaluate import Samples, evaluate, with_response_prefix
 from rlvr.evaluation.metrics import Evaluation
-from rlvr.models.policy import Policy
+from rlvr.evaluation.parts import RunParts
 from rlvr.parallel.collectives import gather, share
-from rlvr.rollout.base import RolloutEngine, Sampling
+from rlvr.rollout.base import Sampling
 from rlvr.rules.live import LiveRules
 from rlvr.rules.pack import RulePack
-from rlvr.runs.entries import Split
-from rlvr.scoring.backend import Backend
 from rlvr.scoring.scheduler import check_error_share, scoring
 from rlvr.tracking.observer import Observer
 from rlvr.tracking.step_metrics import eval_metrics, rollout_metrics, time_metrics
@@ -30,45 +25,41 @@ from rlvr.training.interrupt import Interrupt
 from rlvr.training.learner import Learner
 from rlvr.training.result import TrainResult
 from rlvr.training.state import TrainState
-from rlvr.types import Group, Problem
+from rlvr.types import Group, Split
 
 
 class Trainer:
-    """Trains a policy with GRPO on the problems, engine, rules and observers it is given."""
+    """Trains a policy with GRPO under rules that may be edited meanwhile."""
 
     def __init__(
         self,
-        config: Config,
+        parts: RunParts,
+        live: LiveRules,
         *,
-        policy: Policy,
-        reference: Policy | None,
-        engine: RolloutEngine,
-        pack: RulePack,
-        backend: Backend,
-        train: Sequence[Problem],
-        held_out: Sequence[Problem],
-        accelerator: Accelerator,
         observers: Sequence[Observer] = (),
-        live: LiveRules | None = None,
-        eval_rules: RulePack | None = None,
         checkpoints: Checkpoints | None = None,
         start: Checkpoint | None = None,
     ) -> None:
-        """reference: what the KL penalty is to; live: rules that may be edited during training, in place of `pack`;
-        eval_rules: evaluation-only rules; observers, checkpoints: of the main process; start: what to resume from."""
-        self._config, self._policy, self._engine, self._rules, self._backend = config, policy, engine, pack, backend
-        self._held_out, self._observers = held_out, observers
-        self._live, self._checkpoints, self._eval_rules = live, checkpoints, eval_rules
-        self._learner = Learner(policy, config.algo, accelerator, reference)
-        self._stream = ProblemStream(problems=train, seed=config.seed, curriculum=config.algo.curriculum)
+        """observers, checkpoints: of the main process; start: what to resume from."""
+        config = parts.config
+        self._config = config
+        self._parts = parts
+        self._live = live
+        self._observers = observers
+        self._checkpoints = checkpoints
+        self._learner = Learner(parts.policy, config.algo, parts.accelerator, parts.reference)
+        self._stream = ProblemStream(problems=parts.train, seed=config.seed, curriculum=config.algo.curriculum)
         self._early_stopping = EarlyStopping(limits=config.early_stop)
+        self._state = TrainState()
+        self._saved = 0  # steps done at the last checkpoint
+        self._synced: int | None = None  # version of the weights that the engine has
         self._failure: str | None = None  # why this process cannot go on
-        self._state, self._saved = TrainState(), 0
         if start is not None:
-            self._state, self._saved = TrainState.from_json(start.state["progress"]), start.step
+            self._state = TrainState.from_json(start.state["progress"])
+            self._saved = start.step
             self._learner.load_state(start.tensors)
             self._stream.load_state(start.state["stream"])
-        self._pack = (pack if live is None else live.pack).at(self._state.done)
+        self._pack = live.pack.at(self._state.done)
 
     def run(self) -> TrainResult:
         """Train until `config.steps` steps are done, or until interrupted or something makes it stop."""
@@ -76,7 +67,8 @@ class Trainer:
         with Interrupt() as interrupt:
             try:
                 if state.done == 0:
-                    state.before, state.forced = self._evaluate(), self._evaluate(forced=True)
+                    state.before = self._evaluate()
+                    state.forced = self._evaluate(forced=True)
                     self._log(0, eval_metrics(state.before))
                 while state.done < self._config.steps and stopped is None:
                     self._advance()
@@ -102,7 +94,7 @@ class Trainer:
         """One step, then the evaluation and the checkpoint that are due."""
         state, steps, every = self._state, self._config.steps, self._config.eval.every
         start = time.perf_counter()
-        metrics, tokens = self._step(state.done + 1)
+        metrics, tokens = self.step(state.done + 1)
         state.done += 1
         state.tokens += tokens
         state.train_seconds += time.perf_counter() - start
@@ -128,19 +120,18 @@ class Trainer:
         self._saved = done
         self._notify(lambda observer: observer.flush())
         if self._checkpoints is not None and self._failure is None:
-            rules = None if self._live is None else self._live.text
-            state = {"progress": self._state.to_json(), "stream": self._stream.state(), "rules": rules}
+            state = {"progress": self._state.to_json(), "stream": self._stream.state(), "rules": self._live.text}
             score = self._state.best if self._state.best_step == done else None
             try:
                 self._checkpoints.save(Checkpoint(step=done, state=state, tensors=self._learner.state(), score=score))
             except RunStopped as error:
                 self._failure = str(error)
 
-    def _step(self, step: int) -> tuple[dict[str, float], int]:
-        """One step; returns its metrics and the number of completion tokens sampled."""
+    def step(self, step: int) -> tuple[dict[str, float], int]:
+        """Step number `step`, from 1; returns its metrics and the number of completion tokens sampled."""
         algo, clock = self._config.algo, _Clock()
         changes = self._take_edits(step)
-        scored, seconds = self._scored_groups(clock)
+        scored, seconds = self._sample_and_score(clock)
         groups = with_advantages(scored, scaling=algo.scaling, deviation=algo.deviation)
         learning_rate = self._learner.learning_rate
         training = [group for group in groups if not group.degenerate] if algo.resample else groups
@@ -154,13 +145,17 @@ class Trainer:
             measured["rollout/rounds"] = len(groups) / algo.problems
         return {**measured, **changes, **time_metrics(clock.seconds, scoring=seconds, tokens=tokens)}, tokens
 
-    def _scored_groups(self, clock: _Clock) -> tuple[list[Group], list[float]]:
+    def _sample_and_score(self, clock: _Clock) -> tuple[list[Group], list[float]]:
         """Groups of a step with their rewards, from all processes, and the seconds that scoring each rollout took in this one.
 
         With `algo.resample` more problems are sampled, up to that many times, until enough groups are not degenerate
         (dynamic sampling: DAPO, Yu et al. 2025, arXiv:2503.14476, section 3.2).
         """
-        algo, verify, groups, seconds = self._config.algo, self._config.verify, list[Group](), list[float]()
+        algo, verify = self._config.algo, self._config.verify
+        groups: list[Group] = []
+        seconds: list[float] = []
+        self._sync()
+        clock.lap("sync")
         for _ in range(1 + algo.resample):
             problems = self._stream.take(algo.problems)
             self._state.rounds += 1
@@ -172,8 +167,9 @@ class Trainer:
                 max_new_tokens=algo.max_new_tokens,
                 stop=tuple(self._config.prompt.stop),
             )
-            with scoring(self._pack, self._backend, retries=verify.retries) as batch:  # each rollout as soon as it is finished
-                sampled = self._engine.sample(self._policy, share(problems), sampling, on_finished=batch.submit)
+            # Each rollout is scored as soon as it is finished.
+            with scoring(self._pack, self._parts.backend, retries=verify.retries) as batch:
+                sampled = self._parts.engine.sample(share(problems), sampling, on_finished=batch.submit)
                 clock.lap("rollout")
                 scored = batch.collect(sampled)
             gathered = gather(list(scored.groups))
@@ -185,10 +181,17 @@ class Trainer:
                 break
         return groups, seconds
 
+    def _sync(self) -> None:
+        """Give the engine the weights, if they have changed since it got them."""
+        policy = self._parts.policy
+        if self._synced != policy.version:
+            self._parts.engine.sync(policy)
+            self._synced = policy.version
+
     def _take_edits(self, step: int) -> dict[str, float]:
         """Set the rules in force at a step, edits of rules.yaml included; returns the number of changes as a metric, if any."""
-        edits = [] if self._live is None else self._live.poll(step)
-        self._pack = (self._rules if self._live is None else self._live.pack).at(step)
+        edits = self._live.poll(step)
+        self._pack = self._live.pack.at(step)
         for edit in edits:
             text = f"refused, the rules stay as they are: {edit.refused}" if edit.refused else "; ".join(edit.changes)
             self._notify(lambda observer, text=text: observer.note(step, f"rules.yaml: {text}"))
@@ -212,19 +215,17 @@ class Trainer:
     def _evaluate(self, *, forced: bool = False) -> Evaluation | None:
         """Evaluate the held-out problems, greedily; None without any. forced: responses start with `eval.forced_prefix`."""
         prefix = self._config.eval.forced_prefix
-        if not self._held_out or (forced and not prefix):
+        problems = self._parts.held_out
+        if not problems or (forced and not prefix):
             return None
+        if forced and prefix:
+            problems = with_response_prefix(problems, prefix)
         start = time.perf_counter()
+        self._sync()
         evaluation = evaluate(
-            self._policy,
-            self._engine,
+            self._parts,
             self._pack,
-            with_response_prefix(self._held_out, prefix) if forced and prefix else self._held_out,
-            max_new_tokens=self._config.algo.max_new_tokens,
-            stop=self._config.prompt.stop,
-            backend=self._backend,
-            verify=self._config.verify,
-            rules=self._eval_rules,
+            problems,
             samples=None if forced else Samples.of(self._config),
             on_scored=partial(self._log_rollouts, self._state.done, "forced" if forced else "eval"),
         )
@@ -242,7 +243,7 @@ class _Clock:
     """Seconds by part of a step."""
 
     def __init__(self) -> None:
-        self.seconds = {"rollout": 0.0, "verify": 0.0, "train": 0.0}
+        self.seconds = {"rollout": 0.0, "verify": 0.0, "sync": 0.0, "train": 0.0}
         self._at = time.perf_counter()
 
     def lap(self, part: str) -> None:

@@ -54,7 +54,7 @@ def logprobs(policy: Policy, *, budget: int = 10_000, temperature: float = 1.0) 
         hidden, last = forward.hidden(step)
         batch = micro_batch(training, step, last, device=CPU)
         if batch is not None:
-            found.append(policy.logprobs(hidden[batch.rows_N], batch.targets_N, temperature=temperature))
+            found.append(policy.logprobs_and_entropies(hidden[batch.rows_N], batch.targets_N, temperature=temperature)[0])
     return torch.cat(found)
 
 
@@ -106,7 +106,7 @@ def test_a_model_without_an_end_of_sequence_is_refused() -> None:
     model = random_model("qwen2", eos_token_id=None)
     model.generation_config.eos_token_id = None
     with pytest.raises(ConfigError, match="end-of-sequence"):
-        as_policy(model, SimpleNamespace(eos_token_id=None, pad_token_id=None))  # type: ignore[arg-type]
+        as_policy(model, SimpleNamespace(eos_token_id=None))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("family", sampled(FAMILIES))

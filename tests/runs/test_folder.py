@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 from rlvr import load_rules
 from rlvr.errors import ConfigError
 from rlvr.rules.fingerprint import fingerprint
-from rlvr.runs.folder import RunFolder
+from rlvr.runs.entries import Advantages
+from rlvr.runs.folder import RunFolder, agree_on_folder
 from rlvr.runs.rollout_log import RolloutLog
 from rlvr.types import Group, Problem, Rollout
 
@@ -38,17 +40,18 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 def test_a_line_of_metrics_is_flushed_when_it_is_written(tmp_path: Path, synced: list[tuple[str, int]]) -> None:
     folder = RunFolder(path=tmp_path)
-    folder.begin("", "")
+    folder.create("", "")
     for step in (0, 1):
         folder.log(step, {"reward/mean": 0.5})
         assert synced[-1] == ("metrics.jsonl", (tmp_path / "metrics.jsonl").stat().st_size)
-    assert folder.read_metrics() == [{"step": step, "reward/mean": 0.5} for step in (0, 1)]
+    written = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in written] == [{"step": step, "reward/mean": 0.5} for step in (0, 1)]
 
 
 def test_rollouts_are_flushed_before_they_have_their_name_and_their_folder_afterwards(
     tmp_path: Path, synced: list[tuple[str, int]]
 ) -> None:
-    RolloutLog.of(tmp_path).record([group()], step=1, split="train", rules=fingerprint(PACK))
+    RolloutLog.of(tmp_path).record([group()], step=1, split="train", rules=fingerprint(PACK), advantages=Advantages())
     size = (tmp_path / "rollouts" / "00000001-train.parquet").stat().st_size
     assert synced == [(".00000001-train.parquet.unfinished", size)]
     RunFolder(path=tmp_path).flush()
@@ -85,10 +88,10 @@ def test_a_checkpoint_appears_after_what_it_depends_on(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_holds_a_run_is_refused(tmp_path: Path) -> None:
-    RunFolder.check_free(tmp_path)
-    RunFolder(path=tmp_path).begin("", "")
+    assert agree_on_folder(tmp_path, new=True) == tmp_path
+    RunFolder(path=tmp_path).create("", "")
     with pytest.raises(ConfigError, match=r"holds a run already; choose a different folder, or resume="):
-        RunFolder.check_free(tmp_path)
+        agree_on_folder(tmp_path, new=True)
 
 
 def test_metrics_that_cannot_be_written_stop_the_run(tmp_path: Path) -> None:
@@ -98,7 +101,7 @@ from pathlib import Path
 from rlvr.errors import RunStopped
 from rlvr.runs.folder import RunFolder
 folder = RunFolder(path=Path({str(tmp_path)!r}))
-folder.begin("", "")
+folder.create("", "")
 folder.log(0, {{"a": 1.0}})
 resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
 try:

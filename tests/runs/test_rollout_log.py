@@ -23,12 +23,13 @@ from rlvr.data.datasets.gsm8k import GSM8K
 from rlvr.errors import ConfigError, RunStopped
 from rlvr.models.policy import Policy
 from rlvr.rules.fingerprint import Fingerprint, fingerprint
-from rlvr.runs.entries import SCHEMA, Advantages, Entry, Split, entries_of
+from rlvr.runs.entries import SCHEMA, Advantages, Entry, entries_of
 from rlvr.runs.rollout_log import RolloutLog, RolloutLogFailed, read_rollout_log
-from rlvr.types import Group, Rollout
+from rlvr.types import Group, Rollout, Split
 
 PACK = load_rules("r1_format+answer")
 RULES = fingerprint(PACK)
+HOW = Advantages()
 QUADRATIC = Problem(id="roots", prompt="Solve x^2 - 5x + 6 = 0.\n<think>", truth={"answer": "2"}, metadata={"dataset": "made"})
 SAID = [
     "factor (x-2)(x-3)</think><answer>\\boxed{2}</answer>",
@@ -51,7 +52,7 @@ def group(n: int, step: int = 1) -> Group:
 
 
 def record(rollout_log: RolloutLog, step: int, split: Split = "train") -> None:
-    rollout_log.record([group(n, step) for n in range(3)], step=step, split=split, rules=RULES)
+    rollout_log.record([group(n, step) for n in range(3)], step=step, split=split, rules=RULES, advantages=HOW)
 
 
 def only(rollout_log: RolloutLog) -> list[Entry]:
@@ -65,7 +66,7 @@ def names(folder: Path) -> list[str]:
 
 def test_a_worked_example_as_any_reader_of_parquet_sees_it(tiny: Policy, tmp_path: Path) -> None:
     group = group_of(tiny, QUADRATIC, SAID, PACK)
-    RolloutLog.of(tmp_path).record([group], step=7, split="train", rules=RULES)
+    RolloutLog.of(tmp_path).record([group], step=7, split="train", rules=RULES, advantages=HOW)
     assert names(tmp_path / "rollouts") == ["00000007-train.parquet"]
     rows = pq.read_table(tmp_path / "rollouts").to_pandas()
     assert list(rows.columns) == SCHEMA.names
@@ -77,6 +78,8 @@ def test_a_worked_example_as_any_reader_of_parquet_sees_it(tiny: Policy, tmp_pat
     assert first["prefill"] + first["completion"] == f"<think>{SAID[0]}"
     assert (first["tokens"], first["finish_reason"]) == (len(group.rollouts[0].token_ids), "stop")
     verdict = {"outcome": "scored", "score": 1.0, "reason": "correct", "answer": "2"}
+    start = SAID[0].index("2}")
+    verdict["span"] = {"start": start, "end": start + 1}
     assert first["verdicts"][1] == {"rule": "answer", "weight": 1.0, **verdict, "detail": "boxed: the same text"}
     assert [each["rule"] for each in rows["verdicts"][2]] == ["format", "answer"]
     assert json.loads(pq.read_schema(tmp_path / "rollouts" / "00000007-train.parquet").metadata[b"rlvr.rules"])["rules"]
@@ -104,7 +107,9 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ODD, inner, max_size=3),
     max_leaves=6,
 )
-VERDICTS = st.builds(Verdict.scored, st.floats(0, 1), ODD, st.none() | ODD, ODD) | st.builds(Verdict.error, ODD, ODD)
+SPANS = st.none() | st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1)).map(sorted).map(tuple)
+SCORED = st.builds(Verdict.scored, st.floats(0, 1), ODD, st.none() | ODD, ODD, span=SPANS)
+VERDICTS = SCORED | st.builds(Verdict.error, ODD, ODD)
 PROBLEMS = st.builds(
     Problem,
     id=ODD,
@@ -165,7 +170,9 @@ def test_equal_rollouts_give_equal_bytes(tmp_path: Path) -> None:
     one, other = ((tmp_path / run / "rollouts" / "00000005-train.parquet").read_bytes() for run in ("a", "b"))
     assert one == other
     with_other = replace(RULES, code={**RULES.code, "rlvr.types": "0"})
-    RolloutLog.of(tmp_path / "b").record([group(n, 5) for n in range(3)], step=5, split="train", rules=with_other)
+    RolloutLog.of(tmp_path / "b").record(
+        [group(n, 5) for n in range(3)], step=5, split="train", rules=with_other, advantages=HOW
+    )
     assert (tmp_path / "b" / "rollouts" / "00000005-train.parquet").read_bytes() != one
 
 
@@ -223,7 +230,7 @@ def test_a_problem_that_json_would_change_is_refused(tmp_path: Path) -> None:
     for message, truth in truths.items():
         odd = replace(group(1), problem=Problem(id="odd one", prompt="q", truth=truth))
         with pytest.raises(ConfigError) as error:
-            RolloutLog.of(tmp_path).record([odd], step=1, split="train", rules=RULES)
+            RolloutLog.of(tmp_path).record([odd], step=1, split="train", rules=RULES, advantages=HOW)
         assert f"the problem odd one cannot be kept in the rollout log: truth.answer{message}" in str(error.value)
     assert not (tmp_path / "rollouts").exists()
 
@@ -233,7 +240,9 @@ def test_a_large_truth_is_stored_once_a_group(tmp_path: Path) -> None:
     one = group(1)
     large = replace(one, problem=replace(one.problem, truth=truth), rollouts=one.rollouts * 8)
     rollout_log = RolloutLog.of(tmp_path)
-    rollout_log.record([large, replace(large, problem=replace(large.problem, id="other"))], step=1, split="train", rules=RULES)
+    rollout_log.record(
+        [large, replace(large, problem=replace(large.problem, id="other"))], step=1, split="train", rules=RULES, advantages=HOW
+    )
     (file,) = rollout_log.files()
     assert file.path.stat().st_size < 1.2 * (1 << 20), "two megabytes of hexadecimal digits hold one of data"
 
@@ -250,13 +259,14 @@ def test_real_rollouts_take_less_than_a_kilobyte(gsm8k_path: Path, tmp_path: Pat
         )
         groups.append(Group(problem=problem, prompt_ids=(1,), rollouts=rollouts))
     rollout_log = RolloutLog.of(tmp_path)
-    rollout_log.record(groups, step=1, split="train", rules=RULES)
+    rollout_log.record(groups, step=1, split="train", rules=RULES, advantages=HOW)
     assert rollout_log.files()[0].path.stat().st_size < 1024 * 128
 
 
 SETUP = """
 import resource, sys
 from pathlib import Path
+from rlvr.runs.entries import Advantages
 from rlvr.runs.rollout_log import RolloutLog, RolloutLogFailed
 from rlvr.rules.fingerprint import Fingerprint
 from rlvr.types import Group, Problem, Rollout; from rlvr.errors import RunStopped
@@ -264,7 +274,7 @@ rollout_log, rules = RolloutLog.of(Path(sys.argv[1])), Fingerprint(rules={}, cod
 def record(step):
     said = [Rollout(token_ids=(1,), logprobs=(0.0,), text=f"{step}:{n}", finish_reason="stop", reward=n) for n in range(8)]
     groups = [Group(problem=Problem(id=str(n), prompt="q", truth={}), prompt_ids=(1,), rollouts=said) for n in range(4)]
-    rollout_log.record(groups, step=step, split="train", rules=rules)
+    rollout_log.record(groups, step=step, split="train", rules=rules, advantages=Advantages())
 """
 FOREVER = """
 for step in range(1, 100_000):
@@ -328,7 +338,7 @@ def test_the_rules_of_a_file_are_those_that_wrote_it(tmp_path: Path) -> None:
     rollout_log = RolloutLog.of(tmp_path)
     record(rollout_log, 1)
     lighter: Fingerprint = fingerprint(load_rules("r1_format+answer", ["rules.format.weight=0.05"]))
-    rollout_log.record([group(0)], step=2, split="train", rules=lighter)
+    rollout_log.record([group(0)], step=2, split="train", rules=lighter, advantages=HOW)
     first, second = rollout_log.files()
     assert [rollout_log.conditions(file)[0].weights["format"] for file in (first, second)] == [0.1, 0.05]
     assert {entry.weights["format"] for entry in rollout_log.read(second)} == {0.05}

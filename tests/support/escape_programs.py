@@ -13,7 +13,7 @@ from rlvr import Problem
 from rlvr.analysis.audit.attacks.base import Target, find_attacks
 from rlvr.data.code_rows import fenced
 
-LIBRARY = ("programs", "programs_claims", "programs_channel", "programs_escape")
+LIBRARY = ("programs", "escapes")
 INPUTS = (2, 30, 401)
 HONEST = "def solve(x):\n    return x * 7919 + 11"
 HONEST_SCRIPT = "print(int(input()) * 7919 + 11)"

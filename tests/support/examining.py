@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rlvr.programs.exam import Exam, TestResult
+from rlvr.programs.exam import Exam, TestResult, run_script
 from rlvr.programs.forms import script_of
-from rlvr.programs.script import run_script
 from rlvr.sandbox.base import Limits
 from rlvr.sandbox.shared import shared_sandbox
 

@@ -128,7 +128,7 @@ def _serve(address: str) -> None:
     """In the server: a fork a connection, which forks the command, waits for it and says how it ended."""
     for name in ("rlvr.cli.train", "rlvr.cli.evaluate", "rlvr.cli.score", "rlvr.cli.audit", "rlvr.cli.rescore"):
         __import__(name)
-    for name in ("rlvr.runs.run", "rlvr.runs.evaluate", "rlvr.analysis.report.run_report", "rlvr.cli.report", "transformers"):
+    for name in ("rlvr.runs.run", "rlvr.runs.evaluate", "rlvr.cli.report", "transformers"):
         __import__(name)
     from transformers import Qwen2ForCausalLM  # noqa: F401  what loading the bundled model imports
 

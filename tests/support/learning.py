@@ -51,7 +51,7 @@ def as_sampled(policy: Policy, batch: Sequence[Group], *, off: float = 0.0, temp
             replace(
                 group,
                 rollouts=tuple(
-                    replace(r, logprobs=tuple((plain_logprobs(policy.model, group, r, temperature=temperature) + off).tolist()))
+                    replace(r, logprobs=plain_logprobs(policy.model, group, r, temperature=temperature) + off)
                     for r in group.rollouts
                 ),
             )
@@ -75,20 +75,30 @@ def moved(policy: Policy, by: float = 0.02) -> Policy:
 
 def gradient(policy: Policy, batch: Sequence[Group], reference: Policy | None = None, **options: Any) -> Tensor:
     """The gradient of one update, recorded by a learner that clips nothing, with a learning rate near 0."""
-    copied = copy_of(policy)
     algo = AlgoConfig(max_grad_norm=1e9, learning_rate=1e-30, beta=0.1 if reference else 0.0, **options)
-    learner = Learner(copied, algo, Accelerator(cpu=True), reference)
+    return update(copy_of(policy), batch, algo, reference)[1][0]
+
+
+def update(
+    policy: Policy, batch: Sequence[Group], algo: AlgoConfig, reference: Policy | None = None
+) -> tuple[dict[str, float], list[Tensor]]:
+    """Metrics of a new learner's update, and the gradient of each of its `updates_per_batch`."""
+    learner = Learner(policy, algo, Accelerator(cpu=True), reference)
     seen: list[Tensor] = []
     step = learner._step
 
     def keep_gradient_then_step() -> float:
-        parameters = list(copied.model.parameters())
-        seen.append(torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]).clone())
+        seen.append(flat_gradient(policy).clone())
         return step()
 
     learner._step = keep_gradient_then_step  # type: ignore[method-assign]
-    learner.update(batch)
-    return seen[0]
+    return learner.update(batch), seen
+
+
+def flat_gradient(policy: Policy) -> Tensor:
+    """What is in the parameters' `grad`, as one vector."""
+    parameters = policy.model.parameters()
+    return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
 
 
 def tokens_seen(policy: Policy) -> list[int]:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import (
@@ -100,7 +101,7 @@ def random_group(prompt_ids: Sequence[int], lengths: Sequence[int], *, seed: int
     rollouts = tuple(
         Rollout(
             token_ids=random_ids(n, seed=draw.randrange(10**6)),
-            logprobs=tuple(-draw.random() for _ in range(n)),
+            logprobs=[-draw.random() for _ in range(n)],
             text="",
             finish_reason="stop",
             reward=draw.random(),
@@ -108,7 +109,7 @@ def random_group(prompt_ids: Sequence[int], lengths: Sequence[int], *, seed: int
         )
         for n in lengths
     )
-    return Group(problem=Problem(id="p", prompt="", truth={}), prompt_ids=tuple(prompt_ids), rollouts=rollouts)
+    return Group(problem=Problem(id="p", prompt="", truth={}), prompt_ids=np.array(prompt_ids), rollouts=rollouts)
 
 
 def random_ids(n: int, *, seed: int) -> tuple[int, ...]:
@@ -118,6 +119,16 @@ def random_ids(n: int, *, seed: int) -> tuple[int, ...]:
 
 def plain_logprobs(model: PreTrainedModel, group: Group, rollout: Rollout, *, temperature: float = 1.0) -> Tensor:
     """Log-probabilities of a rollout's tokens [T] by the model's plain forward pass over prompt and completion."""
-    ids = torch.tensor([[*group.prompt_ids, *rollout.token_ids]])
-    logits_SV = model(input_ids=ids, use_cache=False).logits[0, len(group.prompt_ids) - 1 : -1]
-    return (logits_SV / temperature).log_softmax(dim=-1).gather(1, ids[0, len(group.prompt_ids) :, None]).squeeze(1)
+    logits_TV = _plain_logits(model, group, rollout) / temperature
+    return logits_TV.log_softmax(dim=-1).gather(1, torch.tensor(rollout.token_ids).long()[:, None]).squeeze(1)
+
+
+def plain_entropies(model: PreTrainedModel, group: Group, rollout: Rollout, *, temperature: float = 1.0) -> Tensor:
+    """Entropies [T] of the distributions that a rollout's tokens were drawn from."""
+    logits_TV = _plain_logits(model, group, rollout) / temperature
+    return torch.distributions.Categorical(logits=logits_TV).entropy()
+
+
+def _plain_logits(model: PreTrainedModel, group: Group, rollout: Rollout) -> Tensor:
+    ids = torch.from_numpy(np.concatenate([group.prompt_ids, rollout.token_ids]))
+    return model(input_ids=ids[None], use_cache=False).logits[0, len(group.prompt_ids) - 1 : -1]

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -71,8 +71,20 @@ class Notes(Verifier):
 class Programs(Notes):
     """Declares on what its verdict depends."""
 
-    def same(self, completion: str, problem: Problem) -> object:
-        return completion.partition("|")[0]
+    def scored_part(self, completion: str, problem: Problem) -> tuple[object, int]:
+        return completion.partition("|")[0], 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Located(Notes):
+    """Scores what stands between @ and the bar, and says where."""
+
+    def scored_part(self, completion: str, problem: Problem) -> tuple[object, int]:
+        return completion.partition("@")[2].partition("|")[0], completion.index("@") + 1
+
+    def __call__(self, completion: str, problem: Problem) -> Verdict:
+        _, start = self.scored_part(completion, problem)
+        return replace(super().__call__(completion[start:], problem), span=(start, completion.index("|")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,6 +298,16 @@ def say_what_is_no_json(text: str) -> Verdict:
 @action
 def say_what_is_no_text(text: str) -> Verdict:
     return Verdict(outcome="scored", score=1.0, reason="correct", answer=0)  # type: ignore[arg-type]
+
+
+@action
+def say_what_is_no_span(text: str) -> Verdict:
+    return Verdict.scored(1.0, "correct", span=(0.5, 1.5))  # type: ignore[arg-type]
+
+
+@action
+def say_where(text: str) -> Verdict:
+    return Verdict.scored(1.0, "correct", text, span=(0, len(text)))
 
 
 @action

@@ -8,11 +8,14 @@ import pty
 import sys
 import threading
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from rlvr.tracking.console import RunDisplay, duration, numbers
+from rlvr.tracking.observer import RunInfo
 
 METRICS = {
     "reward/mean": 0.5,
@@ -34,10 +37,14 @@ class Clock:
         return self.now
 
 
-def display(*, steps: int, label: str = "", clock: Clock | None = None) -> tuple[RunDisplay, io.StringIO]:
+def display(*, steps: int, clock: Clock | None = None, in_sweep: bool = False, **more: Any) -> tuple[RunDisplay, io.StringIO]:
     out = io.StringIO()
     console = Console(file=out, highlight=False, soft_wrap=True, width=60)
-    return RunDisplay(steps=steps, label=label, console=console, clock=clock or Clock()), out
+    shown = RunDisplay(console=console, clock=clock or Clock())
+    shown.begin(
+        RunInfo(name="grpo", folder=Path("/runs/3"), config={}, steps=steps, sweep="weights" if in_sweep else None, **more)
+    )
+    return shown, out
 
 
 def test_the_numbers_of_a_step() -> None:
@@ -79,8 +86,7 @@ def test_time_left_goes_by_the_last_steps() -> None:
 
 def test_a_resumed_run_counts_from_where_it_resumes() -> None:
     clock = Clock()
-    shown, out = display(steps=100, clock=clock)
-    shown.note(90, "resumes after step 90")
+    shown, out = display(steps=100, clock=clock, done=90, notes=["resumes after step 90"])
     for step in (91, 92):
         clock.now += 5
         shown.log(step, METRICS)
@@ -91,8 +97,7 @@ def test_a_resumed_run_counts_from_where_it_resumes() -> None:
 
 
 def test_notes_and_names_are_shown_as_they_are() -> None:
-    shown, out = display(steps=5, label="3: ")
-    shown.head({"model": "tiny [bold]", "folder": "/runs/[0]"})
+    shown, out = display(steps=5, in_sweep=True, facts={"model": "tiny [bold]", "folder": "/runs/[0]"})
     shown.note(2, "rules.yaml: rules.format.requires [] -> [answer]")
     assert out.getvalue().splitlines() == [
         "3:  model  tiny [bold]",
@@ -109,7 +114,8 @@ def test_a_terminal_gets_a_display_that_moves_and_then_is_gone(monkeypatch: pyte
     reader = threading.Thread(target=read_all, args=(leader, raw))
     reader.start()
     with open(follower, "w") as terminal:
-        shown = RunDisplay(steps=3, console=Console(file=terminal, highlight=False, soft_wrap=True))
+        shown = RunDisplay(console=Console(file=terminal, highlight=False, soft_wrap=True))
+        shown.begin(RunInfo(name="grpo", folder=Path("/runs/3"), config={}, steps=3))
         shown.log(0, {"eval/reward": 0.25})
         for step in (1, 2, 3):
             time.sleep(0.3)  # it refreshes four times a second

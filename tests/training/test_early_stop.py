@@ -110,8 +110,8 @@ def test_the_definition_written_out() -> None:
         ("early_stop.patience=0", "early_stop.patience=0: must be at least 1"),
         ("early_stop.min_entropy=0", "early_stop.min_entropy=0.0: must be above 0"),
         ("early_stop.min_length=-3", "early_stop.min_length=-3.0: must be above 0"),
-        ("early_stop.max_degenerate=1", "early_stop.max_degenerate=1.0: must lie in [0, 1), or no share is above it"),
-        ("early_stop.max_truncated=nan", "early_stop.max_truncated=nan: must lie in [0, 1), or no share is above it"),
+        ("early_stop.max_degenerate=1", "early_stop.max_degenerate=1.0: must lie in [0, 1) (no share is above 1)"),
+        ("early_stop.max_truncated=nan", "early_stop.max_truncated=nan: must lie in [0, 1) (no share is above 1)"),
         (
             "early_stop.min_entrpy=0.1",
             "early_stop.min_entrpy=0.1: there is no such key; did you mean min_entropy? "

@@ -8,47 +8,40 @@ import pytest
 import torch
 from accelerate import Accelerator
 from learning import copy_of, gradient, groups, moved, tokens_seen, tree_tokens
+from random_models import plain_entropies
 from sampled import sampled
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from conftest import with_rewards
+from conftest import choices, with_rewards
 from rlvr.config.compose import compose
-from rlvr.config.schema import AGGREGATIONS, AlgoConfig
+from rlvr.config.schema import AlgoConfig
 from rlvr.errors import ConfigError
 from rlvr.models import logprobs
 from rlvr.models.policy import Policy
 from rlvr.runs.plan import plan
 from rlvr.training.learner import Learner
-from rlvr.types import Group, Rollout
+from rlvr.types import Group
 
 BONUS = 0.3
 
 
-def entropies_of(policy: Policy, group: Group, rollout: Rollout, *, temperature: float = 1.0) -> Tensor:
-    """Of the distribution that each token of a rollout was drawn from, by the plain forward pass."""
-    ids = torch.tensor([[*group.prompt_ids, *rollout.token_ids]])
-    policy.model.set_attn_implementation("eager")
-    logits_TV = policy.model(input_ids=ids, use_cache=False).logits[0, len(group.prompt_ids) - 1 : -1] / temperature
-    return torch.distributions.Categorical(logits=logits_TV).entropy()
-
-
 def all_entropies(policy: Policy, batch: Sequence[Group], *, temperature: float = 1.0) -> list[Tensor]:
     plain = copy_of(policy)
-    return [entropies_of(plain, group, r, temperature=temperature) for group in batch for r in group.rollouts]
+    return [plain_entropies(plain.model, group, r, temperature=temperature) for group in batch for r in group.rollouts]
 
 
-def flat_gradient(policy: Policy, loss: Tensor) -> Tensor:
+def gradient_of(policy: Policy, loss: Tensor) -> Tensor:
     grads = torch.autograd.grad(loss, list(policy.model.parameters()), allow_unused=True)
     return torch.cat([grad.flatten() for grad in grads if grad is not None])
 
 
 @pytest.mark.parametrize("temperature", sampled([0.6, 1.0]))
-@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("aggregation", choices("aggregation"))
 def test_the_gradient_is_the_loss_less_the_mean_entropy(tiny64: Policy, aggregation: str, temperature: float) -> None:
     """Tokens count in the mean as they do in the loss."""
     batch, plain = groups(tiny64, 2), copy_of(tiny64)
-    rows = [entropies_of(plain, group, r, temperature=temperature) for group in batch for r in group.rollouts]
+    rows = [plain_entropies(plain.model, group, r, temperature=temperature) for group in batch for r in group.rollouts]
     mean = {
         "sequence_mean": sum(row.mean() for row in rows) / len(rows),
         "token_mean": torch.cat(rows).mean(),
@@ -57,7 +50,7 @@ def test_the_gradient_is_the_loss_less_the_mean_entropy(tiny64: Policy, aggregat
     assert isinstance(mean, Tensor)
     options = {"aggregation": aggregation, "temperature": temperature, "max_new_tokens": 50, "micro_batch_tokens": 60}
     without = gradient(tiny64, batch, **options)
-    wanted = without - BONUS * flat_gradient(plain, mean)
+    wanted = without - BONUS * gradient_of(plain, mean)
     found = gradient(tiny64, batch, entropy_bonus=BONUS, **options)
     assert (found - wanted).abs().max() <= 1e-6 * wanted.abs().max()
     assert (found - without).abs().max() >= 1e-3 * without.abs().max(), "or this measures nothing"

@@ -19,8 +19,8 @@ from random_models import plain_logprobs
 from sampled import sampled
 from torch import Tensor
 
-from conftest import ROOT, SUPPORT, with_rewards
-from rlvr.config.schema import AGGREGATIONS, AlgoConfig, ModelConfig
+from conftest import ROOT, SUPPORT, choices, with_rewards
+from rlvr.config.schema import AlgoConfig, ModelConfig
 from rlvr.errors import RunStopped
 from rlvr.models.load import load_policy
 from rlvr.models.policy import Policy
@@ -32,7 +32,9 @@ from rlvr.types import Group
 @pytest.mark.parametrize("beta", [False, True])
 @pytest.mark.parametrize(
     "options",
-    sampled([*({"aggregation": each} for each in AGGREGATIONS), {"ratio": "sequence"}, {"surrogate": "cispo"}], every=2),
+    sampled(
+        [*({"aggregation": each} for each in choices("aggregation")), {"ratio": "sequence"}, {"surrogate": "cispo"}], every=2
+    ),
     ids=lambda options: "-".join(options.values()),
 )
 def test_the_budget_does_not_change_the_gradient(tiny64: Policy, options: dict[str, str], beta: bool) -> None:
@@ -63,6 +65,14 @@ def _first_moment(learner: Learner) -> Tensor:
     return torch.cat([state["exp_avg"].flatten() for state in states.values()])
 
 
+def _stale(batch: list[Group]) -> list[Group]:
+    """Sampled by weights 0, 1, 2, ... updates older than the policy's."""
+    return [
+        replace(group, rollouts=tuple(replace(r, policy_version=-lag) for r in group.rollouts))
+        for lag, group in enumerate(batch)
+    ]
+
+
 def train_a_share(folder: str) -> None:
     """In one of two processes: an update on this process's share of the groups."""
     policy = load_policy(ModelConfig(name="tiny", package="rlvr.assets.tiny"))
@@ -70,7 +80,7 @@ def train_a_share(folder: str) -> None:
     accelerator = Accelerator(cpu=True)
     assert accelerator.num_processes == 2
     learner = Learner(policy, PROCESS_OPTIONS, accelerator, None)
-    metrics = learner.update(share(groups(policy, 3)))
+    metrics = learner.update(share(_stale(groups(policy, 3))))
     torch.save((metrics, _first_moment(learner)), f"{folder}/{accelerator.process_index}.pt")
     torch.distributed.destroy_process_group()
 
@@ -78,7 +88,8 @@ def train_a_share(folder: str) -> None:
 def test_processes_do_not_change_the_gradient(tiny64: Policy, tmp_path: Path) -> None:
     """Three groups on one process, or two on one and one on the other."""
     alone = Learner(copy_of(tiny64), PROCESS_OPTIONS, Accelerator(cpu=True), None)
-    wanted = alone.update(groups(tiny64, 3))
+    wanted = alone.update(_stale(groups(tiny64, 3)))
+    assert wanted["policy/staleness"] == 1.0
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}

@@ -109,8 +109,8 @@ def test_a_rollout_without_advantage_is_neither_pushed_nor_counted_as_clipped(ra
 
 
 def batch_loss(algo: AlgoConfig, example: Tokens) -> float:
-    """As an update adds it up: every token weighs what `loss_weight` says of its rollout."""
-    lengths = torch.bincount(example.rollout_N).tolist()
+    """As an update adds it up: every token weighs what `loss_weights` says of its rollout."""
+    lengths_R = torch.bincount(example.rollout_N)
     loss_N, _ = losses.policy_loss(
         example.logprobs_N,
         example.old_logprobs_N,
@@ -121,17 +121,14 @@ def batch_loss(algo: AlgoConfig, example: Tokens) -> float:
         clip_low=algo.clip_low,
         clip_high=algo.clip_high,
     )
-    weight_R = [
-        losses.loss_weight(
-            length=length,
-            aggregation=algo.aggregation,
-            n_rollouts=len(lengths),
-            n_tokens=sum(lengths),
-            max_length=algo.max_new_tokens,
-        )
-        for length in lengths
-    ]
-    return float((loss_N * torch.tensor(weight_R, dtype=torch.float64)[example.rollout_N]).sum())
+    weight_R = losses.loss_weights(
+        lengths_R,
+        aggregation=algo.aggregation,
+        n_rollouts=len(lengths_R),
+        n_tokens=int(lengths_R.sum()),
+        max_length=algo.max_new_tokens,
+    )
+    return float((loss_N * weight_R[example.rollout_N]).sum())
 
 
 @pytest.mark.parametrize(

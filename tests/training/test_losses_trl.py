@@ -20,10 +20,10 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
 import rlvr
-from conftest import needs
+from conftest import choices, needs
 from rlvr.config.compose import compose
-from rlvr.config.schema import DEVIATIONS, SCALINGS, AlgoConfig
-from rlvr.training import losses
+from rlvr.config.schema import AlgoConfig
+from rlvr.training import advantages, losses
 from rlvr.training.advantages import group_advantages
 from rlvr.training.kl import kl_estimate
 
@@ -120,6 +120,11 @@ GRID = [
 
 
 @pytest.fixture(autouse=True)
+def same_epsilon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(advantages, "EPS", TRL_EPS)
+
+
+@pytest.fixture(autouse=True)
 def no_telemetry(monkeypatch: pytest.MonkeyPatch) -> None:
     """TRL reports every trainer over the network, except where this is set."""
     monkeypatch.setenv("CI", "true")
@@ -198,9 +203,7 @@ def logprobs_of(model: Qwen2ForCausalLM) -> Tensor:
 
 def our_loss(algo: AlgoConfig, logprobs_N: Tensor, old_N: Tensor, reference_N: Tensor) -> tuple[Tensor, Tensor]:
     """The loss of the whole batch, and which of the tokens that take part in it were clipped."""
-    advantages_PG = group_advantages(
-        torch.tensor(REWARDS).view(-1, G), scaling=algo.scaling, deviation=algo.deviation, eps=TRL_EPS
-    )
+    advantages_PG = group_advantages(torch.tensor(REWARDS).view(-1, G), scaling=algo.scaling, deviation=algo.deviation)
     loss_N, clipped_N = losses.policy_loss(
         logprobs_N,
         old_N,
@@ -214,12 +217,15 @@ def our_loss(algo: AlgoConfig, logprobs_N: Tensor, old_N: Tensor, reference_N: T
     loss_N = loss_N + algo.beta * kl_estimate(logprobs_N, reference_N, estimator=algo.kl)
     kept_R = [not (algo.mask_truncated and truncated) for truncated in TRUNCATED]
     lengths = [length for length, kept in zip(LENGTHS, kept_R, strict=True) if kept]
-    common = {"n_rollouts": len(lengths), "n_tokens": sum(lengths), "max_length": algo.max_new_tokens}
-    weight_R = [
-        losses.loss_weight(length=length, aggregation=algo.aggregation, **common) if kept else 0.0
-        for length, kept in zip(LENGTHS, kept_R, strict=True)
-    ]
-    return (loss_N * torch.tensor(weight_R)[ROLLOUT_N]).sum(), clipped_N[torch.tensor(kept_R)[ROLLOUT_N]]
+    weight_R = losses.loss_weights(
+        torch.tensor(LENGTHS),
+        aggregation=algo.aggregation,
+        n_rollouts=len(lengths),
+        n_tokens=sum(lengths),
+        max_length=algo.max_new_tokens,
+    )
+    weight_N = (weight_R.float() * torch.tensor(kept_R))[ROLLOUT_N]
+    return (loss_N * weight_N).sum(), clipped_N[torch.tensor(kept_R)[ROLLOUT_N]]
 
 
 @pytest.mark.parametrize("case", [*NAMED, *GRID], ids=lambda case: f"{case.algo}-{case.changes.get('ratio', 'as_is')}")
@@ -262,13 +268,13 @@ def test_rollouts_left_out_do_not_thin_the_mean(checkpoint: Path) -> None:
     assert float(loss) * TRUNCATED.count(False) / len(TRUNCATED) == pytest.approx(theirs, rel=1e-5)
 
 
-@pytest.mark.parametrize("scaling", SCALINGS)
+@pytest.mark.parametrize("scaling", choices("scaling"))
 @pytest.mark.parametrize("masked", [[], [1, 4], [0, 1, 2]], ids=lambda masked: f"masked={masked}")
 def test_advantages_agree(checkpoint: Path, scaling: str, masked: list[int]) -> None:
     rewards = [None if i in masked else reward for i, reward in enumerate(REWARDS)]
     _, batch = trainer_and_batch(checkpoint, {"scale_rewards": scaling}, rewards)
     rewards_PG = torch.tensor([float("nan") if reward is None else reward for reward in rewards]).view(-1, G)
-    ours = {each: group_advantages(rewards_PG, scaling=scaling, deviation=each, eps=TRL_EPS) for each in DEVIATIONS}
+    ours = {each: group_advantages(rewards_PG, scaling=scaling, deviation=each) for each in choices("deviation")}
     assert ours["sample"].flatten().tolist() == pytest.approx(batch["advantages"].tolist(), abs=1e-6)
     if scaling != "none":
         assert (ours["population"].abs() > ours["sample"].abs()).any()

@@ -60,7 +60,8 @@ def test_it_resumes_with_the_same_bits(tiny: Policy, done: int) -> None:
     policy, reference = moved(tiny), copy_of(tiny)
     resumed = Learner(policy, algo(), Accelerator(cpu=True), reference)
     resumed.load_state(saved)
-    assert [resumed.update(groups(policy)) for _ in range(2)] == wanted
+    assert policy.version == done
+    assert [resumed.update(groups(policy)) for _ in range(2)] == wanted, "staleness too"
     assert equal(weights(policy), weights(whole))
     assert equal(weights(reference), weights(whole_reference))
 

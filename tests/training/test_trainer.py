@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from accelerate import Accelerator
+from parts import live_rules, parts_of
 
 from conftest import SUPPORT
 from rlvr import Problem
 from rlvr.config.compose import compose
-from rlvr.config.schema import Config, ModelConfig
+from rlvr.config.schema import ModelConfig, RuleConfig
 from rlvr.models.load import load_policy
 from rlvr.models.policy import Policy
 from rlvr.rollout.base import OnFinished, Sampling
 from rlvr.rollout.native.engine import NativeEngine
-from rlvr.rules.pack import Rule, RulePack
 from rlvr.scoring.local.supervisor import Supervisor
 from rlvr.tracking.observer import Observer
 from rlvr.training.result import TrainResult
@@ -34,9 +33,7 @@ class Watched(NativeEngine):
 
     path: Path
 
-    def sample(
-        self, policy: Policy, problems: Sequence[Problem], sampling: Sampling, *, on_finished: OnFinished | None = None
-    ) -> list[Group]:
+    def sample(self, problems: Sequence[Problem], sampling: Sampling, *, on_finished: OnFinished | None = None) -> list[Group]:
         before = len(lines(self.path))
         finished: list[int] = []
 
@@ -50,7 +47,7 @@ class Watched(NativeEngine):
                 time.sleep(0.01)
 
         # Not super(): a dataclass with slots is a second class, and super() refers to the first.
-        groups = NativeEngine.sample(self, policy, problems, sampling, on_finished=wait)
+        groups = NativeEngine.sample(self, problems, sampling, on_finished=wait)
         with self.path.open("a") as file:
             file.write("sampled\n")
         return groups
@@ -69,29 +66,14 @@ def lines(path: Path) -> list[str]:
 
 
 def train(policy: Policy, path: Path, *, workers: int, seconds: float = 0.0) -> tuple[TrainResult, list[dict[str, float]]]:
-    from slow_verifiers import Programs
-
-    rule = Rule(name="recorded", weight=1.0, verifier=Programs(path=str(path), seconds=seconds))
+    verifier = {"_target_": "slow_verifiers.Programs", "path": str(path), "seconds": seconds}
+    small = ["algo.problems=2", "algo.group_size=4", "algo.max_new_tokens=24", "eval.every=0", "eval.forced_prefix=null"]
+    config = compose(["steps=2", "rules_from=[slow_verifiers]", *small])
+    config = replace(config, rules={"recorded": RuleConfig(weight=1.0, verifier=verifier)})
     recorder = Recorder()
     with Supervisor(workers=workers) as backend:
-        trainer = Trainer(
-            config(),
-            policy=policy,
-            reference=None,
-            engine=Watched(path=path),
-            pack=RulePack(rules={"recorded": rule}),
-            backend=backend,
-            train=PROBLEMS[:4],
-            held_out=PROBLEMS[4:],
-            accelerator=Accelerator(cpu=True),
-            observers=(recorder,),
-        )
-        return trainer.run(), recorder.rows
-
-
-def config() -> Config:
-    small = ["algo.problems=2", "algo.group_size=4", "algo.max_new_tokens=24", "eval.every=0", "eval.forced_prefix=null"]
-    return compose(["steps=2", *small])
+        parts = parts_of(config, policy, backend, engine=Watched(path=path), train=PROBLEMS[:4], held_out=PROBLEMS[4:])
+        return Trainer(parts, live_rules(config, path.parent), observers=[recorder]).run(), recorder.rows
 
 
 @pytest.fixture(autouse=True)

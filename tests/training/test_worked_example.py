@@ -50,7 +50,7 @@ def test_sign_of_every_tokens_gradient(tiny: Policy) -> None:
     batch = micro_batch(training, step, last, device=device)
     assert batch is not None
     assert batch.targets_N.tolist() == [token for rollout in group.rollouts for token in rollout.token_ids]
-    logprobs_N = tiny.logprobs(hidden[batch.rows_N], batch.targets_N, temperature=1.0)
+    logprobs_N, _ = tiny.logprobs_and_entropies(hidden[batch.rows_N], batch.targets_N, temperature=1.0)
     logprobs_N.retain_grad()
     loss_N, _ = policy_loss(
         logprobs_N,

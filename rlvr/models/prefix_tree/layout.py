@@ -6,16 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Node:
     """Tokens that follow those of the parent."""
 
-    ids: tuple[int, ...]
-    """At least one."""
+    ids: np.ndarray
+    """Integers, at least one."""
     parent: int | None
     """Index in the tree; None for a root."""
     start: int
@@ -41,16 +42,19 @@ class Pass:
     """Later passes need the keys and values of these nodes."""
 
 
-def shared_prefix_length(prompts: Sequence[tuple[int, ...]]) -> int:
+def shared_prefix_length(prompts: Sequence[np.ndarray]) -> int:
     """How many leading tokens all prompts share, short of a whole prompt; 0 for a single prompt."""
     if len(prompts) < 2:
         return 0
-    first, last = min(prompts), max(prompts)  # whatever these two share, all prompts that sort between them share
-    shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
-    return min(shared, min(map(len, prompts)) - 1)
+    shared = min(map(len, prompts)) - 1
+    for prompt in prompts[1:]:
+        differing = np.flatnonzero(prompt[:shared] != prompts[0][:shared])
+        if len(differing):
+            shared = int(differing[0])
+    return shared
 
 
-def build_tree(prompts: Sequence[tuple[int, ...]], completions: Sequence[Sequence[tuple[int, ...]]]) -> Tree:
+def build_tree(prompts: Sequence[np.ndarray], completions: Sequence[Sequence[np.ndarray]]) -> Tree:
     """The tree of prompts, each with its completions; the prefix that all prompts share is one node."""
     shared = shared_prefix_length(prompts)
     nodes = [Node(ids=prompts[0][:shared], parent=None, start=0)] if shared else []
@@ -166,11 +170,11 @@ def build_layout(tree: Tree, nodes: Sequence[int], *, device: torch.device) -> L
             start, _ = reach.get(above, (spans[i][0], 0))
             reach[above] = (start, spans[i][1])
     outside = sorted(above for above in reach if above not in spans)
-    ids = [token for i in nodes for token in tree[i].ids]
-    positions = [p for i in nodes for p in range(tree[i].start, tree[i].end)]
+    ids = np.concatenate([tree[i].ids for i in nodes], dtype=np.int64)
+    positions = np.concatenate([np.arange(tree[i].start, tree[i].end) for i in nodes])
     return Layout(
-        ids_N=torch.tensor(ids, device=device),
-        positions_N=torch.tensor(positions, device=device),
+        ids_N=torch.from_numpy(ids).to(device),
+        positions_N=torch.from_numpy(positions).to(device),
         spans=spans,
         blocks=tuple(Block(start=a, end=b, node=above) for above, (a, b) in reach.items()),
         padded_groups=tuple(_padded_groups([spans[i] for i in nodes], device)),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rlvr.config.bounds import check_fields
 from rlvr.models.policy import Policy
 from rlvr.models.prefix_tree.attention import DetachedKV, TreeAttention
 from rlvr.models.prefix_tree.layout import Node, build_layout, shared_prefix_length
@@ -19,15 +20,6 @@ from rlvr.rollout.rng import noise
 from rlvr.rollout.sampling import choose
 from rlvr.rollout.stop import StopStrings
 from rlvr.types import Group, Problem, Rollout
-
-
-@dataclass(slots=True)
-class _SharedPrefix:
-    """KV cache of the prefix that all prompts share, valid for one version of the weights."""
-
-    ids: tuple[int, ...]
-    version: int
-    kv: DetachedKV
 
 
 @dataclass(kw_only=True)
@@ -41,23 +33,34 @@ class NativeEngine(RolloutEngine):
     """Prompt tokens of a prefill pass."""
 
     def __post_init__(self) -> None:
-        for name in ("cache_tokens", "prefill_tokens"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
-        self._shared_prefix: _SharedPrefix | None = None
-        self._stop: tuple[Policy, tuple[str, ...], StopStrings] | None = None
+        check_fields(self, "cache_tokens", "prefill_tokens", at_least=1)
+        self._policy: Policy | None = None
+        self._shared_prefix: tuple[np.ndarray, DetachedKV] | None = None  # its tokens and their KV cache
+        self._stop: StopStrings | None = None
+
+    def sync(self, policy: Policy) -> None:
+        self._policy = policy
+        self._shared_prefix = None
 
     @torch.inference_mode()
-    def sample(
-        self, policy: Policy, problems: Sequence[Problem], sampling: Sampling, *, on_finished: OnFinished | None = None
-    ) -> list[Group]:
-        policy.model.eval()
+    def sample(self, problems: Sequence[Problem], sampling: Sampling, *, on_finished: OnFinished | None = None) -> list[Group]:
+        policy = self._policy
+        assert policy is not None, "sync() comes before sample()"
         prompts = [policy.encode(problem.prompt) for problem in problems]
         if not prompts:
             return []
         shared = shared_prefix_length(prompts)
-        shared_prefix = self._encoded(policy, prompts[0][:shared]) if shared else None
-        decoding = _Decoding(policy, problems, prompts, sampling, shared_prefix, engine=self)
+        decoding = _Decoding(
+            policy=policy,
+            problems=problems,
+            prompts=prompts,
+            sampling=sampling,
+            shared_prefix=self._encoded(policy, prompts[0][:shared]) if shared else None,
+            shared=shared,
+            stop=self._stop_strings(policy, sampling.stop),
+            cache_tokens=self.cache_tokens,
+            prefill_tokens=self.prefill_tokens,
+        )
         rollouts: dict[int, Rollout] = {}
         for i, rollout in decoding.run():
             rollouts[i] = rollout
@@ -69,49 +72,57 @@ class NativeEngine(RolloutEngine):
             for p, (problem, prompt) in enumerate(zip(problems, prompts, strict=True))
         ]
 
-    def stop_strings(self, policy: Policy, strings: tuple[str, ...]) -> StopStrings:
+    def close(self) -> None:
+        self._policy = self._shared_prefix = self._stop = None
+
+    def _stop_strings(self, policy: Policy, strings: tuple[str, ...]) -> StopStrings:
         """Cached, since building it decodes the whole vocabulary."""
-        if self._stop is None or self._stop[0] is not policy or self._stop[1] != strings:
-            self._stop = policy, strings, StopStrings(policy, strings)
-        return self._stop[2]
+        if self._stop is None or self._stop.policy is not policy or self._stop.strings != strings:
+            self._stop = StopStrings(policy, strings)
+        return self._stop
 
-    def _encoded(self, policy: Policy, ids: tuple[int, ...]) -> DetachedKV:
-        """KV of the shared prefix, reused from the last call if neither its tokens nor the weights have changed.
+    def _encoded(self, policy: Policy, ids: np.ndarray) -> DetachedKV:
+        """KV of the shared prefix, reused if its tokens were the same in the last call since `sync`.
 
-        The tokens must be exactly the same: part of a longer prefix may differ in the last bit, and a resumed run would then
+        They must be exactly the same: part of a longer prefix may differ in the last bit, and a resumed run would then
         not repeat the uninterrupted one.
         """
-        if self._shared_prefix is None or (self._shared_prefix.ids, self._shared_prefix.version) != (ids, policy.version):
+        if self._shared_prefix is None or not np.array_equal(self._shared_prefix[0], ids):
             layout = build_layout((Node(ids=ids, parent=None, start=0),), (0,), device=policy.model.device)
             attention = TreeAttention(layout, {}, keep=(0,))
             policy.hidden(layout.ids_N, layout.positions_N, attention)
-            self._shared_prefix = _SharedPrefix(ids, policy.version, attention.kv[0])
-        return self._shared_prefix.kv
+            self._shared_prefix = ids, attention.kv[0]
+        return self._shared_prefix[1]
 
 
+@dataclass(kw_only=True)
 class _Decoding:
     """The rollouts of a call while they are sampled, numbered i = problem x G + index in the group. b rows are active."""
 
-    def __init__(
-        self,
-        policy: Policy,
-        problems: Sequence[Problem],
-        prompts: Sequence[tuple[int, ...]],
-        sampling: Sampling,
-        shared_prefix: DetachedKV | None,
-        engine: NativeEngine,
-    ) -> None:
-        self._policy, self._problems, self._prompts, self._sampling = policy, problems, prompts, sampling
-        self._device, self._shared_prefix, self._prefill_tokens = policy.model.device, shared_prefix, engine.prefill_tokens
-        self._shared = shared_prefix_length(prompts) if shared_prefix is not None else 0
-        self._stop = engine.stop_strings(policy, sampling.stop)
+    policy: Policy
+    problems: Sequence[Problem]
+    prompts: Sequence[np.ndarray]
+    sampling: Sampling
+    shared_prefix: DetachedKV | None
+    shared: int
+    """Tokens of the shared prefix."""
+    stop: StopStrings
+    cache_tokens: int
+    prefill_tokens: int
+
+    def __post_init__(self) -> None:
+        prompts, sampling = self.prompts, self.sampling
+        self._device = self.policy.model.device
         G, T, n = sampling.group_size, sampling.max_new_tokens, len(prompts) * sampling.group_size
-        longest = max(map(len, prompts)) - self._shared
-        rows = min(n, max(1, int(engine.cache_tokens / (T + longest / G))))
-        slots = min(len(prompts), rows + 1)  # one more: of a group that is partly finished and partly waiting
-        self._rows = rows
+        longest = max(map(len, prompts)) - self.shared
+        self._rows = min(n, max(1, int(self.cache_tokens / (T + longest / G))))
         self._slots = Slots(
-            rows=rows, tokens=T, prompts=slots, prompt_tokens=longest, shared_prefix=shared_prefix, device=self._device
+            rows=self._rows,
+            tokens=T,
+            prompts=min(len(prompts), self._rows + 1),  # one more: of a group that is partly finished and partly waiting
+            prompt_tokens=longest,
+            shared_prefix=self.shared_prefix,
+            device=self._device,
         )
         self._waiting = deque(range(n))
         self._active_b = np.zeros(0, dtype=np.int64)  # the rollout of each row
@@ -119,7 +130,9 @@ class _Decoding:
         self._prompt_logits: dict[int, Tensor] = {}  # of problems with waiting rollouts
         self._length = np.zeros(n, dtype=np.int64)
         self._ids = np.zeros((n, T), dtype=np.int64)
-        self._logprobs, self._entropies = np.zeros((n, T)), np.zeros((n, T))
+        computed_in = np.float64 if self.policy.model.dtype == torch.float64 else np.float32
+        self._logprobs = np.zeros((n, T), dtype=computed_in)
+        self._entropies = np.zeros((n, T), dtype=computed_in)
         self._uniforms = np.zeros((n, T if sampling.temperature > 0 else 0))
 
     def run(self) -> Iterator[tuple[int, Rollout]]:
@@ -141,11 +154,11 @@ class _Decoding:
         entering = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))] if 4 * free >= self._rows else []
         if not entering:
             return None
-        G = self._sampling.group_size
+        G = self.sampling.group_size
         self._encode(sorted({i // G for i in entering} - self._slot_of.keys()))
-        if self._sampling.temperature > 0:
+        if self.sampling.temperature > 0:
             for i in entering:
-                self._uniforms[i] = noise(self._sampling, self._problems[i // G].id, i % G)
+                self._uniforms[i] = noise(self.sampling, self.problems[i // G].id, i % G)
         self._active_b = np.concatenate([self._active_b, np.array(entering)])
         logits_bV = torch.stack([self._prompt_logits[i // G] for i in entering])
         still = {i // G for i in self._waiting}
@@ -155,48 +168,50 @@ class _Decoding:
 
     def _encode(self, problems: Sequence[int]) -> None:
         """Prefill: encode prompts, as many at once as `prefill_tokens` allows, each into a separate slot."""
-        above = {0: self._shared_prefix} if self._shared_prefix is not None else {}
-        roots = (Node(ids=self._prompts[0][: self._shared], parent=None, start=0),) if above else ()
-        suffix = {p: self._prompts[p][self._shared :] for p in problems}
+        above = {0: self.shared_prefix} if self.shared_prefix is not None else {}
+        roots = (Node(ids=self.prompts[0][: self.shared], parent=None, start=0),) if above else ()
+        suffix = {p: self.prompts[p][self.shared :] for p in problems}
         waiting = deque(problems)
         while waiting:
             taken = [waiting.popleft()]
-            while waiting and sum(len(suffix[p]) for p in [*taken, waiting[0]]) <= self._prefill_tokens:
+            while waiting and sum(len(suffix[p]) for p in [*taken, waiting[0]]) <= self.prefill_tokens:
                 taken.append(waiting.popleft())
-            leaves = tuple(Node(ids=suffix[p], parent=0 if roots else None, start=self._shared) for p in taken)
+            leaves = tuple(Node(ids=suffix[p], parent=0 if roots else None, start=self.shared) for p in taken)
             nodes = range(len(roots), len(roots) + len(leaves))
             layout = build_layout((*roots, *leaves), nodes, device=self._device)
             attention = TreeAttention(layout, above, keep=nodes)
-            hidden_N = self._policy.hidden(layout.ids_N, layout.positions_N, attention)
-            logits = self._policy.logits(hidden_N[[layout.spans[i][1] - 1 for i in nodes]])
+            hidden_N = self.policy.hidden(layout.ids_N, layout.positions_N, attention)
+            logits = self.policy.logits(hidden_N[[layout.spans[i][1] - 1 for i in nodes]])
             for i, p, row in zip(nodes, taken, logits, strict=True):
                 self._slot_of[p], self._prompt_logits[p] = len(self._slot_of), row
                 self._slots.put_prompt(self._slot_of[p], attention.kv[i])
 
     def _choose(self, logits_bV: Tensor) -> np.ndarray:
         """Sample one token for every row; returns which rows are finished (bool)."""
-        i, at, sampling = self._active_b, self._length[self._active_b], self._sampling
+        i, at, sampling = self._active_b, self._length[self._active_b], self.sampling
         uniforms = torch.from_numpy(self._uniforms[i, at]).to(self._device) if sampling.temperature > 0 else None
         choice = choose(logits_bV, uniforms, temperature=sampling.temperature)
         tokens = choice.tokens_b.cpu().numpy()
         self._ids[i, at] = tokens
-        self._logprobs[i, at], self._entropies[i, at] = choice.logprobs_b.cpu().numpy(), choice.entropies_b.cpu().numpy()
+        self._logprobs[i, at] = choice.logprobs_b.cpu().numpy()
+        self._entropies[i, at] = choice.entropies_b.cpu().numpy()
         self._length[i] += 1
-        ended = np.isin(tokens, self._policy.eos_ids) | (self._length[i] == sampling.max_new_tokens)
-        for row in np.flatnonzero(self._stop.possible(tokens) & ~ended):
-            ended[row] = self._stop.cut(self._ids[i[row], : self._length[i[row]]].tolist()) is not None
+        ended = np.isin(tokens, self.policy.eos_ids) | (self._length[i] == sampling.max_new_tokens)
+        for row in np.flatnonzero(self.stop.possible(tokens) & ~ended):
+            ended[row] = self.stop.cut(self._ids[i[row], : self._length[i[row]]]) is not None
         return ended
 
     def _rollout(self, i: int) -> Rollout:
         n = self._length[i]
-        ids = tuple(self._ids[i, :n].tolist())
-        stopped = self._stop.cut(ids) if self._stop.possible(self._ids[i, n - 1 : n])[0] else None
-        return Rollout(
-            token_ids=ids,
-            logprobs=tuple(self._logprobs[i, :n].tolist()),
-            entropies=tuple(self._entropies[i, :n].tolist()),
-            text=self._policy.decode(ids) if stopped is None else stopped,
-            finish_reason="stop" if stopped is not None or ids[-1] in self._policy.eos_ids else "length",
+        ids = self._ids[i, :n]
+        stopped = self.stop.cut(ids) if self.stop.possible(ids[-1:])[0] else None
+        return Rollout(  # copies, which do not keep the whole batch in memory
+            token_ids=ids.astype(np.int32),
+            logprobs=self._logprobs[i, :n].copy(),
+            entropies=self._entropies[i, :n].copy(),
+            text=self.policy.decode(ids) if stopped is None else stopped,
+            finish_reason="stop" if stopped is not None or ids[-1] in self.policy.eos_ids else "length",
+            policy_version=self.policy.version,
         )
 
     def retire(self, ended_b: np.ndarray) -> None:
@@ -209,7 +224,7 @@ class _Decoding:
         self._slots.move_rows(holes, movers, length=longest)
         self._active_b[holes] = self._active_b[movers]
         self._active_b = self._active_b[:left]
-        G = self._sampling.group_size
+        G = self.sampling.group_size
         needed = {int(i) // G for i in self._active_b} | self._prompt_logits.keys()
         for p in [p for p in self._slot_of if p not in needed]:
             hole, last = self._slot_of.pop(p), len(self._slot_of)
@@ -221,14 +236,14 @@ class _Decoding:
             self._assign_rows()
 
     def _assign_rows(self) -> None:
-        G = self._sampling.group_size
+        G = self.sampling.group_size
         by_slot = sorted(self._slot_of, key=self._slot_of.__getitem__)
-        lengths = [len(self._prompts[p]) - self._shared for p in by_slot]
+        lengths = [len(self.prompts[p]) - self.shared for p in by_slot]
         self._slots.assign_rows(np.array([self._slot_of[int(i) // G] for i in self._active_b]), lengths)
 
     def _advance(self) -> Tensor:
         """Forward the last token of every row; returns the logits of the next."""
         at = self._length[self._active_b] - 1
         tokens = torch.from_numpy(self._ids[self._active_b, at]).to(self._device)
-        hidden_bW = self._policy.hidden(tokens, self._slots.next_token(at), self._slots)
-        return self._policy.logits(hidden_bW)
+        hidden_bW = self.policy.hidden(tokens, self._slots.next_token(at), self._slots)
+        return self.policy.logits(hidden_bW)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,8 +17,8 @@ from rlvr.models.prefix_tree.layout import Layout, Tree, build_layout, build_tre
 CPU = torch.device("cpu")
 
 ids = st.integers(0, 2)  # few tokens, so that prompts often share a prefix
-completions = st.lists(st.lists(ids, min_size=1, max_size=9).map(tuple), min_size=1, max_size=6)
-families = st.lists(st.tuples(st.lists(ids, min_size=1, max_size=9).map(tuple), completions), min_size=1, max_size=5)
+texts = st.lists(ids, min_size=1, max_size=9).map(np.array)
+families = st.lists(st.tuples(texts, st.lists(texts, min_size=1, max_size=6)), min_size=1, max_size=5)
 trees = families.map(lambda each: build_tree([prompt for prompt, _ in each], [leaves for _, leaves in each]))
 
 
@@ -49,15 +50,15 @@ def size(tree: Tree, nodes: tuple[int, ...]) -> int:
     ],
 )
 def test_a_shared_prefix_is_never_a_whole_prompt(prompts: list[tuple[int, ...]], length: int) -> None:
-    assert shared_prefix_length(prompts) == length
+    assert shared_prefix_length([np.array(prompt) for prompt in prompts]) == length
 
 
 @settings(deadline=None)
 @given(families)
-def test_a_tree_holds_every_text_once(families: list[tuple[tuple[int, ...], list[tuple[int, ...]]]]) -> None:
+def test_a_tree_holds_every_text_once(families: list[tuple[np.ndarray, list[np.ndarray]]]) -> None:
     tree = build_tree([prompt for prompt, _ in families], [leaves for _, leaves in families])
     for i, node in enumerate(tree):
-        assert node.ids
+        assert len(node.ids)
         assert node.start == sum(len(tree[j].ids) for j in above(tree, i))
         assert all(j < i for j in above(tree, i))
     parents = {node.parent for node in tree}
@@ -106,7 +107,7 @@ def test_no_pass_for_no_tree() -> None:
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=7), st.integers(1, 40))
 def test_passes_are_as_few_and_as_even_as_can_be(lengths: list[int], budget: int) -> None:
     """Of the completions of a prompt that do not fit in one pass, against all ways to split them."""
-    tree = build_tree([(1,) * 40], [[(2,) * n for n in lengths]])
+    tree = build_tree([np.ones(40, dtype=int)], [[np.ones(n, dtype=int) for n in lengths]])
     first, *passes = schedule_passes(tree, budget=budget)
     assert first.nodes == (0,)
     assert first.keeps
@@ -171,7 +172,7 @@ def test_blocks_and_padded_groups_are_the_mask(tree: Tree, budget: int) -> None:
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=12))
 def test_little_of_a_group_is_padding(lengths: list[int]) -> None:
-    tree = build_tree([(1,)], [[(2,) * n for n in lengths]])
+    tree = build_tree([np.ones(1, dtype=int)], [[np.ones(n, dtype=int) for n in lengths]])
     for group in build_layout(tree, range(1, len(tree)), device=CPU).padded_groups:
         assert len(group.real) >= 0.75 * group.rows_nT.numel()
 
@@ -187,8 +188,8 @@ def test_the_blocks_of_flex_attention_are_the_mask(
     shape: list[tuple[int, list[int]]], shared: int, budget: int, window: int | None
 ) -> None:
     """Both the mask of single scores, and the blocks of scores that the kernel skips or takes whole."""
-    prompts = [(0,) * shared + (n + 1,) * length for n, (length, _) in enumerate(shape)]
-    tree = build_tree(prompts, [[(9,) * n for n in leaves] for _, leaves in shape])
+    prompts = [np.repeat([0, n + 1], [shared, length]) for n, (length, _) in enumerate(shape)]
+    tree = build_tree(prompts, [[np.full(n, 9) for n in leaves] for _, leaves in shape])
     for each in schedule_passes(tree, budget=budget):
         layout = build_layout(tree, each.nodes, device=CPU)
         flex = FlexAttention(layout, [len(tree[i].ids) for i in each.ancestors])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from sampled import sampled
@@ -20,8 +21,8 @@ SCALE = 0.3
 
 # Ragged: padded groups of several and of one, completions of one token, a prompt longer and one shorter than its completions.
 TREE: Tree = build_tree(
-    [(0,) * 20 + (1,) * 9, (0,) * 20 + (2,)],
-    [[(3,) * n for n in (7, 1, 8, 8, 30, 6)], [(3,) * n for n in (1, 12)]],
+    [np.repeat([0, 1], [20, 9]), np.repeat([0, 2], [20, 1])],
+    [[np.full(n, 3) for n in (7, 1, 8, 8, 30, 6)], [np.full(n, 3) for n in (1, 12)]],
 )
 WHOLE = tuple(range(len(TREE)))
 PASSES = {

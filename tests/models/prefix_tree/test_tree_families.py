@@ -85,7 +85,7 @@ def through_a_tree(policy: Policy, groups: Sequence[Group], *, budget: int) -> t
         batch = micro_batch(training, step, last, device=CPU)
         if batch is None:
             continue
-        logprobs_N = policy.logprobs(hidden[batch.rows_N], batch.targets_N, temperature=1.0)
+        logprobs_N, _ = policy.logprobs_and_entropies(hidden[batch.rows_N], batch.targets_N, temperature=1.0)
         weight_N = torch.cat([weights[id(training.rollouts[i])] for i in step.nodes if i in training.rollouts])
         (logprobs_N * weight_N).sum().backward()
         found += logprobs_N.detach().split(batch.lengths_R.tolist())

@@ -40,7 +40,8 @@ def train(policy: Policy, training: TrainingTree, *, budget: int) -> None:
         hidden, last = forward.hidden(step)
         batch = micro_batch(training, step, last, device=CPU)
         if batch is not None:
-            policy.logprobs(hidden[batch.rows_N], batch.targets_N, temperature=1.0).sum().backward()
+            logprobs_N, _ = policy.logprobs_and_entropies(hidden[batch.rows_N], batch.targets_N, temperature=1.0)
+            logprobs_N.sum().backward()
     forward.close()
 
 
