@@ -13,7 +13,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from rlvr.answers.expression import INFINITY, Tree, has_infinity
-from rlvr.answers.polynomials import MAX_BITS, ONE, Ratio, TooBig, atom, inverse, joined, number, plus, raised, same, times
+from rlvr.answers.polynomials import MAX_BITS, ONE, Ratio, TooBig, atom, inverse, joined, number, plus, raised, times
 
 MAX_FACTORIAL = 400
 MAX_EXPANSION = 100
@@ -218,6 +218,3 @@ def _sine(turns: Fraction) -> Ratio | None:
     sign = 1 if turns % 2 < 1 else -1
     known = _SINES.get(min(turns % 1, 1 - turns % 1))
     return known and times(number(Fraction(sign * known[0], 2)), _root_of(number(Fraction(known[1])), Fraction(1, 2)))
-
-
-__all__ = ["Ratio", "TooBig", "canonical", "decides", "same"]

@@ -101,7 +101,11 @@ class Choices:
         return self._chosen(hits) if hits else None
 
     def _hits(self, text: str) -> tuple[int, ...]:
-        return next((table[key] for reading, table in _tables(self.texts) if (key := reading(text)) in table), ())
+        for reading, table in _tables(self.texts):
+            key = reading(text)
+            if key in table:
+                return table[key]
+        return ()
 
     def _chosen(self, hits: tuple[int, ...]) -> Reading:
         """The reading for a set of choices with the same text, which count as one choice."""

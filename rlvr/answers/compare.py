@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from rlvr.answers.algebra import Ratio, TooBig, canonical, decides, same
+from rlvr.answers.algebra import canonical, decides
 from rlvr.answers.expression import Tree, has_infinity, num
 from rlvr.answers.nodes import Bracketed, Collection, Equation, Label, Matrix, Node, Quantity, Relation, Union, letter_of
 from rlvr.answers.normalise import normalise
 from rlvr.answers.numeric import differ, real_value
+from rlvr.answers.polynomials import Ratio, same
 from rlvr.answers.reading import label_of, read
 
 MAX_EXACT_DENOMINATOR = 8
@@ -277,6 +278,3 @@ def distinct(texts: Sequence[str]) -> list[str]:
         if len(found) == 8:
             break
     return found
-
-
-__all__ = ["Matching", "TooBig", "compare", "distinct", "same_answer"]

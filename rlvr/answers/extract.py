@@ -17,11 +17,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple
 
-from rlvr.answers.normalise import normalise
+from rlvr.answers.fences import last_fence
+from rlvr.answers.normalise import origin, plain
+from rlvr.types import Span
 
 Scope = Literal["response", "after_think"]
 SCOPES = ("response", "after_think")
@@ -29,7 +30,6 @@ PLACES = ("fenced", "tag", "boxed", "whole")
 """Names of all places."""
 
 _BOX_OR_BRACE = re.compile(r"\\f?box(?:ed)?\s*\{|\\.|[{}]", re.DOTALL)  # an escaped brace is not a brace
-_FENCE = re.compile(r"(`{3,})([^`]*)")
 _HASHES = re.compile(r"####[ \t]*([^\n]*)")
 # To the end of the line or of the sentence, whichever comes first.
 _LEAD = re.compile(r"\banswer(?:\s+is\b|\s*[:=])[ \t:=]*", re.IGNORECASE)
@@ -37,31 +37,59 @@ _PHRASE = re.compile(rf"{_LEAD.pattern}((?:[^\n.!?]|[.!?](?![\s*]|$))*)", re.IGN
 _NUMBER = re.compile(r"(?<![\w.])[+-]?\$?\d+(?:,\d{3})*(?:\.\d+)?(?:/\d+)?%?")
 
 
+class Piece(NamedTuple):
+    """A part of a text, and where it begins and ends there."""
+
+    text: str
+    start: int
+    end: int
+
+    @property
+    def span(self) -> Span:
+        return self.start, self.end
+
+
+def cut(text: str, start: int, end: int, *, at: int = 0) -> Piece:
+    """`text[start:end]` without white space around it. at: where `text` begins in the text that the piece is part of."""
+    part = text[start:end]
+    found = part.strip()
+    start += at
+    if len(found) < len(part):
+        start += len(part) - len(part.lstrip())
+    return Piece(found, start, start + len(found))
+
+
 def after_think(response: str) -> str:
     """What follows the reasoning: the text after the last `</think>`, or all of it without one."""
     return response.rpartition("</think>")[2]
 
 
-def answer_part(response: str) -> str:
+def answer_part(response: str) -> Piece:
     """The part of a response that can be the answer: no reasoning, and without an `<answer>` around all of it.
 
     Reasoning ends at the last `</think>`; what follows a `<think>` that is never closed is reasoning too.
     """
-    text = _without_reasoning(response).strip()
-    if text.startswith("<answer>") and text.endswith("</answer>"):
-        return text.removeprefix("<answer>").removesuffix("</answer>").strip()
-    return text
+    part = cut(response, *_after_reasoning(response))
+    if part.text.startswith("<answer>") and part.text.endswith("</answer>"):
+        return cut(response, part.start + len("<answer>"), part.end - len("</answer>"))
+    return part
 
 
-def _without_reasoning(response: str) -> str:
-    return after_think(response).partition("<think>")[0]
+def _after_reasoning(response: str) -> Span:
+    behind = after_think(response)
+    start = len(response) - len(behind)
+    return start, start + len(behind.partition("<think>")[0])
 
 
 def boxes(text: str) -> list[str]:
     """The contents of every outermost `\\boxed{...}` in order; braces balance, and a box that is never closed is ignored."""
+    return [text[start:end] for start, end in _boxed(text)]
+
+
+def _boxed(text: str) -> list[Span]:
     if "\\boxed" not in text and "\\fbox" not in text:
         return []
-    spans: list[tuple[int, int]] = []
+    spans: list[Span] = []
     opened: list[int | None] = []  # where the contents of an open box begin; None for any other open brace
     for match in _BOX_OR_BRACE.finditer(text):
         token = match[0]
@@ -75,55 +103,103 @@ def boxes(text: str) -> list[str]:
                 spans.append((start, match.start()))
         elif token.endswith("{") and len(token) > 2:
             opened.append(match.end())
-    return [text[start:end] for start, end in spans]
+    return spans
 
 
-def blocks(text: str, tag: str) -> list[str]:
-    """The contents of every `<tag>...</tag>` in order; a block begins at the last opening tag before its closing one."""
+def opened(piece: Piece) -> list[Piece]:
+    """The contents of every outermost box in a piece, stripped, in order."""
+    return [cut(piece.text, start, end, at=piece.start) for start, end in _boxed(piece.text)]
+
+
+def last_box(piece: Piece) -> Piece | None:
+    """The contents of the last box in a piece that is not blank, stripped; None without one."""
+    filled = [box for box in opened(piece) if box.text]
+    return filled[-1] if filled else None
+
+
+def fenced(text: str, piece: Piece, label: str) -> Piece | None:
+    """The contents of the last closed block with this label in a piece of `text`, stripped; None without one.
+
+    The indentation of its fence is removed from the contents.
+    """
+    start = len(text[: piece.start].rstrip())  # a fence at the beginning of the piece may be indented
+    fence = last_fence(text[start : piece.end], label)
+    if fence is None:
+        return None
+    written = cut(text, start + fence.start, start + fence.end)
+    return Piece(fence.content.strip(), written.start, written.end)
+
+
+def _tagged(text: str, tag: str, behind: int = 0) -> list[Span]:
+    """The contents of every `<tag>...</tag>` in order; a block begins at the last opening tag before its closing one.
+
+    behind: where the search begins, then where the last closing tag ends.
+    """
     opening, closing = f"<{tag}>", f"</{tag}>"
-    found = []
-    for piece in text.split(closing)[:-1]:
-        _, opened, content = piece.rpartition(opening)
-        if opened:
-            found.append(content)
-    return found
+    spans = []
+    while (end := text.find(closing, behind)) >= 0:
+        start = text.rfind(opening, behind, end)
+        if start >= 0:
+            spans.append((start + len(opening), end))
+        behind = end + len(closing)
+    return spans
 
 
-def last_fence(text: str, language: str) -> str | None:
-    """The contents of the last closed Markdown block "```language" whose fences are on their own lines; None without one."""
-    found, opened, wanted, lines = None, "", False, []
-    for line in text.split("\n"):
-        fence = _FENCE.fullmatch(line.strip())
-        if not opened and fence:
-            opened, wanted, lines = fence[1], fence[2].strip().lower() == language, []
-        elif opened and fence and len(fence[1]) >= len(opened) and not fence[2]:
-            found, opened = ("\n".join(lines) if wanted else found), ""
-        elif wanted:
-            lines.append(line)
-    return found
+def _phrases(text: str) -> list[Span]:
+    spans = []
+    for sentence in _PHRASE.finditer(text):
+        start, end = sentence.span(1)
+        for lead in _LEAD.finditer(sentence[1]):  # "Final Answer: The final answer is 5" has the phrase twice in one sentence
+            start = sentence.start(1) + lead.end()
+        answer = text[start:end]
+        start += len(answer) - len(answer.lstrip(" *_"))
+        spans.append((start, start + len(answer.strip(" *_"))))
+    return spans
 
 
-_EXTRACTORS: dict[str, Callable[[str, str], Sequence[str]]] = {
-    "boxed": lambda text, tag: boxes(text),
-    "tag": blocks,
-    "hashes": lambda text, tag: _HASHES.findall(text),
-    # "Final Answer: The final answer is 5" has the phrase twice in one sentence.
-    "phrase": lambda text, tag: [_LEAD.split(match)[-1].strip(" *_") for match in _PHRASE.findall(text)],
-    "number": lambda text, tag: _NUMBER.findall(text),
-    "whole": lambda text, tag: [after_think(text).strip()],
+_EXTRACTORS: dict[str, Callable[[str, str], Sequence[Span]]] = {
+    "boxed": lambda text, tag: _boxed(text),
+    "tag": _tagged,
+    "hashes": lambda text, tag: [match.span(1) for match in _HASHES.finditer(text)],
+    "phrase": lambda text, tag: _phrases(text),
+    "number": lambda text, tag: [match.span() for match in _NUMBER.finditer(text)],
+    "whole": lambda text, tag: [(len(text) - len(after_think(text)), len(text))],
 }
 EXTRACTORS = tuple(_EXTRACTORS)
 """Names of all extractors."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What an extractor found."""
 
     source: str
     """The extractor's name."""
-    texts: tuple[str, ...]
-    """All texts, in order, none blank; normalised (`rlvr.answers.normalise`)."""
+    last: Piece
+    """The last that is not blank, as part of `normal`."""
+    spans: Sequence[Span]
+    """Of all, in `normal`, in order."""
+    normal: str
+    """The text that was searched, normalised (`rlvr.answers.normalise`)."""
+    searched: str
+    """The same as written."""
+    at: int
+    """Where it begins in the response."""
+
+    def backwards(self) -> Iterator[Piece]:
+        """All that are not blank, the last first."""
+        for start, end in reversed(self.spans):
+            piece = cut(self.normal, start, end)
+            if piece.text:
+                yield piece
+
+    def texts(self) -> list[str]:
+        """Of all that are not blank, in order."""
+        return [piece.text for piece in self.backwards()][::-1]
+
+    def place(self, piece: Piece) -> Span:
+        """Where a part of `normal` stands in the response."""
+        start, end = origin(self.searched, self.normal, piece.start, piece.end)
+        return self.at + start, self.at + end
 
 
 def find(response: str, order: Sequence[str], *, tag: str = "answer", scope: Scope = "response") -> Found | None:
@@ -131,40 +207,49 @@ def find(response: str, order: Sequence[str], *, tag: str = "answer", scope: Sco
 
     The text is normalised before the search, because the characters of markers have look-alikes too.
     """
-    text = normalise(response if scope == "response" else after_think(response))
+    searched = response if scope == "response" else after_think(response)
+    normal = plain(searched)
+    text = normal.rstrip()
     for name in order:
-        texts = tuple(each for each in map(str.strip, _EXTRACTORS[name](text, tag)) if each)
-        if texts:
-            return Found(name, texts)
+        spans = _EXTRACTORS[name](text, tag)
+        for start, end in reversed(spans):
+            last = cut(text, start, end)
+            if last.text:
+                return Found(name, last, spans, normal, searched, len(response) - len(searched))
     return None
 
 
-def passage(response: str, order: Sequence[str], *, tag: str, language: str) -> str | None:
-    """The text of the first place of `order` that is there and not blank, after the reasoning; or None.
+def passage(response: str, order: Sequence[str], *, tag: str, language: str) -> Piece | None:
+    """The first place of `order` that is there and not blank, after the reasoning, stripped; or None.
 
     `language`: the label of a fenced block ("" for a block without one).
     """
     for name in order:
         found = _in_place(name, response, tag, language)
-        if found and found.strip():
-            return found.strip()
+        if found and found.text:
+            return found
     return None
 
 
-def _in_place(name: str, response: str, tag: str, language: str) -> str | None:
-    text = answer_part(response)
+def _in_place(name: str, response: str, tag: str, language: str) -> Piece | None:
+    if name == "tag":
+        return _in_tag(response, tag, language)
+    part = answer_part(response)
     if name == "fenced":
-        return last_fence(text, language)
-    if name == "whole":
-        return text
-    if name == "boxed":
-        return _last(boxes(text))
-    found = _last(blocks(_without_reasoning(response), tag))
-    return found and (last_fence(found, language) or _last(boxes(found)) or found)
+        return fenced(response, part, language)
+    return part if name == "whole" else last_box(part)
 
 
-def _last(texts: Sequence[str]) -> str | None:
-    return next((text for text in reversed(texts) if text.strip()), None)
+def _in_tag(response: str, tag: str, language: str) -> Piece | None:
+    start, end = _after_reasoning(response)
+    tagged = _tagged(response[:end], tag, start)
+    contents = [piece for piece in (cut(response, *span) for span in tagged) if piece.text]
+    if not contents:
+        return None
+    block = fenced(response, contents[-1], language)
+    if block and block.text:
+        return block
+    return last_box(contents[-1]) or contents[-1]
 
 
 def declared_order(extract: str | Sequence[str]) -> tuple[str, ...]:
@@ -179,3 +264,9 @@ def declared_places(extract: str | Sequence[str], allowed: Sequence[str] = PLACE
     if unknown or not order:
         raise ValueError(f"extract={unknown[0] if unknown else '[]'}: must be one of {', '.join(allowed)}, or a list of them")
     return order
+
+
+def check_tag(tag: str) -> None:
+    """Errors: `ValueError` if `tag` of a rule pack is no name of a tag."""
+    if not re.fullmatch(r"[\w-]+", tag):
+        raise ValueError(f"tag={tag!r}: must be the name of a tag, without brackets")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rlvr.answers.algebra import Ratio
 from rlvr.answers.expression import Tree
+from rlvr.answers.polynomials import Ratio
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from rlvr.types import Span
+
 # Unicode writes minus and fraction bars in several ways that NFKC leaves alone.
 _LOOKALIKES = str.maketrans({"\u2212": "-", "\u2010": "-", "\u2011": "-", "\u2012": "-", "\u2013": "-", "\ufe63": "-",
                              "\u2044": "/", "\u2215": "/", "\u2217": "*"})  # fmt: skip
-_SUPERSCRIPTS = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u207b]{2,}")  # 10\u207b\u00b3 is one exponent
+_SUPERSCRIPT = "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207a\u207b"
+_SUPERSCRIPTS = re.compile(f"[{_SUPERSCRIPT}]{{2,}}")  # 10\u207b\u00b3 is one exponent
 _MAX_PLAIN = 4  # longest replacement of a character; one that stands for a whole phrase is kept
 
 
@@ -17,11 +20,45 @@ def normalise(text: str) -> str:
 
     NFKC alone would read 10\u00b2 as 102 and 2\u00bd as 21/2: superscripts, subscripts and fractions are separated first.
     """
+    return plain(text).strip()
+
+
+def plain(text: str) -> str:
+    """The text normalised, but not stripped."""
     if text.isascii():
-        return text.strip()
-    text = _SUPERSCRIPTS.sub(lambda match: f"^{{{unicodedata.normalize('NFKC', match[0]).translate(_LOOKALIKES)}}}", text)
+        return text
+    text = _SUPERSCRIPTS.sub(_exponent, text)
     # One by one: on a long run of combining marks NFKC takes quadratic time, and nothing here needs them composed.
-    return text.translate(_PLAIN).strip()
+    return text.translate(_PLAIN)
+
+
+def _exponent(superscripts: re.Match[str]) -> str:
+    return f"^{{{unicodedata.normalize('NFKC', superscripts[0]).translate(_LOOKALIKES)}}}"
+
+
+def origin(text: str, normal: str, start: int, end: int) -> Span:
+    """Where in `text` the characters stand that became `normal[start:end]`, with `normal = plain(text)`.
+
+    A character that became several counts as a whole. Read from the end, because that is where answers are.
+    """
+    if text == normal:
+        return start, end
+    at, position, last = len(text), len(normal), 0
+    while position > start:
+        behind = at
+        at -= 1
+        char = text[at]
+        if char < "\x80":
+            position -= 1
+        elif char in _SUPERSCRIPT:
+            while at and text[at - 1] in _SUPERSCRIPT:
+                at -= 1
+            position -= len(plain(text[at:behind]))
+        else:
+            position -= len(_PLAIN[ord(char)])
+        if position < end and not last:
+            last = behind
+    return at, max(at, last)
 
 
 class _Plain(dict[int, str]):

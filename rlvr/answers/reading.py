@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
-from rlvr.answers.algebra import TooBig, canonical
+from rlvr.answers.algebra import canonical
 from rlvr.answers.expression import Unreadable, num, parse
 from rlvr.answers.extract import boxes
 from rlvr.answers.intervals import MINUS_INFINITY, PLUS_INFINITY, conjunction, merged, reals_without
@@ -257,6 +257,3 @@ def _quantity(text: str) -> Quantity | Label:
         return Quantity(tree, canonical(tree), unit)
     except (ZeroDivisionError, RecursionError, OverflowError) as error:
         raise Unreadable(str(error) or type(error).__name__) from error
-
-
-__all__ = ["Node", "TooBig", "Unreadable", "chosen", "is_choice", "label_of", "letter_of", "read"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
-import warnings
 from typing import Any
 
 from rlvr.data.rows import text_of
 from rlvr.errors import ConfigError
+from rlvr.programs.syntax import UNPARSABLE, parse
+from rlvr.text import one_line
 
 
 def code_of(row: dict[str, Any], key: str, row_id: str) -> str:
@@ -21,22 +22,12 @@ def unix_lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def parse(code: str) -> ast.Module | str:
-    """The syntax tree, or one line that says why there is none."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd escapes in other people's string literals
-            return ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return " ".join(str(error).split()) or type(error).__name__
-
-
 def parsed(code: str, what: str) -> ast.Module:
     """The syntax tree. what: the code's name in the error. Errors: `ConfigError`."""
-    tree = parse(code)
-    if isinstance(tree, str):
-        raise ConfigError(f"dataset: {what} is no Python: {tree}")
-    return tree
+    try:
+        return parse(code)
+    except UNPARSABLE as error:
+        raise ConfigError(f"dataset: {what} is no Python: {one_line(error) or type(error).__name__}") from error
 
 
 def names_in(tree: ast.Module) -> set[str]:

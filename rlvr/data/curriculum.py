@@ -39,10 +39,13 @@ class ProblemStream:
     def take(self, n: int) -> list[Problem]:
         """The next `n` problems, all different. Drops the last incomplete batch of each epoch (drop_last)."""
         taken: dict[str, Problem] = {}
-        order, idle = self._order(), 0
+        order = self._order()
+        idle = 0  # epochs that were begun
         while len(taken) < n:
             if self.at + n - len(taken) > len(order):
-                self.epoch, self.at, idle = self.epoch + 1, 0, idle + 1
+                self.epoch += 1
+                self.at = 0
+                idle += 1
                 order = self._order()
             problem = self.problems[order[self.at]]
             self.at += 1
@@ -55,7 +58,8 @@ class ProblemStream:
         for group in groups:
             passed = [float(passes(rollout, pack)) for rollout in group.rollouts if rollout.reward is not None]
             if passed:
-                rate, before = sum(passed) / len(passed), self.rates.get(group.problem.id)
+                rate = sum(passed) / len(passed)
+                before = self.rates.get(group.problem.id)
                 self.rates[group.problem.id] = rate if before is None else NEWEST * rate + (1.0 - NEWEST) * before
 
     def state(self) -> dict[str, Any]:
@@ -63,7 +67,9 @@ class ProblemStream:
         return {"epoch": self.epoch, "at": self.at, "rates": dict(self.rates)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        self.epoch, self.at, self.rates = state["epoch"], state["at"], dict(state["rates"])
+        self.epoch = state["epoch"]
+        self.at = state["at"]
+        self.rates = dict(state["rates"])
 
     def _order(self) -> np.ndarray:
         return np.random.Generator(np.random.Philox(key=[self.seed, self.epoch])).permutation(len(self.problems))

@@ -37,8 +37,9 @@ class Prompts:
         if self.chat_tokenizer is not None:
             prompt = self._chat(problem.prompt) + t.prefill
         else:
-            examples = [_fill(t.question, question=each.prompt) + self.solution(each) for each in self.examples]
-            parts = [*([t.instruction] if t.instruction else []), *examples, _fill(t.question, question=problem.prompt)]
+            parts = [t.instruction] if t.instruction else []
+            parts += [_fill(t.question, question=each.prompt) + self.solution(each) for each in self.examples]
+            parts.append(_fill(t.question, question=problem.prompt))
             prompt = t.separator.join(parts) + t.prefill
         return replace(problem, prompt=prompt, prefill=t.prefill or None)
 
@@ -80,5 +81,3 @@ def check_template(template: PromptConfig) -> None:
         placeholders = [f"{{{each}}}" for each in needed]
         if not any(each in getattr(template, key) for each in placeholders):
             raise ConfigError(f"prompt.{key}={getattr(template, key)!r}: must hold {' or '.join(placeholders)}")
-    if template.few_shot < 0:
-        raise ConfigError(f"prompt.few_shot={template.few_shot}: must be 0 or more")

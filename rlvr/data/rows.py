@@ -13,6 +13,7 @@ import pyarrow.parquet
 
 from rlvr.errors import ConfigError
 from rlvr.hub import offline_if_unreachable
+from rlvr.text import one_line
 from rlvr.types import Problem
 
 
@@ -83,7 +84,7 @@ def _table(path: Path) -> list[dict[str, Any]]:
     try:
         return pyarrow.parquet.read_table(path).to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
-        raise ConfigError(f"dataset: {path}: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"dataset: {path}: {one_line(error)}") from error
 
 
 def _batches(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -93,7 +94,7 @@ def _batches(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
             for batch in file.iter_batches(batch_size=64, columns=present):
                 yield from batch.to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
-        raise ConfigError(f"dataset: {path}: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"dataset: {path}: {one_line(error)}") from error
 
 
 def whole_file(path: Path) -> list[dict[str, Any]]:
@@ -106,6 +107,11 @@ def whole_file(path: Path) -> list[dict[str, Any]]:
     if not rows:
         raise ConfigError(f"dataset: {path} holds no rows")
     return rows
+
+
+def folder_or_hub_rows(path: str | None, split: str, *, name: str, config: str | None = None) -> list[dict[str, Any]]:
+    """`split_rows` of a folder, or without one `hub_rows` of the set with this name."""
+    return split_rows(path, split, config=config) if path else hub_rows(name, config, split)
 
 
 def hub_rows(name: str, config: str | None, split: str) -> list[dict[str, Any]]:
@@ -152,6 +158,13 @@ def split_by_prompt(problems: Sequence[Problem], share: float) -> tuple[list[Pro
 def _hash_share(prompt: str) -> float:
     """A number in [0, 1], the same in every process."""
     return int.from_bytes(hashlib.blake2b(prompt.encode(errors="surrogatepass"), digest_size=8).digest()) / 2**64
+
+
+def check_whole(key: str, value: object, least: int, most: int | None = None) -> None:
+    """Errors: `ConfigError` unless the value is a whole number from `least`, to `most` if there is one."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        to = "" if most is None else f" to {most}"
+        raise ConfigError(f"dataset.{key}={value!r}: must be a whole number from {least}{to}")
 
 
 def check_share(key: str, share: float) -> None:

@@ -1,8 +1,8 @@
 """The judge of programs: it runs the tests, calls the candidate in the sandbox, and compares the plain data that it decodes.
 
 `forms` reads the tests of a ground truth, `uses` what they use of the candidate; `program` finds the program in a response;
-`exam` and `script` run asserts, checks and calls, with `proxies` for what the candidate defines; `cases` runs whole programs;
-`equality` compares.
+`exam` runs asserts, checks and calls, with `proxies` for what the candidate defines; `cases` runs whole programs; `equality`
+compares; `syntax` parses Python.
 
 Tests and expected values never enter the process that runs the candidate: the tests run in a judging process. A value that is
 not plain data equals nothing, unless the tests make or look into objects of the candidate's classes, which is read from the

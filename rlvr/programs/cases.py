@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 from rlvr.programs.equality import Whitespace, same_text
 from rlvr.programs.exam import PASS, TestResult
-from rlvr.sandbox.base import Job, Limits, SandboxError
+from rlvr.sandbox.base import Job, Limits, installed
 from rlvr.sandbox.sandbox import Sandbox
 
 Language = Literal["python", "cpp", "javascript"]
@@ -50,9 +48,10 @@ def run_cases(
 
 
 def _ended(ending: str, detail: str) -> TestResult:
-    if ending == "exit":
-        reason = "syntax_error" if detail == "raised SyntaxError" else "exception" if detail.startswith("raised") else "exit"
-        return TestResult(reason=reason, detail=detail)
+    if ending == "exit" and detail == "raised SyntaxError":
+        return TestResult(reason="syntax_error", detail=detail)
+    if ending == "exit" and detail.startswith("raised"):
+        return TestResult(reason="exception", detail=detail)
     return TestResult(reason=ending, detail=detail)
 
 
@@ -64,20 +63,12 @@ def _job(sandbox: Sandbox, program: str, language: Language, limits: Limits) -> 
     if language == "javascript":
         # Node exits when it cannot read its OpenSSL configuration, and here programs cannot.
         options = (f"--max-old-space-size={limits.memory_mb}", "--openssl-config=/dev/null")
-        argv = (tool("node"), *options, "program.js")
+        argv = (installed("node"), *options, "program.js")
         return Job(argv=argv, files={"program.js": text}, limits=limits, limit_address_space=False)
-    argv = (tool("g++"), "-O2", "-std=c++17", "-o", "program", "program.cpp")
+    argv = (installed("g++"), "-O2", "-std=c++17", "-o", "program", "program.cpp")
     compiling = Job(argv=argv, files={"program.cpp": text}, limits=_COMPILE_LIMITS, collect=("program",))
     result = sandbox.run(compiling)
     if result.ending != "ok":
         said = result.stderr.decode(errors="replace")
         return TestResult(reason="compile_error", detail=said[:200] or result.detail)
     return Job(argv=("./program",), files={"program": result.files.get("program", b"")}, limits=limits)
-
-
-def tool(name: str) -> str:
-    """The path of an installed program. Errors: `SandboxError` where this machine lacks it."""
-    found = shutil.which(name)
-    if found is None:
-        raise SandboxError(f"{name} is not installed on the machine that scores")
-    return os.path.realpath(found)

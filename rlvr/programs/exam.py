@@ -1,7 +1,8 @@
-"""`Exam`: one candidate and its tests. The tests run here; what they call runs in the sandbox."""
+"""One candidate and its tests, a script (asserts, check) or calls. The tests run here; what they call runs in the sandbox."""
 
 from __future__ import annotations
 
+import random
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -9,8 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rlvr.programs.forms import BadTruth
-from rlvr.programs.proxies import CandidateExit, RemoteObject, raised_here
+from rlvr.programs.forms import EXAM, BadTruth, Script
+from rlvr.programs.proxies import CandidateExit, RemoteName, RemoteObject, raised_here
 from rlvr.sandbox.base import Limits, SandboxError
 from rlvr.sandbox.inside.wire import NotPlain, Opaque, Reference
 from rlvr.sandbox.sandbox import Sandbox
@@ -44,8 +45,13 @@ class Exam:
     def __init__(
         self, sandbox: Sandbox, program: str, *, limits: Limits, budget_s: float, objects: bool = False, in_place: bool = False
     ) -> None:
-        self._sandbox, self._program, self._limits = sandbox, program, limits
-        self._left_s, self._objects, self._in_place = budget_s, objects, in_place
+        """objects, in_place: as in `Script`."""
+        self._sandbox = sandbox
+        self._program = program
+        self._limits = limits
+        self._left_s = budget_s
+        self._objects = objects
+        self._in_place = in_place
         self._session: CandidateSession | None = None
         self._load_failure: TestResult | None = None
         """Why the program cannot be loaded."""
@@ -95,11 +101,10 @@ class Exam:
             raise SessionEnded("exit", "the process that it belongs to is gone")
         given = [_as_references(each, session) for each in arguments]
         named = {key: _as_references(each, session) for key, each in keywords.items()}
+        back = self._in_place and what == "call" and target is None
         start = time.monotonic()
         try:
-            value, after = session.ask(
-                what, target, name, given, named, back=self._in_place and what == "call" and target is None
-            )
+            value, after = session.ask(what, target, name, given, named, back=back)
         except Raised as error:
             raise raised_here(error, self.exceptions, iterating=name in ("__next__", "__anext__")) from error
         except SessionEnded:
@@ -139,10 +144,8 @@ class Exam:
         try:
             session.wait_until_loaded()
         except Raised as error:
-            syntax = "SyntaxError" in error.names
-            self._load_failure = TestResult(
-                reason=error.ending or ("syntax_error" if syntax else "exception"), detail=str(error)
-            )
+            reason = error.ending or ("syntax_error" if "SyntaxError" in error.names else "exception")
+            self._load_failure = TestResult(reason=reason, detail=str(error))
             session.close()
             raise SessionEnded("exit", "the program could not be loaded") from error
         except SessionEnded as error:
@@ -165,7 +168,9 @@ class Exam:
             return type(value)(self._as_proxies(each) for each in value)
         if type(value) is dict:
             return {self._as_proxies(key): self._as_proxies(each) for key, each in value.items()}
-        return iter([self._as_proxies(each) for each in value]) if type(value) is _ITERATOR else value
+        if type(value) is _ITERATOR:
+            return iter([self._as_proxies(each) for each in value])
+        return value
 
     def result_of(self, error: BaseException) -> TestResult:
         """The result of a test that raised. Errors that are not the candidate's are raised again."""
@@ -179,9 +184,8 @@ class Exam:
         if self._load_failure is not None:
             return self._load_failure
         if isinstance(error, SessionEnded):
-            return TestResult(
-                reason="not_run" if self._left_s <= 0 and "together" in error.detail else error.ending, detail=error.detail
-            )
+            used_up = self._left_s <= 0 and "together" in error.detail
+            return TestResult(reason="not_run" if used_up else error.ending, detail=error.detail)
         if isinstance(error.__cause__, Raised):
             return TestResult(reason=error.__cause__.ending or "exception", detail=str(error.__cause__)[:200])
         if isinstance(error, AssertionError):
@@ -213,3 +217,90 @@ def _copy_into(original: Any, changed: Any) -> None:
     elif isinstance(original, dict | set):
         original.clear()
         original.update(changed)
+
+
+class _Record:
+    """Collects the results of a rewritten `check`."""
+
+    def __init__(self, exam: Exam) -> None:
+        self._exam = exam
+        self.results: dict[int, TestResult] = {}
+
+    def record(self, number: int, value: Any) -> None:
+        """A test in a loop passes when it passes every time."""
+        passed = bool(value)
+        self._note(number, self._exam.swallowed() or (PASS if passed else TestResult(reason="wrong")))
+
+    def failed(self, number: int, error: BaseException) -> None:
+        self._note(number, self._exam.result_of(error))
+        self._exam.swallowed()
+
+    def _note(self, number: int, result: TestResult) -> None:
+        if number not in self.results or self.results[number].passed:
+            self.results[number] = result
+
+
+def run_script(exam: Exam, script: Script) -> list[TestResult]:
+    """One result per test, in order. A test that is never reached fails. Errors: `SandboxError`, `BadTruth`."""
+    record = _Record(exam)
+    namespace: dict[str, Any] = {}
+    ended: TestResult | None = None
+    for number, step in enumerate(script.steps):
+        try:
+            if not namespace:
+                namespace = _namespace(exam, script, record)
+            exec(step, namespace)
+            if not script.recorded:
+                record.record(number, True)
+            ended = exam.swallowed()
+        except BaseException as error:  # noqa: BLE001  tests raise anything; our errors are raised again by result_of
+            ended = exam.result_of(error)
+            if not script.recorded:
+                record.results[number] = ended
+            if isinstance(error, SessionEnded):
+                namespace = {}  # its objects are gone
+            exam.swallowed()
+    unreached = ended or TestResult(reason="not_run", detail="the tests ended without it")
+    never = dict.fromkeys(script.never, ended or PASS)
+    return [record.results.get(number, never.get(number, unreached)) for number in range(script.tests)]
+
+
+def _namespace(exam: Exam, script: Script, record: _Record) -> dict[str, Any]:
+    random.seed(0)  # tests that draw random numbers draw the same ones for every candidate
+    exam.exceptions = {name: type(name, (Exception,), {}) for name in script.exceptions}
+    proxies: dict[str, Any] = {name: RemoteName(exam.ask, name) for name in script.names} | dict(exam.exceptions)
+    if script.recorded:
+        proxies["candidate"] = proxies[script.names[0]]
+    namespace: dict[str, Any] = {"__name__": "tests", EXAM: record, **proxies}
+    exec(script.setup, namespace)
+    namespace.update(proxies)  # a preamble also defines the candidate, as a function without a body
+    return namespace
+
+
+def run_calls(exam: Exam, entry_point: str, rows: Sequence[Mapping[str, Any]], same: Any) -> list[TestResult]:
+    """One result per row, by `same(value, expected)`. Errors: `SandboxError`, `BadTruth`."""
+    results = []
+    for row in rows:
+        try:
+            value = exam.ask("call", None, entry_point, _lists(row.get("args", ())), _lists(dict(row.get("kwargs", {}))))
+            passed = same(value, row["expected"])
+            results.append(PASS if passed else TestResult(reason="wrong", detail=f"got {_shown(value)}"))
+        except BaseException as error:  # noqa: BLE001  as above
+            results.append(exam.result_of(error))
+    return results
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)[:120]
+    except ValueError:  # an integer of more digits than Python prints
+        return f"a value of class {type(value).__name__}"
+
+
+def _lists(value: Any) -> Any:
+    """JSON lists as lists: a ground truth is frozen, so they are tuples."""
+    if isinstance(value, list | tuple):
+        return [_lists(each) for each in value]
+    if isinstance(value, Mapping):
+        return {key: _lists(each) for key, each in value.items()}
+    return value

@@ -20,7 +20,9 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any, Literal
 
+from rlvr.programs.syntax import UNPARSABLE, parse
 from rlvr.programs.uses import exceptions, functions_passed, imports_and_names, in_place, objects, tests_something
+from rlvr.text import one_line
 
 Form = Literal["asserts", "check", "calls", "cases"]
 FORMS: tuple[Form, ...] = ("asserts", "check", "calls", "cases")
@@ -194,11 +196,9 @@ class _Recording(ast.NodeTransformer):
 
 def _parse(text: str, what: str) -> ast.Module:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(text.replace("\r\n", "\n"))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise BadTruth(f"the ground truth's {what} is not valid Python: {' '.join(str(error).split())[:200]}") from error
+        return parse(text.replace("\r\n", "\n"))
+    except UNPARSABLE as error:
+        raise BadTruth(f"the ground truth's {what} is not valid Python: {one_line(error)[:200]}") from error
 
 
 def _compiled(tree: ast.Module, what: str) -> CodeType:

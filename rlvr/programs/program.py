@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import re
 import textwrap
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
 from rlvr.answers.extract import after_think
+from rlvr.answers.fences import Fence, fences
+from rlvr.programs.syntax import UNPARSABLE, parse
+from rlvr.types import Span
 
 Place = Literal["fenced", "whole", "continuation"]
 PLACES: tuple[Place, ...] = ("fenced", "continuation", "whole")
@@ -20,57 +24,49 @@ _NAMES = {
 }
 _FUNCTIONS_AND_CLASSES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _DEFINITIONS = (*_FUNCTIONS_AND_CLASSES, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.AugAssign)
+_LINE_END = re.compile(r"\r\n?|\n")
 _MAX_CUTS = 50
 """How often a text that does not parse is shortened and parsed again."""
 
 
-def blocks(text: str, language: str) -> list[str]:
-    """Contents of the fenced blocks of a language, or with no language named.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A program in a response."""
 
-    A fence is a line of three or more backticks or tildes, indented or not; its block ends at the next line of at least as
-    many, indented by at most three more, or with the text. The indentation of the fence is removed from the lines.
-    """
-    return [content for name, content in _blocks(text) if name.lower() in _NAMES[language]]
-
-
-def _blocks(text: str) -> Iterator[tuple[str, str]]:
-    opened, lines = None, []
-    for line in text.replace("\r\n", "\n").split("\n"):
-        indent, mark, run, said = _fence(line)
-        if opened is None:
-            if run >= 3 and not (mark == "`" and "`" in said):
-                opened, lines = (indent, mark, run, said.split()[0] if said else ""), []
-        elif mark == opened[1] and run >= opened[2] and not said and indent <= opened[0] + 3:
-            yield opened[3], "\n".join([*lines, ""])
-            opened = None
-        else:
-            lines.append(line[min(indent, opened[0]) :])
-    if opened is not None:
-        yield opened[3], "\n".join(lines)
+    text: str
+    """What is run: with the preamble, in one of the places."""
+    place: str
+    """One of `PLACES`."""
+    span: Span
+    """Where the response's own part of it is, in the response."""
 
 
-def _fence(line: str) -> tuple[int, str, int, str]:
-    """Indentation, mark, how many of it, and the rest of the line."""
-    rest = line.lstrip(" \t")
-    mark = rest[:1] if rest[:1] in ("`", "~") else ""
-    behind = rest.lstrip(mark) if mark else rest
-    return len(line) - len(rest), mark, len(rest) - len(behind), behind.strip()
+def blocks(text: str, language: str) -> list[Fence]:
+    """The fenced blocks of a language, or with no language named, that are not blank."""
+    return [fence for fence in fences(text) if _first_word(fence.label) in _NAMES[language] and fence.content.strip()]
 
 
-def program_of(response: str, order: Sequence[Place], *, language: str, preamble: str) -> tuple[Place, str] | None:
-    """The program in the first place of `order` that holds one, after the reasoning, and that place.
+def _first_word(label: str) -> str:
+    return label.split(maxsplit=1)[0].lower() if label else ""
+
+
+def program_of(response: str, order: Sequence[str], *, language: str, preamble: str) -> Program | None:
+    """The program in the first place of `order` that holds one, after the reasoning.
 
     `fenced`: the last block of the language, after the preamble, which it may also continue. `continuation`: the response
     continues the preamble. `whole`: the response is the program.
     """
     text = after_think(response)
+    begin = len(response) - len(text)
     for place in order:
         if place == "fenced":
-            found = [block for block in blocks(text, language) if block.strip()]
+            found = blocks(text, language)
             if found:
-                return place, _joined(preamble, found[-1])
+                span = (begin + found[-1].start, begin + found[-1].end)
+                return Program(text=_joined(preamble, found[-1].content), place=place, span=span)
         elif text.strip() and (place == "whole" or preamble):
-            return place, preamble + text if place == "continuation" else text
+            whole = preamble + text if place == "continuation" else text
+            return Program(text=whole, place=place, span=(begin, len(response)))
     return None
 
 
@@ -85,26 +81,39 @@ def _joined(preamble: str, block: str) -> str:
 def _complete(preamble: str) -> str:
     """The preamble without a function that it only begins: a program that does not continue it defines it itself."""
     lines = preamble.split("\n")
-    ends = [len(lines), *(at for at in reversed(range(len(lines))) if _at_margin(lines[at]))]
-    return next((text for end in ends if isinstance(_parse(text := "\n".join(lines[:end])), ast.Module)), preamble)
+    ends = [len(lines)] + [at for at in reversed(range(len(lines))) if _at_margin(lines[at])]
+    for end in ends:
+        text = "\n".join(lines[:end])
+        if isinstance(_parse(text), ast.Module):
+            return text
+    return preamble
 
 
-def trimmed(program: str, preamble: str) -> str:
+def trimmed(program: Program, preamble: str) -> Program:
     """A continuation without what follows the solution: models that were not taught to stop keep writing.
 
     It is cut at the left margin, before the first statement that defines nothing (a test, a print), redefines what this
     response has defined, or does not parse. A continuation of which no part parses is left as it is.
     """
-    lines, begins = program.replace("\r\n", "\n").replace("\r", "\n").split("\n"), preamble.count("\n")
+    lines = _LINE_END.split(program.text)
+    begins = preamble.count("\n")
     for _ in range(_MAX_CUTS):
         tree = _parse("\n".join(lines))
         if isinstance(tree, ast.Module):
-            return "\n".join(lines[: _end(tree, begins, len(lines))])
+            return _first_lines(program, _end(tree, begins, len(lines)), preamble)
         end = next((at for at in reversed(range(begins + 1, min(tree, len(lines)))) if _at_margin(lines[at])), None)
         if end is None:
             break
         del lines[end:]
     return program
+
+
+def _first_lines(program: Program, n: int, preamble: str) -> Program:
+    """The first `n` lines of a continuation, the preamble's included."""
+    ends = [match.start() for match in _LINE_END.finditer(program.text)] + [len(program.text)]
+    kept = program.text[: ends[n - 1]] if n else ""
+    start = program.span[0]
+    return replace(program, text=_LINE_END.sub("\n", kept), span=(start, start + max(0, len(kept) - len(preamble))))
 
 
 def _end(tree: ast.Module, begins: int, end: int) -> int:
@@ -127,10 +136,6 @@ def _at_margin(line: str) -> bool:
 def _parse(text: str) -> ast.Module | int:
     """The syntax tree, or the line (counted from 1) of the syntax error; 0 where that is not known."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(text)
-    except SyntaxError as error:
-        return error.lineno or 0
-    except (ValueError, RecursionError, MemoryError):
-        return 0
+        return parse(text)
+    except UNPARSABLE as error:
+        return (error.lineno or 0) if isinstance(error, SyntaxError) else 0

@@ -24,22 +24,22 @@ def raised_here(error: Raised, classes: Mapping[str, type[Exception]], *, iterat
 
     `iterating`: it may mean the end of an iteration. Otherwise it must not: `all(map(f, ...))` would end there, and be true.
     """
+    found = _nearest(error, classes, iterating=iterating)
+    found.__cause__ = error
+    return found
+
+
+def _nearest(error: Raised, classes: Mapping[str, type[Exception]], *, iterating: bool) -> BaseException:
     if error.kind in classes:
-        found = classes[error.kind](error.text)
-        found.__cause__ = error
-        return found
+        return classes[error.kind](error.text)
     for name in error.names:
         kind = getattr(builtins, name, None)
         if isinstance(kind, type) and issubclass(kind, Exception) and (iterating or name not in _STOPS):
             try:
-                found = kind(error.text)
+                return kind(error.text)
             except TypeError:  # UnicodeDecodeError and its like take more than a text
                 continue
-            found.__cause__ = error
-            return found
-    found = CandidateExit(f"{error.kind}: {error.text}")
-    found.__cause__ = error
-    return found
+    return CandidateExit(f"{error.kind}: {error.text}")
 
 
 class RemoteName:

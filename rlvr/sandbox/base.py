@@ -4,9 +4,13 @@ used come out. Our own failures are `SandboxError`, never a result: they must no
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
+
+from rlvr.config.bounds import check_fields
 
 LimitEnding = Literal[
     "timeout",  # wall or processor time
@@ -32,6 +36,14 @@ class SandboxError(RuntimeError):
     """Our side failed: no isolation, no process, the fork server died. Retried, then masked."""
 
 
+def installed(name: str) -> str:
+    """The path of a program that is installed. Errors: `SandboxError` where this machine lacks it."""
+    found = shutil.which(name)
+    if found is None:
+        raise SandboxError(f"{name} is not installed on the machine that scores")
+    return os.path.realpath(found)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What one program may use. Each limit has a separate ending."""
@@ -53,10 +65,7 @@ class Limits:
     """Megabytes of its directory in all."""
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
-            value = getattr(self, name)
-            if not 0 < value < float("inf"):
-                raise ValueError(f"{name}={value}: must be above 0")
+        check_fields(self, *self.__slots__, above=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,24 +1,29 @@
-"""Client of a fork server: starts it in its jail, asks it for sandboxed processes, and receives how they ended."""
+"""Client of a fork server: starts it in its jail, asks it for sandboxed processes, and receives how they ended.
+
+Also how to send these processes what they need: frames, and files in memory.
+"""
 
 from __future__ import annotations
 
 import array
 import contextlib
 import dataclasses
+import fcntl
 import json
 import os
+import select
 import signal
 import socket
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from rlvr.sandbox import jail
 from rlvr.sandbox.base import Limits, SandboxError
 from rlvr.sandbox.inside import wire
-from rlvr.sandbox.transport import readable
 
 START_S = 30.0
 """Seconds for a fork server to be ready, or to report how a process ended, on a busy machine."""
+_SEALS, _ADD_SEALS = 0b1111, 1033
 
 
 class ForkServer:
@@ -127,3 +132,35 @@ def os_errors_are_ours() -> Iterator[None]:
         yield
     except OSError as error:
         raise SandboxError(f"no sandboxed process could be started: {error}") from error
+
+
+def check_begun(frame: bytes) -> None:
+    """Check the frame sent before the program's first line. Errors: `SandboxError`; no later frame can raise it."""
+    if frame != wire.dumps({"begun": True}):
+        raise SandboxError(
+            f"no sandboxed process could be started: {frame[:500].decode(errors='replace') or 'it died at once'}"
+        )
+
+
+def readable(channel: socket.socket, seconds: float) -> bool:
+    """Whether there is something to read within so many seconds."""
+    poll = select.poll()  # `select.select` knows no descriptor above 1023
+    poll.register(channel, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def send(channel: socket.socket, frame: bytes) -> None:
+    """Send a whole frame."""
+    channel.sendall(wire.HEADER.pack(len(frame)) + frame)
+
+
+def memory_file(content: bytes) -> IO[bytes]:
+    """A sealed file in memory, positioned at its beginning: nobody can change it."""
+    descriptor = os.memfd_create("stdin", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    file = open(descriptor, "w+b", buffering=0)  # noqa: SIM115  the caller closes it
+    view = memoryview(content)
+    while view:
+        view = view[file.write(view) :]
+    file.seek(0)
+    fcntl.fcntl(descriptor, _ADD_SEALS, _SEALS)
+    return file

@@ -11,9 +11,8 @@ import time
 from typing import Any
 
 from rlvr.sandbox.base import LIMIT_ENDINGS, Ending, Job, Limits, Result, SandboxError
-from rlvr.sandbox.fork_server import ForkServer, os_errors_are_ours
+from rlvr.sandbox.fork_server import ForkServer, check_begun, memory_file, os_errors_are_ours, send
 from rlvr.sandbox.inside import wire
-from rlvr.sandbox.transport import check_begun, memory_file, send
 
 _GRACE_S = 30.0
 """On top of ten times the wall time, when the fork server kills a program however busy the machine is."""

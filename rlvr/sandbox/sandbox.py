@@ -8,11 +8,10 @@ import marshal
 from collections.abc import Sequence
 
 from rlvr.sandbox.base import Job, Limits, Result
-from rlvr.sandbox.fork_server import ForkServer
+from rlvr.sandbox.fork_server import ForkServer, send
 from rlvr.sandbox.jail import Tier
 from rlvr.sandbox.run import run_job
 from rlvr.sandbox.session import CandidateSession
-from rlvr.sandbox.transport import send
 
 
 class Sandbox:

@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from rlvr.sandbox.base import LIMIT_ENDINGS, Ending, Limits
-from rlvr.sandbox.fork_server import ForkServer
+from rlvr.sandbox.fork_server import ForkServer, check_begun, readable, send
 from rlvr.sandbox.inside import wire
 from rlvr.sandbox.run import classify_ending
-from rlvr.sandbox.transport import check_begun, readable, send
 
 
 class SessionEnded(BaseException):
@@ -22,7 +21,8 @@ class SessionEnded(BaseException):
 
     def __init__(self, ending: Ending, detail: str) -> None:
         super().__init__(f"{ending}: {detail}")
-        self.ending, self.detail = ending, detail
+        self.ending = ending
+        self.detail = detail
 
 
 class Raised(Exception):
@@ -32,7 +32,8 @@ class Raised(Exception):
         super().__init__(f"{kind}: {text}")
         self.names = tuple(names)
         """Names of its built-in classes, the most specific first."""
-        self.kind, self.text = kind, text
+        self.kind = kind
+        self.text = text
         self.ending = ending
         """The limit that the exception reports, if any: `memory`, `process_limit`, ..."""
 
@@ -41,7 +42,9 @@ class CandidateSession:
     """Made by `Sandbox.load`; call `wait_until_loaded` first. For one thread; its user closes it."""
 
     def __init__(self, server: ForkServer, channel: socket.socket, limits: Limits) -> None:
-        self._server, self._channel, self._limits = server, channel, limits
+        self._server = server
+        self._channel = channel
+        self._limits = limits
         self._buffer = bytearray()
         self._open = True
         self.waited = 0.0

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from rlvr.types import Problem, Verdict
+
+
+class Refused(ValueError):
+    """What a model wrote is not in a form that a verifier reads."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        """reason, detail: the verdict's."""
+        super().__init__(detail)
+        self.reason = reason
 
 
 class Verifier(ABC):
@@ -45,12 +54,14 @@ class Verifier(ABC):
         """Seconds that `__call__` may wait for its child processes, in addition to the deadline."""
         return 0.0
 
-    def same(self, completion: str, problem: Problem) -> object:
-        """Key for scoring identical inputs once: what the verdict of `__call__` depends on, given the verifier and the ground
-        truth. Within a batch, equal keys (plain values, compared as pickled) get one call. The default, the whole response and
-        problem, is right for any verifier; a smaller key (the program in the response) finds more duplicates.
+    def scored_part(self, completion: str, problem: Problem) -> tuple[object, int]:
+        """What the verdict of `__call__` depends on, given verifier and ground truth; and where in the response it begins.
+
+        Within a batch, equal ones (plain values, compared as pickled) get one call, and the span of the verdict is counted
+        from where each begins. The default, the whole response and problem, is right for any verifier; a smaller part (the
+        program in the response) finds more duplicates.
         """
-        return completion, problem
+        return (completion, problem), 0
 
     def applies(self, truth: Mapping[str, Any]) -> bool:
         """Whether it is meant for such a ground truth; in a mixture of data sets a rule scores the problems it applies to."""
@@ -59,3 +70,16 @@ class Verifier(ABC):
     def check_truth(self, truth: Mapping[str, Any]) -> str | None:
         """None if `truth` can be scored, else why not; called for every problem when a data set is loaded."""
         return None
+
+
+def check_choices(verifier: Verifier, **allowed: Sequence[str]) -> None:
+    """allowed: the values of each key that has only a few. Errors: `ValueError` for a different one."""
+    for key, values in allowed.items():
+        value = getattr(verifier, key)
+        if value not in values:
+            raise ValueError(f"{key}={value}: must be one of {', '.join(values)}")
+
+
+def no_key(truth: Mapping[str, Any], key: str) -> str:
+    """What is wrong with a ground truth that lacks a key."""
+    return f"the truth has no key {key!r} (it has: {', '.join(truth) or 'none'})"

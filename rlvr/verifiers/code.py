@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import ast
-import math
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
 
-from rlvr.answers.extract import after_think
+from rlvr.answers.extract import after_think, declared_places
+from rlvr.config.bounds import check_fields
 from rlvr.programs import forms
 from rlvr.programs.cases import COMPILE_S, Language, run_cases
 from rlvr.programs.equality import Whitespace, same_value
-from rlvr.programs.exam import Exam, TestResult
-from rlvr.programs.program import PLACES, Place, blocks, program_of, trimmed
-from rlvr.programs.script import run_calls, run_script
+from rlvr.programs.exam import Exam, TestResult, run_calls, run_script
+from rlvr.programs.program import PLACES, Place, Program, blocks, program_of, trimmed
+from rlvr.programs.syntax import UNPARSABLE, parse
 from rlvr.sandbox.base import Limits, SandboxError
 from rlvr.sandbox.shared import shared_sandbox
+from rlvr.text import one_line
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
 
@@ -51,16 +50,9 @@ class Code(Verifier):
     """Megabytes for the program."""
 
     def __post_init__(self) -> None:
-        order = (self.extract,) if isinstance(self.extract, str) else self.extract
-        unknown = [place for place in order if place not in PLACES]
-        if unknown or not order:
-            raise ValueError(f"extract={list(order)}: must be one of {', '.join(PLACES)}, or a list of them")
-        if not 0 <= self.tolerance < 1:
-            raise ValueError(f"tolerance={self.tolerance}: must be at least 0 and below 1")
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name in ("wall_s", "cpu_s", "budget_s", "memory_mb") and not 0 < value < math.inf:
-                raise ValueError(f"{field.name}={value}: must be above 0")
+        declared_places(self.extract, PLACES)
+        check_fields(self, "tolerance", at_least=0, below=1)
+        check_fields(self, "wall_s", "cpu_s", "budget_s", "memory_mb", above=0)
 
     def quick(self, completion: str, problem: Problem) -> Verdict | None:
         found = self._program(completion, problem)
@@ -75,8 +67,11 @@ class Code(Verifier):
     def waits_s(self) -> float:
         return 10 * (self.budget_s + self.wall_s) + COMPILE_S  # a busy machine: the sandbox ends everything at ten times this
 
-    def same(self, completion: str, problem: Problem) -> object:
-        return str(self._program(completion, problem))
+    def scored_part(self, completion: str, problem: Problem) -> tuple[object, int]:
+        found = self._program(completion, problem)
+        if isinstance(found, Verdict):
+            return repr(found), 0
+        return (found.place, found.text, completion[slice(*found.span)]), found.span[0]
 
     def applies(self, truth: Mapping[str, Any]) -> bool:
         return forms.form_of(truth) is not None
@@ -97,24 +92,26 @@ class Code(Verifier):
         found = self._program(completion, problem)
         if isinstance(found, Verdict):
             return found
-        place, program = found
-        if place == "continuation" and self.language == "python":
-            program = trimmed(program, _preamble(problem.truth))
+        if found.place == "continuation" and self.language == "python":
+            found = trimmed(found, _preamble(problem.truth))
+        return replace(self._judged(found.text, problem.truth), span=found.span)
+
+    def _program(self, completion: str, problem: Problem) -> Program | Verdict:
+        bad = self.check_truth(problem.truth)
+        if bad:
+            return Verdict.unscorable("bad_truth", bad)
+        order = declared_places(self.extract, PLACES)
+        found = program_of(completion, order, language=self.language, preamble=_preamble(problem.truth))
+        return found or Verdict.scored(0.0, "no_code", detail=f"found none by {', '.join(order)}")
+
+    def _judged(self, program: str, truth: Mapping[str, Any]) -> Verdict:
         try:
-            outcomes = self._outcomes(program, problem.truth)
+            outcomes = self._outcomes(program, truth)
         except forms.BadTruth as error:
             return Verdict.unscorable("bad_truth", str(error))
         except SandboxError as error:
             return Verdict.error("sandbox", str(error))
-        return self._verdict(program, outcomes, problem.truth)
-
-    def _program(self, completion: str, problem: Problem) -> tuple[Place, str] | Verdict:
-        bad = self.check_truth(problem.truth)
-        if bad:
-            return Verdict.unscorable("bad_truth", bad)
-        order = (self.extract,) if isinstance(self.extract, str) else self.extract
-        found = program_of(completion, order, language=self.language, preamble=_preamble(problem.truth))
-        return found or Verdict.scored(0.0, "no_code", detail=f"found none by {', '.join(order)}")
+        return self._verdict(program, outcomes, truth)
 
     def _outcomes(self, program: str, truth: Mapping[str, Any]) -> list[TestResult]:
         sandbox, form = shared_sandbox(), forms.form_of(truth)
@@ -175,34 +172,35 @@ class CodeFormat(Verifier):
     """Longest block that is parsed, in characters; a longer one scores 0."""
 
     def __post_init__(self) -> None:
-        if self.max_chars < 1:
-            raise ValueError(f"max_chars={self.max_chars}: must be at least 1")
+        check_fields(self, "max_chars", at_least=1)
 
     def quick(self, completion: str, problem: Problem) -> Verdict | None:
         """Parsing is left to a worker: on hostile text the parser may run out of stack."""
-        return self._before_parsing(completion) if self.language == "python" else self(completion, problem)
+        found = blocks(after_think(completion), self.language)
+        parses = self.language == "python" and len(found) == 1 and len(found[0].content) <= self.max_chars
+        return None if parses else self(completion, problem)
 
-    def _before_parsing(self, completion: str) -> Verdict | None:
-        found = [each for each in blocks(after_think(completion), self.language) if each.strip()]
+    def scored_part(self, completion: str, problem: Problem) -> tuple[object, int]:
+        text = after_think(completion)
+        return text, len(completion) - len(text)
+
+    def __call__(self, completion: str, problem: Problem) -> Verdict:
+        text = after_think(completion)
+        begin = len(completion) - len(text)
+        found = blocks(text, self.language)
         if not found:
             return Verdict.scored(0.0, "no_code", detail=f"no fenced block of {self.language}")
         if len(found) > 1:
             return Verdict.scored(0.0, "ambiguous", detail=f"{len(found)} fenced blocks of {self.language}")
-        if len(found[0]) > self.max_chars:
-            return Verdict.scored(0.0, "too_long", detail=f"{len(found[0])} characters")
-        return None
+        return replace(self._judged(found[0].content), span=(begin + found[0].start, begin + found[0].end))
 
-    def same(self, completion: str, problem: Problem) -> object:
-        return after_think(completion)
-
-    def __call__(self, completion: str, problem: Problem) -> Verdict:
-        early = self._before_parsing(completion)
-        if early is not None or self.language != "python":
-            return early or Verdict.scored(1.0, "correct")
+    def _judged(self, program: str) -> Verdict:
+        if len(program) > self.max_chars:
+            return Verdict.scored(0.0, "too_long", detail=f"{len(program)} characters")
+        if self.language != "python":
+            return Verdict.scored(1.0, "correct")
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                ast.parse(blocks(after_think(completion), "python")[0])
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            return Verdict.scored(0.0, "syntax_error", detail=" ".join(str(error).split())[:200])
+            parse(program)
+        except UNPARSABLE as error:
+            return Verdict.scored(0.0, "syntax_error", detail=one_line(error)[:200])
         return Verdict.scored(1.0, "correct")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,10 +10,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar
 
-from rlvr.answers.extract import boxes, declared_order, find
+from rlvr.answers.extract import check_tag, declared_order, find, last_box
 from rlvr.answers.numbers import parse_number
 from rlvr.types import Problem, Verdict
-from rlvr.verifiers.base import Verifier
+from rlvr.verifiers.base import Verifier, no_key
 
 MAX_CHARS = 1000
 """Longest expression that is read."""
@@ -28,6 +29,9 @@ _SPELLINGS = (
     (re.compile(r"\["), "("),
     (re.compile(r"\]"), ")"),
 )
+
+
+_OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
 
 
 class _Unparsable(ValueError):
@@ -58,8 +62,7 @@ class Countdown(Verifier):
 
     def __post_init__(self) -> None:
         declared_order(self.extract)
-        if not re.fullmatch(r"[\w-]+", self.tag):
-            raise ValueError(f"tag={self.tag!r}: must be a name, without brackets")
+        check_tag(self.tag)
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
         truth = _read_truth(problem.truth)
@@ -70,11 +73,9 @@ class Countdown(Verifier):
         found = find(completion, order, tag=self.tag, scope="after_think")
         if found is None:
             return Verdict.scored(0.0, "no_answer", detail=f"found none by {', '.join(order)}")
-        text = found.texts[-1]
-        boxed = [each for each in boxes(text) if each.strip()]
-        text = boxed[-1].strip() if boxed else text
-        reason, detail = self._check(text, given, target)
-        return Verdict.scored(float(reason == "correct"), reason, text[:200], detail)
+        piece = last_box(found.last) or found.last
+        reason, detail = self._check(piece.text, given, target)
+        return Verdict.scored(float(reason == "correct"), reason, piece.text[:200], detail, span=found.place(piece))
 
     def _check(self, text: str, given: Sequence[Fraction], target: Fraction) -> tuple[str, str]:
         """Reason and detail."""
@@ -83,7 +84,8 @@ class Countdown(Verifier):
             steps = _Parser(expression).steps
         except _Unparsable as error:
             return "unparsable", str(error)
-        used, allowed = Counter(step for step in steps if isinstance(step, Fraction)), Counter(given)
+        used = Counter(step for step in steps if isinstance(step, Fraction))
+        allowed = Counter(given)
         if used != allowed and (self.use_all or used - allowed):
             return "wrong_numbers", f"used {_listed(used)}, given {_listed(allowed)}"
         value = _value(steps)
@@ -102,7 +104,7 @@ def _read_truth(truth: Mapping[str, Any]) -> tuple[list[Fraction], Fraction] | s
     """Numbers and target, or what is wrong with them."""
     for key in Countdown.needs:
         if key not in truth:
-            return f"the truth has no key {key!r} (it has: {', '.join(truth) or 'none'})"
+            return no_key(truth, key)
     numbers = truth["numbers"]
     if not isinstance(numbers, tuple | list) or not numbers:
         return f"the truth's numbers {str(numbers)[:60]!r} are no list of numbers"
@@ -223,7 +225,5 @@ def _value(steps: Sequence[Fraction | str]) -> Fraction | None:
         right, left = stack.pop(), stack.pop()
         if step == "/" and not right:
             return None
-        stack.append(
-            left + right if step == "+" else left - right if step == "-" else left * right if step == "*" else left / right
-        )
+        stack.append(_OPERATORS[step](left, right))
     return stack[0]

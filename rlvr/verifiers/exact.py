@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
 
 from rlvr.answers.choice import Choices, letter_of
-from rlvr.answers.extract import SCOPES, Scope, boxes, declared_order, find
+from rlvr.answers.extract import SCOPES, Scope, check_tag, declared_order, find, opened
 from rlvr.answers.numbers import parse_number
 from rlvr.answers.spelling import MAX_CHARS, Reading, normal_forms, read_spelling
 from rlvr.types import Problem, Verdict
-from rlvr.verifiers.base import Verifier
+from rlvr.verifiers.base import Verifier, check_choices
 
 
 def _read_number(text: str, *, truth: object) -> Reading:
     value = parse_number(text)
     if value is None:
         return Reading(text, "unparsable", "not one number and nothing else")
-    return Reading(
-        value, "correct" if value == truth else "wrong", f"{value} {'is' if value == truth else 'is not'} {truth}"[:200]
-    )
+    if value == truth:
+        return Reading(value, "correct", f"{value} is {truth}"[:200])
+    return Reading(value, "wrong", f"{value} is not {truth}"[:200])
 
 
 def _spellings(truth: Mapping[str, Any]) -> tuple[str, ...]:
@@ -82,13 +81,9 @@ class ExactAnswer(Verifier):
     """Aliases match without the accents of Latin letters: Beyonce is Beyonc\u00e9."""
 
     def __post_init__(self) -> None:
-        choices = {"kind": ("aliases", "choice", "number"), "scope": SCOPES, "which": ("last", "unique")}
-        for key, allowed in choices.items():
-            if getattr(self, key) not in allowed:
-                raise ValueError(f"{key}={getattr(self, key)}: must be one of {', '.join(allowed)}")
+        check_choices(self, kind=("aliases", "choice", "number"), scope=SCOPES, which=("last", "unique"))
         declared_order(self.extract)
-        if not re.fullmatch(r"[\w-]+", self.tag):
-            raise ValueError(f"tag={self.tag!r}: must be the name of a tag, without brackets")
+        check_tag(self.tag)
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
         try:
@@ -98,14 +93,15 @@ class ExactAnswer(Verifier):
         found = find(completion, declared_order(self.extract), tag=self.tag, scope=self.scope)
         if found is None:
             return Verdict.scored(0.0, "no_answer", detail=f"found no {' and no '.join(declared_order(self.extract))}")
-        texts = [inner for text in found.texts for inner in boxes(text) or [text] if inner.strip()] or [found.texts[-1]]
-        answer = texts[-1].strip()
-        reading = _bounded(read, answer)
-        if self.which == "unique" and any(_bounded(read, each).identity != reading.identity for each in dict.fromkeys(texts)):
-            return Verdict.scored(0.0, "ambiguous", answer[:200], f"{len(texts)} answers that differ")
-        return Verdict.scored(
-            float(reading.reason == "correct"), reading.reason, answer[:200], f"{found.source}: {reading.detail}"
-        )
+        answers = (inner for piece in found.backwards() for inner in reversed(opened(piece) or [piece]) if inner.text)
+        piece = next(answers, found.last)
+        answer, span = piece.text[:200], found.place(piece)
+        reading = _bounded(read, piece.text)
+        others = [each.text for each in answers] if self.which == "unique" else []
+        if any(_bounded(read, text).identity != reading.identity for text in set(others)):
+            return Verdict.scored(0.0, "ambiguous", answer, f"{len(others) + 1} answers that differ", span=span)
+        score = float(reading.reason == "correct")
+        return Verdict.scored(score, reading.reason, answer, f"{found.source}: {reading.detail}", span=span)
 
     def _reader(self, truth: Mapping[str, Any]) -> Callable[[str], Reading]:
         """Reads an answer against the ground truth. Errors: `ValueError` saying what is wrong with the truth."""
@@ -139,4 +135,4 @@ class ExactAnswer(Verifier):
 
 
 def _bounded(read: Callable[[str], Reading], text: str) -> Reading:
-    return read(text.strip()) if len(text) <= MAX_CHARS else Reading(text, "unparsable", f"longer than {MAX_CHARS} characters")
+    return read(text) if len(text) <= MAX_CHARS else Reading(text, "unparsable", f"longer than {MAX_CHARS} characters")

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
-from rlvr.answers.normalise import normalise
+from rlvr.answers.extract import cut
+from rlvr.answers.normalise import origin, plain
 from rlvr.answers.numbers import parse_number
+from rlvr.config.bounds import check_fields
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
 
@@ -18,14 +20,14 @@ _TAG = re.compile(r"</?(?:think|answer)>")
 _TAG_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def visible(text: str) -> str:
+def visible_text(text: str) -> str:
     """The visible characters of `text`: no separators, control or format characters, combining marks, or blank letters."""
     return "".join(char for char in text if unicodedata.category(char)[0] not in "ZCM" and char not in _BLANK)
 
 
 def visible_chars(text: str) -> int:
     """Number of visible characters."""
-    return len(visible(text))
+    return len(visible_text(text))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +47,8 @@ class ThinkAnswer(Verifier):
     """What shorter reasoning costs: the score is then `1 - length_share`."""
 
     def __post_init__(self) -> None:
-        if self.min_think_chars < 1:
-            raise ValueError(f"min_think_chars={self.min_think_chars}: must be at least 1 (an empty think block never counts)")
-        if not 0.0 <= self.length_share <= 1.0:
-            raise ValueError(f"length_share={self.length_share}: must lie in [0, 1]")
+        check_fields(self, "min_think_chars", at_least=1, why="an empty think block never counts")
+        check_fields(self, "length_share", at_least=0, at_most=1)
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
         tags = _TAG.findall(completion)
@@ -129,17 +129,22 @@ class FinalLine(Verifier):
     def __post_init__(self) -> None:
         if not self.marker.strip():
             raise ValueError(f"marker={self.marker!r}: must hold a visible character")
-        if not 0.0 <= self.early_share <= 1.0:
-            raise ValueError(f"early_share={self.early_share}: must lie in [0, 1]")
+        check_fields(self, "early_share", at_least=0, at_most=1)
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
-        lines = [line.strip() for line in normalise(completion).splitlines() if line.strip()]
-        marked = [at for at, line in enumerate(lines) if line.startswith(self.marker)]
+        normal = plain(completion)
+        lines = normal.splitlines(keepends=True)
+        filled = [at for at, line in enumerate(lines) if line.strip()]
+        marked = [at for at in filled if lines[at].strip().startswith(self.marker)]
         if not marked:
             return Verdict.scored(0.0, "no_marker", detail=f"no line begins with {self.marker}")
-        answer = lines[marked[-1]].removeprefix(self.marker).strip()
+        last = marked[-1]
+        begin = sum(map(len, lines[:last]))
+        answer, start, end = cut(normal, normal.index(self.marker, begin) + len(self.marker), begin + len(lines[last]))
+        span = origin(completion, normal, start, end)
         if parse_number(answer) is None:
-            return Verdict.scored(0.0, "unparsable", answer[:200], f"no number behind {self.marker}")
-        if len(marked) > 1 or marked[0] != len(lines) - 1:
-            return Verdict.scored(self.early_share, "not_last", answer, f"{len(marked)} marked lines of {len(lines)}")
-        return Verdict.scored(1.0, "correct", answer)
+            return Verdict.scored(0.0, "unparsable", answer[:200], f"no number behind {self.marker}", span=span)
+        if len(marked) > 1 or last != filled[-1]:
+            detail = f"{len(marked)} marked lines of {len(filled)}"
+            return Verdict.scored(self.early_share, "not_last", answer, detail, span=span)
+        return Verdict.scored(1.0, "correct", answer, span=span)

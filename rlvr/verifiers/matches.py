@@ -9,9 +9,10 @@ from typing import Any, ClassVar, Literal
 
 import re2
 
-from rlvr.answers.extract import after_think
+from rlvr.answers.extract import SCOPES, Scope, after_think
+from rlvr.text import one_line
 from rlvr.types import Problem, Verdict
-from rlvr.verifiers.base import Verifier
+from rlvr.verifiers.base import Verifier, check_choices
 
 MAX_MEMORY = 2 << 20
 """Memory limit of a compiled pattern, in bytes; it also bounds the time per character of text."""
@@ -42,15 +43,13 @@ class Matches(Verifier):
     """The regular expression."""
     mode: Literal["search", "fullmatch"] = "search"
     """`search`: anywhere in the text; `fullmatch`: all of it."""
-    scope: Literal["response", "after_think"] = "response"
+    scope: Scope = "response"
     """The text that is searched: the whole response, or what follows the last `</think>` (all of it without one)."""
     negate: bool = False
     """Full score when it does not match (also for an empty response: join it with a rule that asks for something)."""
 
     def __post_init__(self) -> None:
-        for key, allowed in (("mode", ("search", "fullmatch")), ("scope", ("response", "after_think"))):
-            if getattr(self, key) not in allowed:
-                raise ValueError(f"{key}={getattr(self, key)}: must be one of {', '.join(allowed)}")
+        check_choices(self, mode=("search", "fullmatch"), scope=SCOPES)
         if not self.pattern:
             raise ValueError("pattern='': must not be empty (it would match every text)")
         try:
@@ -59,16 +58,24 @@ class Matches(Verifier):
             cause = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
             raise ValueError(
                 f"pattern={self.pattern!r}: must be a regular expression of RE2, which has no lookaround and no backreference "
-                f"({' '.join(cause.split())})"
+                f"({one_line(cause)})"
             ) from error
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
         text = _SURROGATE.sub("\ufffd", after_think(completion) if self.scope == "after_think" else completion)
         pattern = _compiled(self.pattern)
-        match = (pattern.search if self.mode == "search" else pattern.fullmatch)(text.encode())
-        answer = None if match is None else match.group()[:800].decode(errors="replace")[:200]
-        if (match is None) == self.negate:
-            return Verdict.scored(1.0, "correct", answer, "matches" if match else "does not match, as asked")
+        encoded = text.encode()
+        match = (pattern.search if self.mode == "search" else pattern.fullmatch)(encoded)
         if match is None:
+            if self.negate:
+                return Verdict.scored(1.0, "correct", detail="does not match, as asked")
             return Verdict.scored(0.0, "no_match", detail=f"{self.pattern[:100]!r} does not match")
-        return Verdict.scored(0.0, "forbidden", answer, f"{self.pattern[:100]!r} matches")
+        answer = match.group()[:800].decode(errors="replace")[:200]
+        # In characters; a match may begin or end within one (`\\C` is a byte).
+        start = len(encoded[: match.start()].decode(errors="ignore"))
+        end = len(encoded[: match.end()].decode(errors="replace"))
+        at = len(completion) - len(text)
+        span = (at + start, at + end)
+        if self.negate:
+            return Verdict.scored(0.0, "forbidden", answer, f"{self.pattern[:100]!r} matches", span=span)
+        return Verdict.scored(1.0, "correct", answer, "matches", span=span)

@@ -10,13 +10,15 @@ from typing import Any, ClassVar, Literal
 
 from rlvr.answers import symbolic
 from rlvr.answers.compare import Matching, compare, distinct
-from rlvr.answers.extract import SCOPES, Scope, declared_order, find
+from rlvr.answers.extract import SCOPES, Scope, check_tag, declared_order, find
 from rlvr.answers.nodes import Node, Quantity
 from rlvr.answers.normalise import normalise
 from rlvr.answers.numbers import parse_number
-from rlvr.answers.reading import TooBig, chosen, is_choice, read
+from rlvr.answers.polynomials import TooBig
+from rlvr.answers.reading import chosen, is_choice, read
+from rlvr.config.bounds import check_fields
 from rlvr.types import Problem, Verdict
-from rlvr.verifiers.base import Verifier
+from rlvr.verifiers.base import Verifier, check_choices, no_key
 
 _SHOWN = 200  # longest answer quoted in a verdict, in characters
 _LARGEST = 10**1000  # no real ground truth is larger, and Python refuses to write very long numbers
@@ -54,14 +56,9 @@ class MathAnswer(Verifier):
 
     def __post_init__(self) -> None:
         declared_order(self.extract)
-        choices = {"scope": SCOPES, "which": ("last", "unique"), "units": ("drop", "strict")}
-        for key, allowed in choices.items():
-            if getattr(self, key) not in allowed:
-                raise ValueError(f"{key}={getattr(self, key)}: must be one of {', '.join(allowed)}")
-        if not 0.0 <= self.tolerance < 1.0:
-            raise ValueError(f"tolerance={self.tolerance}: must lie in [0, 1)")
-        if not self.tag.isidentifier():
-            raise ValueError(f"tag={self.tag!r}: must be a name, without brackets")
+        check_tag(self.tag)
+        check_choices(self, scope=SCOPES, which=("last", "unique"), units=("drop", "strict"))
+        check_fields(self, "tolerance", at_least=0, below=1)
 
     def applies(self, truth: Mapping[str, Any]) -> bool:
         return "answer" in truth and "choices" not in truth
@@ -69,7 +66,7 @@ class MathAnswer(Verifier):
     def check_truth(self, truth: Mapping[str, Any]) -> str | None:
         answer = truth.get("answer")
         if answer is None:
-            return f"the truth has no key 'answer' (it has: {', '.join(map(str, truth)) or 'none'})"
+            return no_key(truth, "answer")
         if isinstance(answer, bool) or not isinstance(answer, str | int | float):
             return f"the truth's answer is a {type(answer).__name__}: must be a text or a number"
         text = _text(answer)
@@ -96,15 +93,17 @@ class MathAnswer(Verifier):
         found = find(completion, order, tag=self.tag, scope=self.scope)
         if found is None:
             return Verdict.scored(0.0, "no_answer", detail=f"nothing found by {', '.join(order)}")
-        text = found.texts[-1]
+        text, span = found.last.text, found.place(found.last)
         answer = text[:_SHOWN]
-        if self.which == "unique" and len(found.texts) > 1 and len(different := distinct(found.texts)) > 1:
+        different = distinct(found.texts()) if self.which == "unique" else ()
+        if len(different) > 1:
             shown = ", ".join(each[:20] for each in different[:4])
-            return Verdict.scored(0.0, "ambiguous", answer, f"{found.source}: {len(different)} answers that differ: {shown}")
+            detail = f"{found.source}: {len(different)} answers that differ: {shown}"
+            return Verdict.scored(0.0, "ambiguous", answer, detail, span=span)
         decision, reason, detail = self._compare(truth=_text(problem.truth["answer"]), given=text, decide=decide)
         if decision is None:
             return None
-        return Verdict.scored(float(decision), reason, answer, f"{found.source}: {detail}")
+        return Verdict.scored(float(decision), reason, answer, f"{found.source}: {detail}", span=span)
 
     def _compare(self, *, truth: str, given: str, decide: Any) -> tuple[bool | None, str, str]:
         """Decision (None: undecided), reason, detail."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from rlvr.answers.extract import declared_places, passage
+from rlvr.answers.extract import Piece, check_tag, declared_places, passage
+from rlvr.config.bounds import check_fields
 from rlvr.sandbox.base import Limits, SandboxError
 from rlvr.sandbox.probe import tier_to_use
 from rlvr.sandbox.shared import shared_sandbox
@@ -57,11 +56,8 @@ class Proof(Verifier):
 
     def __post_init__(self) -> None:
         declared_places(self.extract, _PLACES)
-        if not re.fullmatch(r"[\w-]+", self.tag):
-            raise ValueError(f"tag={self.tag!r}: must be the name of a tag, without brackets")
-        for key in ("wall_s", "memory_mb"):
-            if not 0 < getattr(self, key) < math.inf:
-                raise ValueError(f"{key}={getattr(self, key)}: must be above 0")
+        check_tag(self.tag)
+        check_fields(self, "wall_s", "memory_mb", above=0)
 
     def quick(self, completion: str, problem: Problem) -> Verdict | None:
         """What can be said without a prover."""
@@ -69,11 +65,11 @@ class Proof(Verifier):
         if isinstance(claim, str):
             return Verdict.unscorable("bad_truth", claim)
         proof = self._proof(completion, problem.truth)
-        if not proof:
+        if proof is None:
             return Verdict.scored(0.0, "no_answer", detail=f"found no {' and no '.join(declared_places(self.extract))}")
-        if len(proof) > _MAX_CHARS:
-            detail = f"{len(proof)} characters, at most {_MAX_CHARS} are checked"
-            return Verdict.scored(0.0, "too_large", proof[:500], detail)
+        if len(proof.text) > _MAX_CHARS:
+            detail = f"{len(proof.text)} characters, at most {_MAX_CHARS} are checked"
+            return Verdict.scored(0.0, "too_large", proof.text[:500], detail, span=proof.span)
         return None
 
     def prepare(self) -> None:
@@ -85,8 +81,9 @@ class Proof(Verifier):
     def waits_s(self) -> float:
         return 2 * 3 * self.wall_s
 
-    def same(self, completion: str, problem: Problem) -> object:
-        return self._proof(completion, problem.truth)
+    def scored_part(self, completion: str, problem: Problem) -> tuple[object, int]:
+        proof = self._proof(completion, problem.truth)
+        return ((proof.text, completion[slice(*proof.span)]), proof.start) if proof else (None, 0)
 
     def check_truth(self, truth: Mapping[str, Any]) -> str | None:
         """Checks the form only; the prover checks the statement itself before the first proof."""
@@ -95,10 +92,15 @@ class Proof(Verifier):
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
         verdict = self.quick(completion, problem)
+        if verdict is not None:
+            return verdict
         claim = _claim(problem.truth)
-        if verdict is not None or isinstance(claim, str):
-            return verdict or Verdict.unscorable("bad_truth", str(claim))
-        prover, proof = _PROVERS[problem.truth["prover"]], self._proof(completion, problem.truth)
+        proof = self._proof(completion, problem.truth)
+        assert isinstance(claim, Claim), "or quick has the verdict"
+        assert proof is not None, "or quick has the verdict"
+        return replace(self._checked(_PROVERS[problem.truth["prover"]], proof.text, claim), span=proof.span)
+
+    def _checked(self, prover: Prover, proof: str, claim: Claim) -> Verdict:
         limits = Limits(wall_s=self.wall_s, cpu_s=self.wall_s, memory_mb=self.memory_mb)
         try:
             tier = tier_to_use()
@@ -110,15 +112,15 @@ class Proof(Verifier):
         weak = "" if tier == "namespaces" else f"; weak isolation: {tier}"
         return Verdict.scored(score, reason, proof[:500], detail + weak)
 
-    def _proof(self, response: str, truth: Mapping[str, Any]) -> str:
+    def _proof(self, response: str, truth: Mapping[str, Any]) -> Piece | None:
         """Blocks labelled with the language go before blocks without a label."""
-        prover, order = _PROVERS.get(str(truth.get("prover"))), declared_places(self.extract, _PLACES)
-        for place in order:
+        prover = _PROVERS.get(str(truth.get("prover")))
+        for place in declared_places(self.extract, _PLACES):
             for label in prover.labels if prover else ():
                 found = passage(response, (place,), tag=self.tag, language=label)
                 if found:
                     return found
-        return ""
+        return None
 
 
 def _examined(prover: Prover, proof: str, claim: Claim, limits: Limits) -> tuple[float, str, str]:

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from rlvr.answers.extract import boxes, declared_order, find
+from rlvr.answers.extract import check_tag, cut, declared_order, find, opened
 from rlvr.answers.numbers import parse_number
-from rlvr.types import Problem, Verdict
+from rlvr.text import one_line
+from rlvr.types import Problem, Span, Verdict
 from rlvr.verifiers.base import Verifier
 
 NONSENSE = "no answer"
@@ -31,23 +32,13 @@ MISSING = "needs the package reasoning-gym: pip install 'rlvr[reasoning_gym]'"
 # Modules that a scorer may use, reviewed in version 0.1.25: magiccube and zss parse text with patterns and never evaluate it.
 # Not sympy, which several scorers call: `parse_expr` and `sympify` evaluate text as Python.
 _MODULES = {
-    *(
-        "abc",
-        "collections",
-        "copy",
-        "dataclasses",
-        "datetime",
-        "decimal",
-        "enum",
-        "fractions",
-        "functools",
-        "heapq",
-        "itertools",
-    ),
-    *("json", "magiccube", "math", "numpy", "operator", "random", "re", "reasoning_gym", "string", "typing", "warnings", "zss"),
-    *("builtins", ""),
-}
-_REFUSED = {*("eval", "exec", "compile", "__import__", "open", "input"), *("getattr", "setattr", "globals", "locals", "vars")}
+    "", "abc", "builtins", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "fractions", "functools",
+    "heapq", "itertools", "json", "magiccube", "math", "numpy", "operator", "random", "re", "reasoning_gym", "string", "typing",
+    "warnings", "zss",
+}  # fmt: skip
+_REFUSED = {
+    "eval", "exec", "compile", "__import__", "open", "input", "getattr", "setattr", "globals", "locals", "vars",
+}  # fmt: skip
 # Python's int() reads 21_4 as 214, and so do scorers that call it; here it is a subscript.
 _UNDERSCORE = re.compile(r"(?<=\d)_(?=\d)")
 # Every comparison with NaN is false, so the scorer of complex_arithmetic finds it no worse than the right answer.
@@ -193,7 +184,7 @@ def _truth_problem(text: str) -> str | None:
         if isinstance(oracle, str) and not score(task, options, entry, oracle) >= 1.0:
             return f"task={task}: its scorer does not give the full score to its own answer {oracle[:60]!r}"
     except Exception as error:  # noqa: BLE001  a scorer that cannot read the truth may raise anything
-        return f"task={task}: its scorer cannot use this entry ({type(error).__name__}: {' '.join(str(error).split())[:100]})"
+        return f"task={task}: its scorer cannot use this entry ({type(error).__name__}: {one_line(error)[:100]})"
     return None
 
 
@@ -222,8 +213,7 @@ class ReasoningGym(Verifier):
 
     def __post_init__(self) -> None:
         declared_order(self.extract)
-        if not re.fullmatch(r"[\w-]+", self.tag):
-            raise ValueError(f"tag={self.tag!r}: must be the name of a tag, without brackets")
+        check_tag(self.tag)
         if not installed():
             raise ValueError(f"_target_=rlvr.verifiers.reasoning_gym.ReasoningGym: {MISSING}")
 
@@ -234,39 +224,46 @@ class ReasoningGym(Verifier):
         bad_truth = self.check_truth(problem.truth)
         if bad_truth:
             return Verdict.unscorable("bad_truth", bad_truth)
-        if self._answer(completion) is None:
-            return Verdict.scored(0.0, "no_answer", detail=f"found no {' and no '.join(declared_order(self.extract))}")
-        return None
+        return self._no_answer() if self._answer(completion) is None else None
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
-        verdict = self.quick(completion, problem)
-        if verdict is not None:
-            return verdict
-        answer, truth = self._answer(completion) or "", problem.truth["reasoning_gym"]
+        early = self.quick(completion, problem)
+        found = self._answer(completion)
+        if early is not None or found is None:
+            return early or self._no_answer()
+        answer, span = found
+        truth = problem.truth["reasoning_gym"]
         if _is_nan(answer) and not _is_nan(str(truth["entry"].get("answer"))):
-            return Verdict.scored(0.0, "wrong", answer[:200], "not a number")
+            return Verdict.scored(0.0, "wrong", answer[:200], "not a number", span=span)
         try:
             given = score(truth["task"], truth.get("options") or {}, truth["entry"], answer)
         except MemoryError:
             raise  # the worker reports its memory limit
         except Exception as error:  # noqa: BLE001  caused by the answer: check_truth has run the scorer on this ground truth
-            return Verdict.scored(0.0, "unparsable", answer[:200], f"the scorer raises {type(error).__name__}: {error}"[:200])
+            detail = f"the scorer raises {type(error).__name__}: {error}"[:200]
+            return Verdict.scored(0.0, "unparsable", answer[:200], detail, span=span)
         if isinstance(given, bool) or not isinstance(given, int | float) or math.isnan(given):
             return Verdict.error("bad_score", f"task={truth['task']}: the scorer gives {given!r}"[:200])
         given = min(1.0, max(0.0, float(given)))
         reason = "correct" if given == 1.0 else "partial" if given and self.partial else "wrong"
         detail = f"the scorer of {truth['task']} gives {given:g}"
-        return Verdict.scored(given if reason != "wrong" else 0.0, reason, answer[:200], detail)
+        return Verdict.scored(given if reason != "wrong" else 0.0, reason, answer[:200], detail, span=span)
 
-    def _answer(self, completion: str) -> str | None:
+    def _no_answer(self) -> Verdict:
+        return Verdict.scored(0.0, "no_answer", detail=f"found no {' and no '.join(declared_order(self.extract))}")
+
+    def _answer(self, completion: str) -> tuple[str, Span] | None:
         found = find(completion, declared_order(self.extract), tag=self.tag, scope="after_think")
         if found is None:
             return None
-        text = found.texts[-1]
-        whole = re.fullmatch(r"\\boxed\s*\{(.*)\}", text, re.DOTALL)  # even if the braces inside do not balance
-        inner = boxes(text) or ([whole[1]] if whole else [])
-        answer = inner[-1].strip() if inner else text
-        return _UNDERSCORE.sub(" _ ", answer)
+        piece = found.last
+        whole = re.fullmatch(r"\\boxed\s*\{(.*)\}", piece.text, re.DOTALL)
+        inside = opened(piece)
+        if inside:
+            piece = inside[-1]
+        elif whole:  # the braces inside do not balance
+            piece = cut(piece.text, *whole.span(1), at=piece.start)
+        return _UNDERSCORE.sub(" _ ", piece.text), found.place(piece)
 
     def check_truth(self, truth: Mapping[str, Any]) -> str | None:
         entry = truth.get("reasoning_gym")

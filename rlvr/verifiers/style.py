@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,10 +12,11 @@ from itertools import islice
 from typing import Any, Literal
 
 from rlvr.answers.compare import same_answer
-from rlvr.answers.extract import declared_order, find
-from rlvr.types import Problem, Verdict
-from rlvr.verifiers.base import Verifier
-from rlvr.verifiers.format import visible
+from rlvr.answers.extract import check_tag, declared_order, find
+from rlvr.config.bounds import check_fields
+from rlvr.types import Problem, Span, Verdict
+from rlvr.verifiers.base import Verifier, check_choices, no_key
+from rlvr.verifiers.format import visible_text
 
 _TAG = re.compile(r"</?(?:think|answer)>")
 _ANSWER = re.compile(r"<answer>|\\boxed|####")
@@ -45,18 +47,16 @@ class ReasoningLength(Verifier):
     Tags are never counted."""
 
     def __post_init__(self) -> None:
-        if self.min_chars < 1:
-            raise ValueError(f"min_chars={self.min_chars}: must be at least 1")
+        check_fields(self, "min_chars", at_least=1)
         if self.max_chars is not None and self.max_chars < self.min_chars:
             raise ValueError(f"max_chars={self.max_chars}: must be at least min_chars ({self.min_chars}), or null")
-        if self.scope not in ("think", "before_answer", "response"):
-            raise ValueError(f"scope={self.scope}: must be one of think, before_answer, response")
+        check_choices(self, scope=("think", "before_answer", "response"))
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
         reasoning = self._reasoning(completion)
         if reasoning is None:
             return Verdict.scored(0.0, "no_think", detail="no </think> found")
-        shown = visible(_TAG.sub("", reasoning))
+        shown = visible_text(_TAG.sub("", reasoning))
         folded = shown.casefold()
         fresh = len({folded[at : at + 3] for at in range(len(folded) - 2)})
         detail = f"{fresh} fresh of {len(shown)} visible characters of reasoning, {self.min_chars} asked"
@@ -73,8 +73,10 @@ class ReasoningLength(Verifier):
         if self.scope == "before_answer":
             return _ANSWER.split(response, maxsplit=1)[0]
         head, closed, _ = response.partition("</think>")
+        if not closed:
+            return None
         _, opened, inside = head.partition("<think>")
-        return None if not closed else inside if opened else head
+        return inside if opened else head
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +97,8 @@ class Repetition(Verifier):
     """Smallest repeated share with a score of 0."""
 
     def __post_init__(self) -> None:
-        if self.n < 2:
-            raise ValueError(f"n={self.n}: must be at least 2")
-        if not 0.0 <= self.allowed < 1.0:
-            raise ValueError(f"allowed={self.allowed}: must lie in [0, 1)")
+        check_fields(self, "n", at_least=2)
+        check_fields(self, "allowed", at_least=0, below=1)
         if not self.allowed < self.worst <= 1.0:
             raise ValueError(f"worst={self.worst}: must lie above allowed ({self.allowed}) and not above 1")
 
@@ -128,8 +128,7 @@ class Overlong(Verifier):
     """How far below `max_chars` the score begins to fall, in characters."""
 
     def __post_init__(self) -> None:
-        if self.max_chars < 1:
-            raise ValueError(f"max_chars={self.max_chars}: must be at least 1")
+        check_fields(self, "max_chars", at_least=1)
         if not 1 <= self.buffer_chars <= self.max_chars:
             raise ValueError(f"buffer_chars={self.buffer_chars}: must lie between 1 and max_chars ({self.max_chars})")
 
@@ -156,26 +155,25 @@ class UniqueAnswer(Verifier):
 
     def __post_init__(self) -> None:
         declared_order(self.extract)
-        if not re.fullmatch(r"[\w-]+", self.tag):
-            raise ValueError(f"tag={self.tag!r}: must be a name, without brackets")
-        if self.max_copies < 1:
-            raise ValueError(f"max_copies={self.max_copies}: must be at least 1")
+        check_tag(self.tag)
+        check_fields(self, "max_copies", at_least=1)
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
         order = declared_order(self.extract)
         found = find(completion, order, tag=self.tag)
         if found is None:
             return Verdict.scored(0.0, "no_answer", detail=f"found none by {', '.join(order)}")
-        first, *others = dict.fromkeys(found.texts)
-        answer = found.texts[-1][:200]
+        texts = found.texts()
+        first, *others = dict.fromkeys(texts)
+        answer, span = found.last.text[:200], found.place(found.last)
         # More spellings than max_copies score 0 either way, so only a few need to be compared.
         differ = next((each for each in islice(others, self.max_copies + 1) if not same_answer(first, each)), None)
         if differ is not None:
-            return Verdict.scored(0.0, "ambiguous", answer, f"{first[:60]!r} and {differ[:60]!r}")
-        copies = len(found.texts)
-        if copies > self.max_copies:
-            return Verdict.scored(0.0, "repeated", answer, f"{found.source}: stated {copies} times, {self.max_copies} allowed")
-        return Verdict.scored(1.0, "correct", answer, f"{found.source}: stated {copies} times of at most {self.max_copies}")
+            return Verdict.scored(0.0, "ambiguous", answer, f"{first[:60]!r} and {differ[:60]!r}", span=span)
+        copies = f"{found.source}: stated {len(texts)} times"
+        if len(texts) > self.max_copies:
+            return Verdict.scored(0.0, "repeated", answer, f"{copies}, {self.max_copies} allowed", span=span)
+        return Verdict.scored(1.0, "correct", answer, f"{copies} of at most {self.max_copies}", span=span)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,8 +206,7 @@ class Forbidden(Verifier):
         for phrase in self.phrases:
             if not _plain(phrase).strip():
                 raise ValueError(f"phrases={phrase!r}: must hold a visible character")
-        if self.min_line_chars < 1:
-            raise ValueError(f"min_line_chars={self.min_line_chars}: must be at least 1")
+        check_fields(self, "min_line_chars", at_least=1)
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
         bad = self.check_truth(problem.truth)
@@ -218,18 +215,23 @@ class Forbidden(Verifier):
         text = _plain(completion)
         spoken = self._spoken(text)
         for phrase in self.phrases:
-            if _says(spoken, self._spoken(_plain(phrase)), self.whole_words):
-                return Verdict.scored(0.0, "forbidden", phrase[:200], f"the phrase {phrase[:60]!r}")
+            said = self._spoken(_plain(phrase))
+            at = _said_at(spoken, said, self.whole_words)
+            if at >= 0:
+                before, n = len(_SPACE.sub("", spoken[:at])), len(_SPACE.sub("", said))
+                span = _written_at(completion, before, n, fold_case=self.fold_case)
+                return Verdict.scored(0.0, "forbidden", phrase[:200], f"the phrase {phrase[:60]!r}", span=span)
         squeezed = _SPACE.sub("", text) if self.truth_keys else ""
         for key in self.truth_keys:
             for line in _texts(problem.truth[key]):
                 needle = _SPACE.sub("", _plain(line))
                 if len(needle) >= self.min_line_chars and needle in squeezed:
-                    return Verdict.scored(0.0, "forbidden", line.strip()[:200], f"a line of the truth's {key}")
+                    span = _written_at(completion, squeezed.find(needle), len(needle), fold_case=False)
+                    return Verdict.scored(0.0, "forbidden", line.strip()[:200], f"a line of the truth's {key}", span=span)
         return Verdict.scored(1.0, "correct")
 
     def _spoken(self, text: str) -> str:
-        return _SPACE.sub(" ", text.casefold() if self.fold_case else text).strip()
+        return _SPACE.sub(" ", _folded(text, self.fold_case)).strip()
 
     def applies(self, truth: Mapping[str, Any]) -> bool:
         return all(key in truth for key in self.truth_keys)
@@ -237,7 +239,7 @@ class Forbidden(Verifier):
     def check_truth(self, truth: Mapping[str, Any]) -> str | None:
         for key in self.truth_keys:
             if key not in truth:
-                return f"the truth has no key {key!r} (it has: {', '.join(truth) or 'none'})"
+                return no_key(truth, key)
             if not any(map(str.strip, _texts(truth[key]))):
                 return f"the truth's {key} holds no text"
         return None
@@ -255,16 +257,29 @@ def _plain_char(char: str) -> str:
     return unicodedata.normalize("NFKD", char)
 
 
-def _says(text: str, phrase: str, whole_words: bool) -> bool:
+def _folded(text: str, fold_case: bool) -> str:
+    return text.casefold() if fold_case else text
+
+
+def _written_at(text: str, before: int, n: int, *, fold_case: bool) -> Span:
+    """Where in `text` the `n` characters stand that follow the first `before`; counted in one spelling, without white space."""
+
+    def count(end: int) -> int:
+        return len(_SPACE.sub("", _folded(_plain(text[:end]), fold_case)))
+
+    ends = range(len(text) + 1)
+    return bisect_right(ends, before, key=count) - 1, bisect_left(ends, before + n, key=count)
+
+
+def _said_at(text: str, phrase: str, whole_words: bool) -> int:
+    """Where a text says the phrase; -1: nowhere."""
     at = text.find(phrase)
-    while at >= 0:
+    while at >= 0 and whole_words:
         end = at + len(phrase)
-        if not whole_words or not (
-            _one_word(phrase[0], text[max(0, at - 1) : at]) or _one_word(phrase[-1], text[end : end + 1])
-        ):
-            return True
+        if not _one_word(phrase[0], text[max(0, at - 1) : at]) and not _one_word(phrase[-1], text[end : end + 1]):
+            break
         at = text.find(phrase, at + 1)
-    return False
+    return at
 
 
 def _one_word(edge: str, beside: str) -> bool:

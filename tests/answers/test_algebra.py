@@ -9,9 +9,10 @@ import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlvr.answers.algebra import TooBig, canonical, same
+from rlvr.answers.algebra import canonical
 from rlvr.answers.expression import Tree, Unreadable, parse
 from rlvr.answers.numeric import differ, real_value
+from rlvr.answers.polynomials import TooBig, same
 from rlvr.answers.symbolic import equal
 
 LEAVES = st.sampled_from(["x", "y", "1", "2", "3", "\\frac{1}{2}", "\\sqrt{2}", "\\sqrt{8}", "x^2", "\\pi"])

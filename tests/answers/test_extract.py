@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr.answers.extract import EXTRACTORS, PLACES, Found, blocks, boxes, declared_order, declared_places, find, passage
+from rlvr.answers.extract import EXTRACTORS, PLACES, boxes, declared_order, declared_places, find, passage
+from rlvr.answers.normalise import origin, plain
 
 
 @pytest.mark.parametrize(
@@ -29,26 +30,16 @@ def test_boxes(text: str, found: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("<answer>4</answer>", ["4"]),
-        ("<answer>4</answer> or <answer>5</answer>", ["4", "5"]),
-        ("<answer>3 <answer>4</answer>", ["4"]),
-        ("<answer>4", []),
-        ("4</answer>", []),
-    ],
-)
-def test_blocks(text: str, found: list[str]) -> None:
-    assert blocks(text, "answer") == found
-
-
-@pytest.mark.parametrize(
     ("name", "response", "texts"),
     [
         ("boxed", r"so \boxed{ 4 }", ("4",)),
         ("boxed", r"so \fbox{4}", ("4",)),
         ("boxed", r"so \boxed{}", None),
         ("tag", "<think>4</think><answer> 5 </answer>", ("5",)),
+        ("tag", "<answer>4</answer> or <answer>5</answer>", ("4", "5")),
+        ("tag", "<answer>3 <answer>4</answer>", ("4",)),
+        ("tag", "<answer>4", None),
+        ("tag", "4</answer>", None),
         ("hashes", "3 + 4\n#### 7\n", ("7",)),
         ("phrase", "The answer is 7.", ("7",)),
         ("phrase", "Answer: **7**", ("7",)),
@@ -63,16 +54,79 @@ def test_blocks(text: str, found: list[str]) -> None:
     ],
 )
 def test_each_extractor(name: str, response: str, texts: tuple[str, ...] | None) -> None:
-    assert find(response, (name,)) == (Found(name, texts) if texts else None)
+    found = find(response, (name,))
+    assert (found and (found.source, *found.texts())) == (texts and (name, *texts))
+    if found:
+        assert found.last.text == found.texts()[-1]
+        assert [response[slice(*found.place(piece))] for piece in found.backwards()][::-1] == found.texts()
 
 
 def test_the_first_that_finds_something_counts() -> None:
     order = declared_order(["boxed", "tag", "phrase", "number"])
-    assert find("the answer is 3 <answer>4</answer> \\boxed{5}", order) == Found("boxed", ("5",))
-    assert find("the answer is 3 <answer>4</answer>", order) == Found("tag", ("4",))
-    assert find("the answer is 3", order) == Found("phrase", ("3",))
-    assert find("3", order) == Found("number", ("3",))
+    for response, *expected in (
+        ("the answer is 3 <answer>4</answer> \\boxed{5}", "boxed", "5"),
+        ("the answer is 3 <answer>4</answer>", "tag", "4"),
+        ("the answer is 3", "phrase", "3"),
+        ("3", "number", "3"),
+    ):
+        found = find(response, order)
+        assert found
+        assert [found.source, *found.texts()] == expected
     assert find("", order) is None
+
+
+@pytest.mark.parametrize(
+    ("response", "written", "text"),
+    [
+        ("\\boxed{ \uff15\uff12 }", "\uff15\uff12", "52"),
+        ("\u200b \u00a0\\boxed{4\u200b2}", "4\u200b2", "42"),
+        ("\\boxed{\u200b42\u200b}", "42", "42"),
+        ("\\boxed{10\u207b\u00b3}", "10\u207b\u00b3", "10^{-3}"),
+        ("x\u00b2\u2026 \U0001f600\u200d\U0001f600 \\boxed{\u2460\u00bd} \u00bd", "\u2460\u00bd", "1 1/2"),
+        ("\\boxed{\u00bd}", "\u00bd", "1/2"),  # which is read as ` 1/2`
+        ("\uff1cthink\uff1e\u2026</think>\r\n\r\n\\boxed{\u22127}\r\n", "\u22127", "-7"),
+        ("\\boxed{1} \u2122 \\boxed{\u00b22}", "\u00b22", "^22"),
+        ("\ufb03 \ufdfa \\boxed{\u0e01\u0e33\u0315\u0300}", "\u0e01\u0e33\u0315\u0300", "\u0e01\u0e4d\u0e32\u0315\u0300"),
+    ],
+)
+def test_what_was_found_is_shown_as_written(response: str, written: str, text: str) -> None:
+    found = find(response, ("boxed",), scope="after_think")
+    assert found
+    assert found.last.text == text
+    assert response[slice(*found.place(found.last))] == written
+
+
+ALPHABET = [
+    "\uff15",
+    "\u200b",
+    "\u00b2",
+    "\u207b\u00b3",
+    "\u00bd",
+    "\u2026",
+    "\U0001f600",
+    "\ufb03",
+    " ",
+    "\r\n",
+    "7",
+    "a",
+    "\u0300",
+]
+
+
+@given(st.lists(st.sampled_from(ALPHABET), max_size=12), st.integers(0, 40), st.integers(0, 40))
+def test_the_origin_of_any_part(pieces: list[str], start: int, length: int) -> None:
+    """It is the shortest part of the text whose characters make that part."""
+    text = "".join(pieces)
+    normal = plain(text)
+    start = min(start, len(normal))
+    end = min(start + length, len(normal))
+    first, last = origin(text, normal, start, end)
+    assert 0 <= first <= last <= len(text)
+    if start < end:
+        assert normal[start:end] in plain(text[first:last])
+        ends = [at for at in range(len(text) + 1) if plain(text[:at]) + plain(text[at:]) == normal]
+        assert first == max(at for at in ends if len(plain(text[:at])) <= start)
+        assert last == min(at for at in ends if len(plain(text[:at])) >= end)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +141,8 @@ def test_unknown_extractors_are_refused_with_what_is_allowed(extract: str | list
     ("name", "response", "text"),
     [
         ("fenced", "```sql\nA\n```\nor\n```sql\nB\n```", "B"),
+        ("fenced", "  ```sql\n  A\n  ```\n", "A"),
+        ("fenced", "<answer> ```sql\r\nA\r\n``` </answer>", "A"),
         ("fenced", "<think>\n```sql\nA\n```\n</think>B", None),
         ("fenced", "```sql\nA", None),
         ("fenced", "```\nA\n```", None),
@@ -102,14 +158,23 @@ def test_unknown_extractors_are_refused_with_what_is_allowed(extract: str | list
     ],
 )
 def test_each_place(name: str, response: str, text: str | None) -> None:
-    assert passage(response, (name,), tag="answer", language="sql") == text
+    found = passage(response, (name,), tag="answer", language="sql")
+    assert (found and found.text) == text
+    assert found is None or response[slice(*found.span)] == text
+
+
+def test_the_text_of_an_indented_block_is_not_indented() -> None:
+    response = "1. So:\n   ```sql\n   A\n     B\n   ```"
+    found = passage(response, ("fenced",), tag="answer", language="sql")
+    assert found == ("A\n  B", response.index("A"), response.index("B") + 1)
 
 
 def test_the_first_place_that_is_there_counts() -> None:
     order = declared_places(["tag", "boxed", "whole"])
-    assert passage(r"C \boxed{B} <answer>A</answer>", order, tag="answer", language="") == "A"
-    assert passage(r"C \boxed{B} <answer> </answer>", order, tag="answer", language="") == "B"
-    assert passage("C", order, tag="answer", language="") == "C"
+    for response, text in ((r"C \boxed{B} <answer>A</answer>", "A"), (r"C \boxed{B} <answer> </answer>", "B"), ("C", "C")):
+        found = passage(response, order, tag="answer", language="")
+        assert found
+        assert found.text == text
     assert passage("", order, tag="answer", language="") is None
     with pytest.raises(ValueError, match="extract=hashes: must be one of fenced, tag, boxed, whole, or a list of them"):
         declared_places("hashes")
@@ -118,7 +183,7 @@ def test_the_first_place_that_is_there_counts() -> None:
 @given(st.text(), st.sampled_from(EXTRACTORS))
 def test_any_text(text: str, name: str) -> None:
     found = find(text, (name,))
-    assert found is None or all(each.strip() for each in found.texts)
+    assert found is None or all(each == each.strip() != "" for each in found.texts())
     for place in PLACES:
         there = passage(text, (place,), tag="answer", language="")
-        assert there is None or there == there.strip() != ""
+        assert there is None or there.text == text[slice(*there.span)].strip() != ""

@@ -8,8 +8,7 @@ import pytest
 from examining import checked, reasons
 
 from rlvr.programs.equality import same_value
-from rlvr.programs.exam import Exam, TestResult
-from rlvr.programs.script import run_calls
+from rlvr.programs.exam import Exam, TestResult, run_calls
 from rlvr.sandbox.base import Limits
 from rlvr.sandbox.shared import shared_sandbox
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from rlvr.programs.program import Place, blocks, program_of, trimmed
+from rlvr.programs.program import Place, Program, blocks, program_of, trimmed
 
 PREAMBLE = 'from typing import List\n\n\ndef f(x: List[int]) -> int:\n    """ Sum. """\n'
 BODY = "    total = sum(x)\n    return total\n"
@@ -14,7 +14,12 @@ BODY = "    total = sum(x)\n    return total\n"
 
 def found(response: str, *order: Place, language: str = "python", preamble: str = "") -> str | None:
     result = program_of(response, order or ("fenced",), language=language, preamble=preamble)
-    return None if result is None else result[1]
+    return None if result is None else result.text
+
+
+def cut(text: str, preamble: str = PREAMBLE) -> str:
+    """The text of a continuation, trimmed."""
+    return trimmed(Program(text=text, place="continuation", span=(0, len(text) - len(preamble))), preamble).text
 
 
 def result_of(program: str) -> object:
@@ -60,7 +65,8 @@ def test_a_fence_that_the_prompt_has_opened_is_part_of_the_response() -> None:
 
 def test_other_languages() -> None:
     response = "```python\npy\n```\n```cpp\nc\n```\n```js\nj\n```"
-    assert [blocks(response, language) for language in ("python", "cpp", "javascript")] == [["py\n"], ["c\n"], ["j\n"]]
+    for language, program in (("python", "py\n"), ("cpp", "c\n"), ("javascript", "j\n")):
+        assert [fence.content for fence in blocks(response, language)] == [program]
     assert found("```c++\nint x;\n```", language="cpp") == "int x;\n"
 
 
@@ -125,29 +131,27 @@ def test_the_places_are_tried_in_order() -> None:
     ],
 )
 def test_a_continuation_is_cut_where_it_stops_defining(more: str) -> None:
-    program = trimmed(PREAMBLE + BODY + more, PREAMBLE)
+    program = cut(PREAMBLE + BODY + more)
     assert result_of(program) == 6
     assert program.startswith(PREAMBLE + BODY.rstrip("\n"))
 
 
 def test_a_continuation_keeps_what_it_defines() -> None:
     more = "\nLIMIT = 3\n\ndef helper(x):\n    return sum(x)\n\nclass A:\n    pass\n"
-    assert (
-        trimmed(f"{PREAMBLE}    return helper(x)\n{more}", PREAMBLE).rstrip()
-        == f"{PREAMBLE}    return helper(x)\n{more}".rstrip()
-    )
-    assert result_of(trimmed(f"{PREAMBLE}    return helper(x)\n{more}print(", PREAMBLE)) == 6
+    whole = f"{PREAMBLE}    return helper(x)\n{more}"
+    assert cut(whole) == whole
+    assert result_of(cut(f"{whole}print(")) == 6
 
 
 def test_a_continuation_may_begin_the_function_again() -> None:
-    assert result_of(trimmed(f"{PREAMBLE}{PREAMBLE}{BODY}\nprint(f([]))", PREAMBLE)) == 6
+    assert result_of(cut(f"{PREAMBLE}{PREAMBLE}{BODY}\nprint(f([]))")) == 6
 
 
 @pytest.mark.parametrize(
     "response", ["Here is the solution:\n", "    return (\n", "    return 1 +\n\nx = 2\n", "  return 1\n   return 2\n", "\x00"]
 )
 def test_a_continuation_that_parses_nowhere_is_left(response: str) -> None:
-    program = trimmed(PREAMBLE + response, PREAMBLE)
+    program = cut(PREAMBLE + response)
     with pytest.raises((SyntaxError, ValueError)):
         compile(program, "x", "exec")
 
@@ -172,6 +176,6 @@ def test_odd_texts_take_no_time(response: str) -> None:
 def test_cutting_is_bounded() -> None:
     response = "    return 1\n" + "x = (\n" * 5000
     start = time.process_time()
-    trimmed(PREAMBLE + response, PREAMBLE)
-    trimmed(PREAMBLE + "    return 1\n" + "not python\n" * 20_000, PREAMBLE)
+    cut(PREAMBLE + response)
+    cut(PREAMBLE + "    return 1\n" + "not python\n" * 20_000)
     assert time.process_time() - start < 10

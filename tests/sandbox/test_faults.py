@@ -12,7 +12,8 @@ import psutil
 import pytest
 from namespaces import NEEDS_NAMESPACES
 
-from rlvr.rules.pack import Rule, RulePack
+from rlvr.rules.pack import RulePack
+from rlvr.rules.rule import Rule
 from rlvr.sandbox.base import Job, Limits, SandboxError
 from rlvr.sandbox.probe import tier_to_use
 from rlvr.sandbox.sandbox import Sandbox

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlvr import Problem, Verdict
+from rlvr import Problem, Verdict, load_rules
 from rlvr.scoring.local.supervisor import Supervisor
 from rlvr.verifiers.code import Code, CodeFormat
 
@@ -32,7 +32,10 @@ def problem(truth: Any) -> Problem:
 
 
 def judge(program: str, truth: Any, **options: Any) -> Verdict:
-    return Code(**options)(f"```python\n{program}\n```", problem(truth))
+    response = f"So:\n```python\n{program}\n```"
+    verdict = Code(**options)(response, problem(truth))
+    assert verdict.span is None or response[slice(*verdict.span)] == f"{program}\n"
+    return verdict
 
 
 @pytest.mark.parametrize(
@@ -92,6 +95,7 @@ def test_bad_truths_are_unscorable_and_reported_at_load() -> None:
     verdict = judge(SQUARE, {"asserts": ["assert f(1) == 1"], "setup": "import nosuchmodule"})
     assert (verdict.outcome, verdict.reason) == ("unscorable", "bad_truth")
     assert "nosuchmodule" in verdict.detail
+    assert verdict.span is not None
 
 
 def test_it_applies_to_tests_of_programs() -> None:
@@ -102,13 +106,13 @@ def test_it_applies_to_tests_of_programs() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"extract": "fence"}, "extract=['fence']: must be one of fenced, continuation, whole, or a list of them"),
+        ({"extract": "fence"}, "extract=fence: must be one of fenced, continuation, whole, or a list of them"),
         ({"extract": ()}, "extract=[]: must be one of"),
-        ({"extract": ("fenced", "x")}, "extract=['fenced', 'x']"),
+        ({"extract": ("fenced", "x")}, "extract=x"),
         *(({name: 0}, f"{name}=0: must be above 0") for name in ("wall_s", "cpu_s", "budget_s", "memory_mb")),
         ({"memory_mb": -1}, "memory_mb=-1: must be above 0"),
         ({"wall_s": float("inf")}, "wall_s=inf"),
-        ({"tolerance": 1.0}, "tolerance=1.0: must be at least 0 and below 1"),
+        ({"tolerance": 1.0}, "tolerance=1.0: must lie in [0, 1)"),
         ({"tolerance": -0.1}, "tolerance=-0.1"),
     ],
 )  # fmt: skip
@@ -136,14 +140,59 @@ def test_where_the_program_is(response: str, truth: Any, options: dict[str, Any]
     assert Code(**options)(response, problem(truth)).score == score
 
 
+@pytest.mark.parametrize(
+    ("response", "truth", "options", "reason", "written"),
+    [
+        (f"<think>\n```python\nno\n```\n</think>So:\n```python\n{SQUARE}\n```\nDone.", CALLS, {}, "correct", f"{SQUARE}\n"),
+        (
+            "So:\r\n```python\r\ndef f(x):\r\n    return 4\r\n```\r\nDone.",
+            CALLS,
+            {},
+            "wrong",
+            "def f(x):\r\n    return 4\r\n",
+        ),
+        (f"1. So:\n   ```python\n   {SQUARE}\n   ```", CALLS, {}, "correct", f"   {SQUARE}\n"),
+        (f"```python\n{SQUARE}", CALLS, {}, "correct", SQUARE),
+        ("```python\n    return x * x\n```", CHECK, {}, "correct", "    return x * x\n"),
+        ("<think>no</think>    return x * x\n\nprint(f(3))\n", CHECK, {}, "correct", "    return x * x\n"),
+        ("    return x * x\r\n\r\nAnd so (on\r\n", CHECK, {}, "correct", "    return x * x\r\n"),
+        ("    return 1 +\n", CHECK, {}, "syntax_error", "    return 1 +\n"),
+        (f"<think>no</think>\n{SQUARE}\n", CALLS, {"extract": "whole"}, "correct", f"\n{SQUARE}\n"),
+        ("```python\nwhile True: pass\n```", CALLS, {"wall_s": 0.3}, "timeout", "while True: pass\n"),
+        ("no code", CALLS, {}, "no_code", None),
+    ],
+)
+def test_the_span_is_the_program_as_written(
+    response: str, truth: Any, options: dict[str, Any], reason: str, written: Any
+) -> None:
+    verdict = Code(**options)(response, problem(truth))
+    assert verdict.reason == reason
+    assert (verdict.span and response[slice(*verdict.span)]) == written
+
+
+def test_the_span_where_the_prompt_has_opened_the_block() -> None:
+    asked = Problem(id="p", prompt="q```python\n", truth=CALLS, prefill="```python\n")
+    completion = f"{SQUARE}\n```\nDone."
+    span = load_rules("code").judge(completion, asked).verdicts["code"].span
+    assert span is not None
+    assert completion[slice(*span)] == f"{SQUARE}\n"
+
+
 def test_without_a_program_it_needs_no_worker() -> None:
     verdict = Code().quick("I cannot.", problem(CALLS))
     assert verdict is not None
     assert (verdict.score, verdict.reason) == (0.0, "no_code")
     assert Code().quick("```\nx\n```", problem(CALLS)) is None
     responses = [f"{text}\n```python\n{SQUARE}\n```" for text in ("One.", "Two.")]
-    assert len({Code().same(response, problem(CALLS)) for response in responses}) == 1, "the same program is scored once"
-    assert Code().same("```\nx = 1\n```", problem(CALLS)) != Code().same("```\nx = 2\n```", problem(CALLS))
+    responses.append(f"The third.\n```python\n{SQUARE}\n```")
+    assert len({Code().scored_part(response, problem(CALLS))[0] for response in responses}) == 1, (
+        "the same program is scored once"
+    )
+    for response in responses:
+        verdict = Code()(response, problem(CALLS))
+        assert verdict.span is not None
+        assert verdict.span[0] == Code().scored_part(response, problem(CALLS))[1]
+    assert Code().scored_part("```\nx = 1\n```", problem(CALLS)) != Code().scored_part("```\nx = 2\n```", problem(CALLS))
 
 
 def test_calls_with_a_tolerance() -> None:
@@ -205,6 +254,8 @@ BLOCK = "```python\nx = 1\n```"
         ("", "no_code"),
         (f"<think>{BLOCK}</think>", "no_code"),
         ("```python\n\n```", "no_code"),
+        (f"```python\n\n```\n{BLOCK}", "correct"),
+        ("```python\n\n```\n```python\nx = \n```", "syntax_error"),
         (f"{BLOCK}\n{BLOCK}", "ambiguous"),
         ("```python\nx = \n```", "syntax_error"),
         ("```python\n\x00\n```", "syntax_error"),
@@ -219,6 +270,15 @@ def test_the_form(response: str, reason: str) -> None:
     assert (verdict.reason, verdict.score) == (reason, float(reason == "correct"))
     quick = CodeFormat().quick(response, problem({}))
     assert quick is None or quick == verdict
+    assert (verdict.span is None) == (reason in ("no_code", "ambiguous"))
+
+
+def test_the_span_of_the_form() -> None:
+    response = f"<think>{BLOCK}</think>So:\n{BLOCK}"
+    verdict = CodeFormat()(response, problem({}))
+    assert verdict.span == (len(response) - len("x = 1\n```"), len(response) - len("```"))
+    assert CodeFormat(max_chars=3)(response, problem({})).span == verdict.span
+    assert CodeFormat(language="javascript")("```js\n;\n```", problem({})).span == (6, 8)
 
 
 def test_the_form_of_other_languages() -> None:

@@ -155,7 +155,7 @@ def test_where_the_expression_is() -> None:
     assert judge("<answer>3+5+7</answer><out>3*5+7</out>", tag="out") == (1.0, "correct")
     assert judge("3*5+7", extract="whole") == (1.0, "correct")
     assert judge(r"<think>\boxed{3*5+7}</think>so it is") == (0.0, "no_answer")  # reasoning is no answer
-    with pytest.raises(ValueError, match="tag='<a>': must be a name"):
+    with pytest.raises(ValueError, match="tag='<a>': must be the name of a tag"):
         Countdown(tag="<a>")
     with pytest.raises(ValueError, match="extract=box: must be one of boxed, tag"):
         Countdown(extract="box")

@@ -93,22 +93,22 @@ def test_spellings_of_one_answer(text: str, truth: object) -> None:
     ("text", "truth"),
     [
         # punctuation that carries meaning
-        *[("35", "3.5"), ("3 5", "3.5"), ("3.5", "35"), ("5", "-5"), ("-5", "5"), ("12", "1/2"), ("1 2", "1/2"), ("1/2", "12")],
-        *[("100", "1,0,0"), ("35", "3,5"), ("1000", "1,00,0"), ("500", "5")],
-        *[("5", "5%"), ("5", "$5"), ("\u00a35", "$5"), ("$5", "-$5")],
-        *[("120", "5!"), ("5", "5!"), ("102", "10\u00b2"), ("10 2", "10^2")],
-        *[("21/2", "2\u00bd"), ("5 10", "5!10"), ("510", "5'10\"")],
-        *[("C", "C++"), ("C", "C#"), ("C++", "C#"), ("C+", "C++")],
-        *[("x", "-x"), ("30", "30\u00b0"), ("0.5", "5"), ("1.10", "1.1")],
-        *[("1914", "1914-18"), ("191418", "1914-18"), ("2 > 3", "2 < 3"), ("3", "3+"), ("007", "7")],
+        ("35", "3.5"), ("3 5", "3.5"), ("3.5", "35"), ("5", "-5"), ("-5", "5"), ("12", "1/2"), ("1 2", "1/2"), ("1/2", "12"),
+        ("100", "1,0,0"), ("35", "3,5"), ("1000", "1,00,0"), ("500", "5"),
+        ("5", "5%"), ("5", "$5"), ("\u00a35", "$5"), ("$5", "-$5"),
+        ("120", "5!"), ("5", "5!"), ("102", "10\u00b2"), ("10 2", "10^2"),
+        ("21/2", "2\u00bd"), ("5 10", "5!10"), ("510", "5'10\""),
+        ("C", "C++"), ("C", "C#"), ("C++", "C#"), ("C+", "C++"),
+        ("x", "-x"), ("30", "30\u00b0"), ("0.5", "5"), ("1.10", "1.1"),
+        ("1914", "1914-18"), ("191418", "1914-18"), ("2 > 3", "2 < 3"), ("3", "3+"), ("007", "7"),
         # part of an answer, and lists of candidates
-        *[("Paris or London or Rome", "Paris"), ("Paris, London", "Paris"), ("Paris London", "Paris"), ("Par", "Paris")],
-        *[("not Paris", "Paris"), ("The answer is Paris", "Paris")],
-        *[("A, B", "AB"), ("1 2 3 4 5", "3"), ("Milne", "A. A. Milne")],
+        ("Paris or London or Rome", "Paris"), ("Paris, London", "Paris"), ("Paris London", "Paris"), ("Par", "Paris"),
+        ("not Paris", "Paris"), ("The answer is Paris", "Paris"),
+        ("A, B", "AB"), ("1 2 3 4 5", "3"), ("Milne", "A. A. Milne"),
         # an article that is one no more
-        *[("Vitamin", "Vitamin A"), ("USA", "US"), ("Plan B", "Plan A")],
+        ("Vitamin", "Vitamin A"), ("USA", "US"), ("Plan B", "Plan A"),
         # marks that are letters
-        *[("\u0915\u093e", "\u0915\u093f"), ("\u0438", "\u0439"), ("\u304b", "\u304c")],
+        ("\u0915\u093e", "\u0915\u093f"), ("\u0438", "\u0439"), ("\u304b", "\u304c"),
     ],
 )  # fmt: skip
 def test_different_answers(text: str, truth: str) -> None:
@@ -161,15 +161,15 @@ def test_the_declared_order_decides_and_a_box_in_a_tag_is_opened() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *["C", "c", "(C)", "[C]", "C.", "C)", "(C).", " C ", "C:", "**C**", "**(C)**", "**C.**", "`C`", '"C"', "$C$", r"\(C\)"],
-        *[r"\text{C}", r"\textbf{(C)}", r"\mathrm{C}", r"\text{(C)}"],
-        *[r"\mathbf{C}.", r"\left( C \right)", "(c)", "\uff23", "\U0001d402"],
-        *["Option C", "option C", "Choice (C)", "Answer: C", "The answer is C"],
-        *["The correct answer is (C).", "the right choice is **C**"],
-        *["Paris", "paris", "PARIS.", "**Paris**", r"\text{Paris}", "The answer is Paris", "Option Paris"],
-        *["C. Paris", "C) Paris", "(C) Paris", "C: Paris", "C - Paris"],
-        *["C, Paris", "(C): paris.", "**C**. Paris", "**C. Paris**"],
-        *["The correct answer is C. Paris", r"\text{C. Paris}", "Option C: Paris", r"C. \text{Paris}"],
+        "C", "c", "(C)", "[C]", "C.", "C)", "(C).", " C ", "C:", "**C**", "**(C)**", "**C.**", "`C`", '"C"', "$C$", r"\(C\)",
+        r"\text{C}", r"\textbf{(C)}", r"\mathrm{C}", r"\text{(C)}",
+        r"\mathbf{C}.", r"\left( C \right)", "(c)", "\uff23", "\U0001d402",
+        "Option C", "option C", "Choice (C)", "Answer: C", "The answer is C",
+        "The correct answer is (C).", "the right choice is **C**",
+        "Paris", "paris", "PARIS.", "**Paris**", r"\text{Paris}", "The answer is Paris", "Option Paris",
+        "C. Paris", "C) Paris", "(C) Paris", "C: Paris", "C - Paris",
+        "C, Paris", "(C): paris.", "**C**. Paris", "**C. Paris**",
+        "The correct answer is C. Paris", r"\text{C. Paris}", "Option C: Paris", r"C. \text{Paris}",
     ],
 )  # fmt: skip
 def test_the_right_choice(text: str) -> None:
@@ -180,18 +180,18 @@ def test_the_right_choice(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        *[("B", "wrong"), ("(A)", "wrong"), ("Rome", "wrong"), ("B. Rome", "wrong"), ("D. The Hague", "wrong")],
-        *[("C. Rome", "ambiguous"), ("B. Paris", "ambiguous"), ("(C) London", "ambiguous"), ("F. Paris", "ambiguous")],
-        *[("A or C", "ambiguous"), ("A, C", "ambiguous"), ("A and C", "ambiguous")],
-        *[("(A) (C)", "ambiguous"), ("A/C", "ambiguous")],
-        *[("A B C D", "ambiguous"), ("Option C or D", "ambiguous"), ("C. D.", "ambiguous"), ("Both A and C", "ambiguous")],
-        *[("E", "no_such_choice"), ("(Z)", "no_such_choice"), ("Option E", "no_such_choice")],
-        *[("ABCD", "unparsable"), ("A city", "unparsable"), ("C city", "unparsable")],
-        *[("A dog", "unparsable"), ("Paris or Rome", "unparsable")],
-        *[("not C", "unparsable"), ("C. A city in France", "unparsable")],
-        *[("Paris, Texas", "unparsable"), ("x", "unparsable"), ("3", "unparsable")],
-        *[("CC", "unparsable"), ("A-level", "unparsable"), ("The Paris", "unparsable")],
-        *[("!", "unparsable"), ("C? No, it is Paris", "unparsable")],
+        ("B", "wrong"), ("(A)", "wrong"), ("Rome", "wrong"), ("B. Rome", "wrong"), ("D. The Hague", "wrong"),
+        ("C. Rome", "ambiguous"), ("B. Paris", "ambiguous"), ("(C) London", "ambiguous"), ("F. Paris", "ambiguous"),
+        ("A or C", "ambiguous"), ("A, C", "ambiguous"), ("A and C", "ambiguous"),
+        ("(A) (C)", "ambiguous"), ("A/C", "ambiguous"),
+        ("A B C D", "ambiguous"), ("Option C or D", "ambiguous"), ("C. D.", "ambiguous"), ("Both A and C", "ambiguous"),
+        ("E", "no_such_choice"), ("(Z)", "no_such_choice"), ("Option E", "no_such_choice"),
+        ("ABCD", "unparsable"), ("A city", "unparsable"), ("C city", "unparsable"),
+        ("A dog", "unparsable"), ("Paris or Rome", "unparsable"),
+        ("not C", "unparsable"), ("C. A city in France", "unparsable"),
+        ("Paris, Texas", "unparsable"), ("x", "unparsable"), ("3", "unparsable"),
+        ("CC", "unparsable"), ("A-level", "unparsable"), ("The Paris", "unparsable"),
+        ("!", "unparsable"), ("C? No, it is Paris", "unparsable"),
     ],
 )  # fmt: skip
 def test_not_the_right_choice(text: str, reason: str) -> None:
@@ -257,13 +257,13 @@ def test_several_choices_named() -> None:
 @pytest.mark.parametrize(
     ("text", "truth", "reason"),
     [
-        *[("72", "72", "correct"), ("72.0", 72, "correct"), ("1,000", "1000", "correct")],
-        *[("1/2", "0.5", "correct"), ("\uff17\uff12", "72", "correct")],
-        *[("35", "3.5", "wrong"), ("-5", "5", "wrong"), ("12", "1/2", "wrong")],
-        *[("9999", "10000", "wrong"), ("0.3333", "1/3", "wrong")],
-        *[("72 or 73", "72", "unparsable"), ("seven", "7", "unparsable")],
-        *[("x=1=5", "5", "unparsable"), ("12 cm", "12", "unparsable")],
-        *[("9^{9^9}", "9", "unparsable"), ("9" * 300, "9", "unparsable"), ("nan", "7", "unparsable")],
+        ("72", "72", "correct"), ("72.0", 72, "correct"), ("1,000", "1000", "correct"),
+        ("1/2", "0.5", "correct"), ("\uff17\uff12", "72", "correct"),
+        ("35", "3.5", "wrong"), ("-5", "5", "wrong"), ("12", "1/2", "wrong"),
+        ("9999", "10000", "wrong"), ("0.3333", "1/3", "wrong"),
+        ("72 or 73", "72", "unparsable"), ("seven", "7", "unparsable"),
+        ("x=1=5", "5", "unparsable"), ("12 cm", "12", "unparsable"),
+        ("9^{9^9}", "9", "unparsable"), ("9" * 300, "9", "unparsable"), ("nan", "7", "unparsable"),
     ],
 )  # fmt: skip
 def test_numbers(text: str, truth: object, reason: str) -> None:
@@ -279,18 +279,18 @@ def test_numbers_in_several_places() -> None:
 @pytest.mark.parametrize(
     ("kind", "truth"),
     [
-        *[("aliases", {}), ("aliases", {"answers": []})],
-        *[("aliases", {"answers": ["!", "..."]}), ("aliases", {"answers": "Paris"})],
-        *[("aliases", {"answers": [None]}), ("aliases", {"answers": [["Paris"]]})],
-        *[("aliases", {"answers": {"a": 1}}), ("aliases", {"answer": None})],
-        *[("aliases", {"answer": True}), ("choice", {}), ("choice", {"answer": "C"}), ("choice", {"choices": ["x", "y"]})],
-        *[("choice", {"choices": ["x", "y"], "answer": "C"})],
-        *[("choice", {"choices": ["x", "y"], "answer": 1}), ("choice", {"choices": ["x"], "answer": "A"})],
-        *[("choice", {"choices": ["x", None], "answer": "A"}), ("choice", {"choices": "xy", "answer": "A"})],
-        *[("choice", {"choices": ["x", "y"], "answer": ""})],
-        *[("choice", {"choices": ["x", "y"], "answer": "a"}), ("choice", {"choices": ["x"] * 27, "answer": "A"})],
-        *[("number", {}), ("number", {"answer": "seven"}), ("number", {"answer": None})],
-        *[("number", {"answers": ["7"]}), ("number", {"answer": True})],
+        ("aliases", {}), ("aliases", {"answers": []}),
+        ("aliases", {"answers": ["!", "..."]}), ("aliases", {"answers": "Paris"}),
+        ("aliases", {"answers": [None]}), ("aliases", {"answers": [["Paris"]]}),
+        ("aliases", {"answers": {"a": 1}}), ("aliases", {"answer": None}),
+        ("aliases", {"answer": True}), ("choice", {}), ("choice", {"answer": "C"}), ("choice", {"choices": ["x", "y"]}),
+        ("choice", {"choices": ["x", "y"], "answer": "C"}),
+        ("choice", {"choices": ["x", "y"], "answer": 1}), ("choice", {"choices": ["x"], "answer": "A"}),
+        ("choice", {"choices": ["x", None], "answer": "A"}), ("choice", {"choices": "xy", "answer": "A"}),
+        ("choice", {"choices": ["x", "y"], "answer": ""}),
+        ("choice", {"choices": ["x", "y"], "answer": "a"}), ("choice", {"choices": ["x"] * 27, "answer": "A"}),
+        ("number", {}), ("number", {"answer": "seven"}), ("number", {"answer": None}),
+        ("number", {"answers": ["7"]}), ("number", {"answer": True}),
     ],
 )  # fmt: skip
 def test_a_truth_that_cannot_be_checked_is_unscorable_never_zero(kind: Any, truth: dict[str, Any]) -> None:
@@ -382,9 +382,8 @@ def test_a_number_equals_no_other_number(value: Fraction) -> None:
 
 
 PIECES_400K = [
-    *("\\boxed{", "\\boxed{1}", "\\boxed{A.}", "\\text{", "{", "a. ", "the "),
-    *("1,", "1,111", "9", ".", "'", "\u0315\u0300", "A, "),
-]
+    "\\boxed{", "\\boxed{1}", "\\boxed{A.}", "\\text{", "{", "a. ", "the ", "1,", "1,111", "9", ".", "'", "\u0315\u0300", "A, ",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("piece", sampled(PIECES_400K))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rlvr import Problem, Verdict
-from rlvr.rules.pack import Rule
+from rlvr.rules.rule import Rule
 from rlvr.scoring.local.rule_pack import LocalRulePack
 from rlvr.verifiers.math import MathAnswer
 

@@ -47,8 +47,10 @@ def problem(truth: Mapping[str, Any]) -> Problem:
 
 def judge(script: str, truth: Mapping[str, Any] = PLUS, **options: Any) -> Verdict:
     """The verdict of `__call__`, as in a worker."""
-    verdict = Proof(**options)(f"```{truth['prover']}\n{script}\n```", problem(truth))
+    response = f"```{truth['prover']}\n{script}\n```"
+    verdict = Proof(**options)(response, problem(truth))
     assert verdict.outcome == "scored", verdict
+    assert (verdict.span and response[slice(*verdict.span)]) == (script.strip() or None)
     assert verdict.score == float(verdict.reason == "correct")
     return verdict
 
@@ -167,12 +169,11 @@ ATTACKS = {
 }  # fmt: skip
 
 
-FAST = (
-    *("admitted behind tactics", "admit", "admit that leaves no goal", "half"),  # gaps
-    *("axiom", "an axiom that is not used", "guard"),
-    *("another theorem before it", "something else behind an abort", "notation", "names of the question"),
-    *("the answer, printed", "open comment", "quit", "a file in the place of the compiled one"),
-)
+GAPS = ("admitted behind tactics", "admit", "admit that leaves no goal", "half")
+AXIOMS = ("axiom", "an axiom that is not used", "guard")
+OTHERS = ("another theorem before it", "something else behind an abort", "notation", "names of the question")
+TEXTS = ("the answer, printed", "open comment", "quit", "a file in the place of the compiled one")
+FAST = GAPS + AXIOMS + OTHERS + TEXTS
 
 
 @needs_coq
@@ -237,7 +238,9 @@ def test_the_same_proof_has_the_same_verdict() -> None:
     ],
 )
 def test_where_the_proof_is(response: str, proof: str) -> None:
-    assert Proof().same(response, problem(PLUS)) == proof
+    part, start = Proof().scored_part(response, problem(PLUS))
+    assert part == Proof().scored_part(proof, problem(PLUS))[0]
+    assert response[start:].startswith(proof)
     assert Proof().quick(response, problem(PLUS)) is None
 
 

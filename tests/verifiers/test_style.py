@@ -314,7 +314,7 @@ def test_a_truth_without_texts_is_unscorable_never_zero(truth: dict[str, Any], r
         (Overlong, {"buffer_chars": 5000}, "buffer_chars=5000: must lie between"),
         (UniqueAnswer, {"extract": "box"}, "extract=box: must be one of boxed"),
         (UniqueAnswer, {"extract": ()}, r"extract=\[\]: must be one of boxed"),
-        (UniqueAnswer, {"tag": "<a>"}, "tag='<a>': must be a name"),
+        (UniqueAnswer, {"tag": "<a>"}, "tag='<a>': must be the name of a tag"),
         (UniqueAnswer, {"max_copies": 0}, "max_copies=0: must be at least 1"),
         (Forbidden, {}, r"phrases=\[\]: must name at least one phrase"),
         (Forbidden, {"phrases": "sudo"}, "phrases='sudo': must be a list"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlvr.data.competition import problems_of
-from rlvr.data.rows import check_folder, check_share, has_split, hub_rows, split_by_prompt, split_rows
+from rlvr.data.rows import check_folder, check_share, folder_or_hub_rows, has_split, split_by_prompt
 from rlvr.data.source import DataSource, Splits
 
 
@@ -23,10 +23,7 @@ class AIME24(DataSource):
         check_share("train_share", self.train_share)
 
     def load(self) -> Splits:
-        if self.path is not None:
-            hub_copy = has_split(self.path, "train") and not has_split(self.path, "test")
-            rows = split_rows(self.path, "train" if hub_copy else "test")
-        else:
-            rows = hub_rows("HuggingFaceH4/aime_2024", None, "train")
+        from_hub = self.path is None or (has_split(self.path, "train") and not has_split(self.path, "test"))
+        rows = folder_or_hub_rows(self.path, "train" if from_hub else "test", name="HuggingFaceH4/aime_2024")
         train, test = split_by_prompt(problems_of("aime24", rows), self.train_share)
         return Splits(train=train, test=test)

@@ -12,17 +12,25 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
+from rlvr.data.rows import check_whole
 from rlvr.data.source import DataSource, Splits
-from rlvr.errors import ConfigError
 from rlvr.types import Problem
 
 Operation = Literal["+", "-", "*", "/"]
 Pool = Literal["train", "test", "pretrain"]
 
-SHAPES: tuple[tuple[Operation, ...], ...] = (
-    *(("+",), ("-",), ("*",), ("/",)),
-    *(("*", "+"), ("*", "-"), ("+", "*"), ("-", "*"), ("+", "-"), ("-", "+"), ("/", "+"), ("+", "/")),
+_ONE_STEP: tuple[tuple[Operation, ...], ...] = (("+",), ("-",), ("*",), ("/",))
+_TWO_STEPS: tuple[tuple[Operation, ...], ...] = (
+    ("*", "+"),
+    ("*", "-"),
+    ("+", "*"),
+    ("-", "*"),
+    ("+", "-"),
+    ("-", "+"),
+    ("/", "+"),
+    ("+", "/"),
 )
+SHAPES = _ONE_STEP + _TWO_STEPS
 """The operations of a problem, in order; every shape is equally frequent."""
 
 MOST_PROBLEMS = 20_000
@@ -212,9 +220,7 @@ class Arithmetic(DataSource):
 
     def __post_init__(self) -> None:
         for key in ("train_problems", "test_problems"):
-            value = getattr(self, key)
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_PROBLEMS:
-                raise ConfigError(f"dataset.{key}={value!r}: expected a whole number from 1 to {MOST_PROBLEMS}")
+            check_whole(key, getattr(self, key), 1, MOST_PROBLEMS)
 
     def load(self) -> Splits:
         return Splits(train=_problems("train", self.train_problems), test=_problems("test", self.test_problems))

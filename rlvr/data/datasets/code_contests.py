@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr.data.code_rows import fenced, parse, unix_lines
+from rlvr.data.code_rows import fenced, unix_lines
 from rlvr.data.rows import check_folder, check_share, each_hub_row, each_row, has_split, split_by_prompt, text_of
 from rlvr.data.source import DataSource, Splits
 from rlvr.errors import ConfigError
+from rlvr.programs.syntax import try_parse
 from rlvr.types import Problem
 
 PYTHON3 = 3
@@ -69,15 +70,17 @@ class CodeContests(DataSource):
         if not cases and self.on_unscorable == "fail":
             raise ConfigError(f"dataset: {problem_id} has no tests; dataset.on_unscorable=drop leaves such problems out")
         about = _labels(row) if sample else row
+        metadata: dict[str, Any] = {
+            key: about[key] for key in ("name", "source", "difficulty") if isinstance(about.get(key), str | int)
+        }
         solution = None if sample else _python(row.get("solutions"), problem_id)
+        if solution:
+            metadata |= {"solution": solution, "completion": fenced(solution)}
         return Problem(
             id=problem_id,
             prompt=f"{text_of(row, 'content' if sample else 'description', problem_id)}\n\n{ASK}",
             truth={"cases": cases},
-            metadata={
-                **{key: about[key] for key in ("name", "source", "difficulty") if isinstance(about.get(key), str | int)},
-                **({"solution": solution, "completion": fenced(solution)} if solution else {}),
-            },
+            metadata=metadata,
         )
 
 
@@ -126,7 +129,7 @@ def _python(solutions: Any, problem_id: str) -> str | None:
         return None
     languages, texts = _columns(solutions, "language", "solution", f"{problem_id}'s 'solutions'")
     for language, text in zip(languages, texts, strict=True):
-        if language == PYTHON3 and isinstance(text, str) and "```" not in text and not isinstance(parse(text), str):
+        if language == PYTHON3 and isinstance(text, str) and "```" not in text and try_parse(text) is not None:
             return unix_lines(text)
     return None
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
+from rlvr.data.rows import check_whole
 from rlvr.data.source import DataSource, Splits
 from rlvr.errors import ConfigError
 from rlvr.types import Problem
@@ -56,9 +57,7 @@ class Gridworld(DataSource):
             "doors": (0, len(KEYS)),
         }
         for key, (least, most) in bounds.items():
-            value = getattr(self, key)
-            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-                raise ConfigError(f"dataset.{key}={value!r}: expected a whole number from {least} to {most}")
+            check_whole(key, getattr(self, key), least, most)
 
     def load(self) -> Splits:
         return Splits(train=self._problems("train", self.train_problems), test=self._problems("test", self.test_problems))
@@ -71,11 +70,13 @@ class Gridworld(DataSource):
         while tries < _MANY_TRIES:
             tries += 1
             grid = _draw(rng, self.room, self.doors)
-            if _pool(grid) == pool and (reflected := _reflected(grid, rng)) not in grids:
-                path = way(reflected, _find(reflected, START), frozenset(), _find(reflected, GOAL))
-                if path is not None and len(path) > 2:
-                    grids[reflected] = _problem(f"gridworld-{pool}-{len(grids):05}", reflected, path, self.doors)
-                    tries = 0
+            if _pool(grid) != pool:
+                continue
+            grid = _reflected(grid, rng)
+            path = way(grid, _find(grid, START), frozenset(), _find(grid, GOAL)) if grid not in grids else None
+            if path is not None and len(path) > 2:
+                grids[grid] = _problem(f"gridworld-{pool}-{len(grids):05}", grid, path, self.doors)
+                tries = 0
             if len(grids) == count:
                 return list(grids.values())
         raise ConfigError(
@@ -90,10 +91,11 @@ def _draw(rng: random.Random, room: int, doors: int) -> tuple[str, ...]:
     There may be no path to the goal.
     """
     width = (doors + 1) * (room + 1) + 1
-    tiles = [[WALL] * width, *([WALL] * width for _ in range(room)), [WALL] * width]
-    free = [[(row, at * (room + 1) + column) for row in range(1, room + 1) for column in range(1, room + 1)]
-            for at in range(doors + 1)]  # fmt: skip
-    letters, next_to_doors = KEYS[:doors], set()
+    tiles = [[WALL] * width for _ in range(room + 2)]
+    inner = range(1, room + 1)
+    free = [[(row, at * (room + 1) + column) for row in inner for column in inner] for at in range(doors + 1)]
+    letters = KEYS[:doors]
+    next_to_doors: set[tuple[int, int]] = set()
     for at, key in enumerate(letters, start=1):
         row, column = rng.randint(1, room), at * (room + 1)
         tiles[row][column] = key.upper()
@@ -102,7 +104,7 @@ def _draw(rng: random.Random, room: int, doors: int) -> tuple[str, ...]:
         rng.shuffle(tiles_of_room)
         for row, column in tiles_of_room:
             tiles[row][column] = WALL if rng.random() < _WALLS and (row, column) not in next_to_doors else FLOOR
-    things = [(START, 0), (GOAL, doors), *((key, rng.randint(0, at)) for at, key in enumerate(letters))]
+    things = [(START, 0), (GOAL, doors)] + [(key, rng.randint(0, at)) for at, key in enumerate(letters)]
     for thing, at in things:
         row, column = free[at].pop()
         tiles[row][column] = thing
@@ -115,9 +117,8 @@ def _pool(grid: Sequence[str]) -> Literal["train", "test"]:
     for _ in range(4):
         grid = _transposed(grid[::-1])
         symmetric += [tuple(grid), tuple(grid[::-1])]
-    return (
-        "test" if int.from_bytes(hashlib.sha256("\n".join(min(symmetric)).encode()).digest()[:8], "big") % 10 == 0 else "train"
-    )
+    digest = hashlib.sha256("\n".join(min(symmetric)).encode()).digest()
+    return "test" if int.from_bytes(digest[:8], "big") % 10 == 0 else "train"
 
 
 def _transposed(grid: Sequence[str]) -> list[str]:

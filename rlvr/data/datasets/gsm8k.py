@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr.data.rows import check_folder, hub_rows, split_rows
+from rlvr.data.rows import check_folder, folder_or_hub_rows
 from rlvr.data.source import DataSource, Splits
 from rlvr.errors import ConfigError
 from rlvr.types import Problem
@@ -29,7 +29,7 @@ class GSM8K(DataSource):
         return Splits(train=self._split("train"), test=self._split("test"))
 
     def _split(self, split: str) -> Sequence[Problem]:
-        rows = split_rows(self.path, split, config="main") if self.path else hub_rows("openai/gsm8k", "main", split)
+        rows = folder_or_hub_rows(self.path, split, name="openai/gsm8k", config="main")
         return [_problem(f"gsm8k-{split}-{number:05}", row) for number, row in enumerate(rows)]
 
 

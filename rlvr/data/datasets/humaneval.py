@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlvr.data.code_rows import code_of, fenced, parsed
-from rlvr.data.rows import check_folder, check_share, hub_rows, split_by_prompt, split_rows, text_of
+from rlvr.data.rows import check_folder, check_share, folder_or_hub_rows, split_by_prompt, text_of
 from rlvr.data.source import DataSource, Splits
 from rlvr.errors import ConfigError
 from rlvr.types import Problem
@@ -31,33 +31,35 @@ class HumanEval(DataSource):
         check_share("train_share", self.train_share)
 
     def load(self) -> Splits:
-        name = "openai/openai_humaneval"
-        rows = split_rows(self.path, "test") if self.path is not None else hub_rows(name, None, "test")
+        rows = folder_or_hub_rows(self.path, "test", name="openai/openai_humaneval")
         problems = [_problem(f"humaneval-{number:05}", row) for number, row in enumerate(rows)]
         train, test = split_by_prompt(problems, self.train_share)
         return Splits(train=train, test=test)
 
 
 def _problem(problem_id: str, row: dict[str, Any]) -> Problem:
-    preamble, check = code_of(row, "prompt", problem_id), code_of(row, "test", problem_id)
+    preamble = code_of(row, "prompt", problem_id)
+    check = code_of(row, "test", problem_id)
     entry_point = text_of(row, "entry_point", problem_id)
     program = preamble + code_of(row, "canonical_solution", problem_id)
-    defined = [node.name for node in parsed(program, f"{problem_id}'s reference").body if isinstance(node, ast.FunctionDef)]
+    defined = [function.name for function in _functions(parsed(program, f"{problem_id}'s reference"))]
     if entry_point not in defined:
         raise ConfigError(f"dataset: {problem_id}: entry_point={entry_point!r}: the reference defines {', '.join(defined)}")
-    checks = [
-        node
-        for node in parsed(check, f"{problem_id}'s 'test'").body
-        if isinstance(node, ast.FunctionDef) and node.name == "check"
-    ]
+    checks = [function for function in _functions(parsed(check, f"{problem_id}'s 'test'")) if function.name == "check"]
     if len(checks) != 1:
         raise ConfigError(f"dataset: {problem_id}: its 'test' must define one function check, and defines {len(checks)}")
     if not any(isinstance(node, ast.Assert) for node in ast.walk(checks[0])):
         raise ConfigError(f"dataset: {problem_id}: check() asserts nothing, so that any code would pass")
-    about = {key: row[key] for key in ("task_id",) if isinstance(row.get(key), str)}
+    metadata = {"solution": program, "completion": fenced(program)}
+    if isinstance(row.get("task_id"), str):
+        metadata["task_id"] = row["task_id"]
     return Problem(
         id=problem_id,
         prompt=preamble,
         truth={"check": check, "entry_point": entry_point, "preamble": preamble},
-        metadata={"solution": program, "completion": fenced(program), **about},
+        metadata=metadata,
     )
+
+
+def _functions(tree: ast.Module) -> list[ast.FunctionDef]:
+    return [node for node in tree.body if isinstance(node, ast.FunctionDef)]

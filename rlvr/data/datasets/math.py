@@ -37,7 +37,7 @@ class MATH(DataSource):
 
     def _split(self, split: str) -> Sequence[Problem]:
         if self.path is not None:
-            return problems_of(f"math-{split}", split_rows(self.path, split))
-        return problems_of(
-            f"math-{split}", [row for subject in SUBJECTS for row in hub_rows("EleutherAI/hendrycks_math", subject, split)]
-        )
+            rows = split_rows(self.path, split)
+        else:
+            rows = [row for subject in SUBJECTS for row in hub_rows("EleutherAI/hendrycks_math", subject, split)]
+        return problems_of(f"math-{split}", rows)

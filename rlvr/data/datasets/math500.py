@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rlvr.data.competition import problems_of
-from rlvr.data.rows import check_folder, check_share, hub_rows, split_by_prompt, split_rows
+from rlvr.data.rows import check_folder, check_share, folder_or_hub_rows, split_by_prompt
 from rlvr.data.source import DataSource, Splits
 
 
@@ -23,6 +23,6 @@ class MATH500(DataSource):
         check_share("train_share", self.train_share)
 
     def load(self) -> Splits:
-        rows = split_rows(self.path, "test") if self.path is not None else hub_rows("HuggingFaceH4/MATH-500", None, "test")
+        rows = folder_or_hub_rows(self.path, "test", name="HuggingFaceH4/MATH-500")
         train, test = split_by_prompt(problems_of("math500", rows), self.train_share)
         return Splits(train=train, test=test)

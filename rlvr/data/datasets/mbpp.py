@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rlvr.data.code_rows import code_of, fenced, names_in, parsed, unix_lines
-from rlvr.data.rows import check_folder, has_split, hub_rows, split_rows, text_of
+from rlvr.data.rows import check_folder, folder_or_hub_rows, has_split, split_rows, text_of
 from rlvr.data.source import DataSource, Splits
 from rlvr.errors import ConfigError
 from rlvr.types import Problem
@@ -58,10 +58,10 @@ class MBPP(DataSource):
 
     def _rows(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
         whole = self.path is not None and has_split(self.path, "all")
-        if self.path is None:
-            rows = hub_rows("google-research-datasets/mbpp", "full", split)
+        if self.path is not None and whole:
+            rows = split_rows(self.path, "all")
         else:
-            rows = split_rows(self.path, "all") if whole else split_rows(self.path, split, config="full")
+            rows = folder_or_hub_rows(self.path, split, name="google-research-datasets/mbpp", config="full")
         for number, row in enumerate(rows):
             task = row.get("task_id")
             if isinstance(task, bool) or not isinstance(task, int) or not 1 <= task < TASKS["train"].stop:
@@ -71,7 +71,8 @@ class MBPP(DataSource):
 
 
 def _problem(problem_id: str, row: dict[str, Any], shown: int) -> Problem:
-    code, asserts = code_of(row, "code", problem_id), _asserts(row.get("test_list"), problem_id)
+    code = code_of(row, "code", problem_id)
+    asserts = _asserts(row.get("test_list"), problem_id)
     setup = row.get("test_setup_code") or ""
     if not isinstance(setup, str):
         raise ConfigError(f"dataset: {problem_id}: its 'test_setup_code' must be a text, got {str(setup)[:60]!r}")

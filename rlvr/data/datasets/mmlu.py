@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
-from rlvr.data.rows import check_folder, check_share, has_split, hub_rows, split_by_prompt, split_rows, text_of
+from rlvr.data.rows import check_folder, check_share, folder_or_hub_rows, has_split, split_by_prompt, text_of
 from rlvr.data.source import DataSource, Splits
 from rlvr.errors import ConfigError
 from rlvr.types import Problem
@@ -36,31 +36,27 @@ class MMLU(DataSource):
         return Splits(train=train, test=test)
 
     def _split(self, split: str) -> Sequence[Problem]:
-        rows = split_rows(self.path, split, config="all") if self.path is not None else hub_rows("cais/mmlu", "all", split)
+        rows = folder_or_hub_rows(self.path, split, name="cais/mmlu", config="all")
         return [_problem(f"mmlu-{split}-{number:05}", row) for number, row in enumerate(rows)]
 
 
 def _problem(problem_id: str, row: dict[str, Any]) -> Problem:
-    question, choices, answer = text_of(row, "question", problem_id), row.get("choices"), row.get("answer")
-    if (
-        not isinstance(choices, list | tuple)
-        or not 2 <= len(choices) <= len(LETTERS)
-        or not all(isinstance(choice, str) for choice in choices)
-    ):
+    question = text_of(row, "question", problem_id)
+    choices, answer = row.get("choices"), row.get("answer")
+    if not _are_texts(choices) or not 2 <= len(choices) <= len(LETTERS):
         raise ConfigError(
             f"dataset: {problem_id} needs a list of 2 to {len(LETTERS)} texts 'choices', got {str(choices)[:60]!r}"
         )
     if isinstance(answer, bool) or not isinstance(answer, int) or not 0 <= answer < len(choices):
         raise ConfigError(f"dataset: {problem_id}: answer={answer!r}: must be an index from 0 to {len(choices) - 1}")
     letter = LETTERS[answer]
-    lines = (f"{each}. {choice.strip()}" for each, choice in zip(LETTERS, choices, strict=False))
+    lines = [question] + [f"{each}. {choice.strip()}" for each, choice in zip(LETTERS, choices, strict=False)]
+    metadata = {"solution": f"The right choice is {letter}, {choices[answer].strip().rstrip('.')}."}
     subject = row.get("subject") or row.get("type")
-    return Problem(
-        id=problem_id,
-        prompt="\n".join((question, *lines)),
-        truth={"choices": choices, "answer": letter},
-        metadata={
-            "solution": f"The right choice is {letter}, {choices[answer].strip().rstrip('.')}.",
-            **({"subject": subject} if isinstance(subject, str) else {}),
-        },
-    )
+    if isinstance(subject, str):
+        metadata["subject"] = subject
+    return Problem(id=problem_id, prompt="\n".join(lines), truth={"choices": choices, "answer": letter}, metadata=metadata)
+
+
+def _are_texts(choices: Any) -> TypeGuard[Sequence[str]]:
+    return isinstance(choices, list | tuple) and all(isinstance(choice, str) for choice in choices)

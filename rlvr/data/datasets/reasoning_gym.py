@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rlvr.data.rows import check_whole
 from rlvr.data.source import DataSource, Splits
 from rlvr.errors import ConfigError
+from rlvr.text import one_line
 from rlvr.types import Problem
 from rlvr.verifiers.reasoning_gym import factory, refusal
 
@@ -34,10 +36,8 @@ class ReasoningGym(DataSource):
     """Task options that override its defaults (chain_sum: min_terms, max_digits, ...)."""
 
     def __post_init__(self) -> None:
-        for key, least in (("train_problems", 0), ("test_problems", 0), ("seed", 0)):
-            value = getattr(self, key)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ConfigError(f"dataset.{key}={value!r}: must be a whole number from {least}")
+        for key in ("train_problems", "test_problems", "seed"):
+            check_whole(key, getattr(self, key), 0)
         if not 1 <= self.train_problems + self.test_problems <= MOST_PROBLEMS:
             raise ConfigError(f"dataset.train_problems={self.train_problems}: with test_problems, 1 to {MOST_PROBLEMS}")
         try:
@@ -58,7 +58,7 @@ class ReasoningGym(DataSource):
         try:
             return factory().create_dataset(self.task, seed=self.seed, size=size, **self.options)
         except (TypeError, ValueError, AssertionError) as error:
-            said = " ".join(str(error).split()) or type(error).__name__
+            said = one_line(error) or type(error).__name__
             raise ConfigError(f"dataset.options={dict(self.options)}: {self.task} does not take them: {said}") from error
 
     def load(self) -> Splits:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr.data.rows import check_folder, hub_rows, split_rows, text_of
+from rlvr.data.rows import check_folder, folder_or_hub_rows, text_of
 from rlvr.data.source import DataSource, Splits
 from rlvr.errors import ConfigError
 from rlvr.types import Problem
@@ -26,11 +26,7 @@ class TriviaQA(DataSource):
         return Splits(train=self._split("train"), test=self._split("validation"))
 
     def _split(self, split: str) -> Sequence[Problem]:
-        config = "rc.nocontext"
-        if self.path is not None:
-            rows = split_rows(self.path, split, config=config)
-        else:
-            rows = hub_rows("mandarjoshi/trivia_qa", config, split)
+        rows = folder_or_hub_rows(self.path, split, name="mandarjoshi/trivia_qa", config="rc.nocontext")
         return [_problem(f"triviaqa-{split}-{number:06}", row) for number, row in enumerate(rows)]
 
 

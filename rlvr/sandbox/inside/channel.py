@@ -1,12 +1,18 @@
-"""The sandboxed process's end of a channel. Frames over a stream socket: four bytes of length, then the message."""
+"""The sandboxed process's end of a channel, and what it reports of an exception.
+
+Frames over a stream socket: four bytes of length, then the message.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from typing import Any
 
 from rlvr.sandbox.inside import wire
+
+_ERRNO_LIMITS = {errno.EMFILE: "open_files_limit", errno.EFBIG: "file_size_limit", errno.ENOSPC: "disk_limit"}
 
 
 class Channel:
@@ -34,3 +40,12 @@ class Channel:
             parts.append(part)
             size -= len(part)
         return b"".join(parts)
+
+
+def limit_reported(error: BaseException) -> str | None:
+    """The ending of that limit, or None. The program may lie: this only gives the reason for a failed test."""
+    if isinstance(error, MemoryError):
+        return "memory"
+    if isinstance(error, BlockingIOError) or (isinstance(error, RuntimeError) and "new thread" in str(error)):
+        return "process_limit"
+    return _ERRNO_LIMITS.get(error.errno or 0) if isinstance(error, OSError) else None

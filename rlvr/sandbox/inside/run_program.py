@@ -13,8 +13,7 @@ import types
 from typing import IO, Any
 
 from rlvr.sandbox.inside import kernel, wire
-from rlvr.sandbox.inside.channel import Channel
-from rlvr.sandbox.inside.endings import limit_reported
+from rlvr.sandbox.inside.channel import Channel, limit_reported
 
 WORK_DIR = "/tmp"
 """The program's writable directory."""

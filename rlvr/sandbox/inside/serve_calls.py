@@ -14,8 +14,7 @@ import types
 from typing import Any
 
 from rlvr.sandbox.inside import wire
-from rlvr.sandbox.inside.channel import Channel
-from rlvr.sandbox.inside.endings import limit_reported
+from rlvr.sandbox.inside.channel import Channel, limit_reported
 
 _OPERATIONS: dict[str, Any] = {
     "__len__": len,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
+from rlvr.answers.extract import cut
 from rlvr.answers.normalise import normalise
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
@@ -141,11 +142,12 @@ class Language(Verifier):
         detail = f"{share:.0%} of the prose is in {', '.join(self.languages)}, {self.min_share:.0%} asked"
         if others:
             detail += f"; not so: {others[0].text[:80]!r}"
+        span = cut(completion, 0, len(completion)).span
         if share >= self.min_share:
-            return Verdict.scored(1.0, "correct", detail=detail)
+            return Verdict.scored(1.0, "correct", detail=detail, span=span)
         mixed = sum(each.total for each in others if each.kind == "mixed")
         reason = "mixed" if 2 * mixed > sum(each.total for each in others) else "foreign"
-        return Verdict.scored(share / self.min_share, reason, detail=detail)
+        return Verdict.scored(share / self.min_share, reason, detail=detail, span=span)
 
     def _sentences(self, prose: str) -> Iterator[_Passage]:
         scripts = self._scripts()

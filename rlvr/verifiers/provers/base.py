@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rlvr.sandbox.base import Job, Limits, Result, SandboxError
+from rlvr.sandbox.base import Job, Limits, Result
 from rlvr.sandbox.sandbox import Sandbox
 
 
@@ -112,9 +110,6 @@ class Steps:
         return result
 
 
-def installed(name: str) -> str:
-    """The path of a prover's program. Errors: `SandboxError` if it is not installed where the rules are scored."""
-    found = shutil.which(name)
-    if found is None:
-        raise SandboxError(f"{name} is not installed on the machine that scores")
-    return os.path.realpath(found)
+def encoded(text: str) -> bytes:
+    """As a file; of lone surrogates, too."""
+    return text.encode("utf-8", "surrogatepass")

@@ -20,9 +20,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from rlvr.sandbox.base import Limits
+from rlvr.sandbox.base import Limits, installed
 from rlvr.sandbox.shared import shared_sandbox
-from rlvr.verifiers.provers.base import BadClaim, Claim, Prover, Rejected, Steps, installed
+from rlvr.text import one_line
+from rlvr.verifiers.provers.base import BadClaim, Claim, Prover, Rejected, Steps, encoded
 
 _KEYWORD = r"(?:Theorem|Lemma|Fact|Remark|Corollary|Proposition|Property|Example)"
 _NAME = r"[^\W\d][\w']*"
@@ -64,7 +65,7 @@ class Coq(Prover):
 
     def examine(self, source: str, claim: Claim, limits: Limits) -> str:
         given = _ground(claim, limits)
-        files = {**given, "Candidate.v": _bytes(source)}
+        files = {**given, "Candidate.v": encoded(source)}
         result = _steps(limits).run((*_program("coqc"), *_COMPILE, "Candidate.v"), files, ["Candidate.vo"])
         said = result.stderr.decode(errors="replace")
         if result.ending != "ok":
@@ -80,7 +81,7 @@ class Coq(Prover):
             raise
 
     def _asked(self, files: Mapping[str, bytes], source: str, claim: Claim, steps: Steps) -> str:
-        asking = _bytes(_question(claim, source))
+        asking = encoded(_question(claim, source))
         argv = (*_program("coqc"), *_COMPILE, "Check.v")
         result = steps.run(argv, {**files, "Check.v": asking}, ["Check.vo"])
         if result.ending != "ok":
@@ -96,7 +97,7 @@ class Coq(Prover):
         added = _added(result.stderr.decode(errors="replace"))
         if added:
             raise Rejected("axiom", f"adds {'; '.join(added)[:400]}")
-        return " ".join(answer.split())
+        return one_line(answer)
 
 
 @functools.lru_cache(maxsize=64)
@@ -108,7 +109,7 @@ def _ground(claim: Claim, limits: Limits) -> Mapping[str, bytes]:
     for name, text in texts.items():
         argv = (*_program("coqc"), *_COMPILE, f"{name}.v")
         try:
-            result = steps.run(argv, {**files, f"{name}.v": _bytes(text)}, [f"{name}.vo"])
+            result = steps.run(argv, {**files, f"{name}.v": encoded(text)}, [f"{name}.vo"])
         except Rejected as error:
             raise BadClaim(f"the truth's statement: {error.reason}: {error}") from None
         if result.ending != "ok":
@@ -119,7 +120,7 @@ def _ground(claim: Claim, limits: Limits) -> Mapping[str, bytes]:
 
 def _question(claim: Claim, source: str) -> str:
     """Our file. Its names contain a hash of the model's whole text, so that the text can neither guess nor shadow them."""
-    unique = hashlib.sha256(_bytes(source)).hexdigest()[:16]
+    unique = hashlib.sha256(encoded(source)).hexdigest()[:16]
     return f"""{_head(claim)}
 Module Type Statement_{unique}.
 {claim.statement}
@@ -181,19 +182,15 @@ def _head(claim: Claim) -> str:
     return f"{claim.imports}\nRequire Import Given." if claim.definitions else claim.imports
 
 
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
-
-
 def _why_not(said: str) -> str:
-    if "Attempt to save a proof with given up goals" in " ".join(said.split()):
+    if "Attempt to save a proof with given up goals" in one_line(said):
         return "admitted"
     return "memory" if "Out of memory" in said or "not enough memory" in said else "proof_error"
 
 
 def _error(said: str) -> str:
     """The first error message of coqc, on one line."""
-    return " ".join(said.partition("Error:")[2].split() or said.split())[:400]
+    return (one_line(said.partition("Error:")[2]) or one_line(said))[:400]
 
 
 def mask(text: str) -> str:

@@ -21,9 +21,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from rlvr.sandbox.base import Limits, SandboxError
+from rlvr.sandbox.base import Limits, SandboxError, installed
 from rlvr.sandbox.shared import shared_sandbox
-from rlvr.verifiers.provers.base import BadClaim, Claim, Prover, Rejected, Steps, installed
+from rlvr.text import one_line
+from rlvr.verifiers.provers.base import BadClaim, Claim, Prover, Rejected, Steps, encoded
 from rlvr.verifiers.provers.lean_check import PROGRAM
 
 _KEYWORD = r"(?:theorem|lemma|example|def)"
@@ -69,7 +70,7 @@ class Lean(Prover):
     def examine(self, source: str, claim: Claim, limits: Limits) -> str:
         given, lean = _ground(claim, limits), _lean()
         files = {name: content for name, content in given.items() if name == "Given.olean"}
-        files["Candidate.lean"] = _bytes(source)
+        files["Candidate.lean"] = encoded(source)
         argv = (*lean, "-o", "Candidate.olean", "Candidate.lean")
         result = _steps(limits).run(argv, files, ["Candidate.olean"])
         said = result.stdout.decode(errors="replace")
@@ -78,12 +79,12 @@ class Lean(Prover):
         compiled = result.files.get("Candidate.olean")
         if not compiled:
             raise Rejected("proof_error", "no compiled file was left in its place")
-        files = {**given, "Candidate.olean": compiled, "Check.lean": _bytes(PROGRAM)}
+        files = {**given, "Candidate.olean": compiled, "Check.lean": encoded(PROGRAM)}
         result = _steps(limits).run((*lean, "--run", "Check.lean", claim.name), files)
         answer = result.stdout.decode(errors="replace").strip().splitlines()
         if result.ending != "ok" or not answer:
             said = result.stderr.decode(errors="replace")
-            raise Rejected("not_checked", (" ".join(said.split()) or _error("\n".join(answer)) or result.detail)[:400])
+            raise Rejected("not_checked", (one_line(said) or _error("\n".join(answer)) or result.detail)[:400])
         if answer[0] != "same":
             raise Rejected("wrong_statement", answer[0][:400])
         forbidden = [each for each in answer[1:] if each not in claim.allowed]
@@ -101,7 +102,7 @@ def _ground(claim: Claim, limits: Limits) -> Mapping[str, bytes]:
     for name, text in texts.items():
         argv = (*_lean(), "-o", f"{name}.olean", f"{name}.lean")
         try:
-            result = steps.run(argv, {**files, f"{name}.lean": _bytes(text)}, [f"{name}.olean"])
+            result = steps.run(argv, {**files, f"{name}.lean": encoded(text)}, [f"{name}.olean"])
         except Rejected as error:
             raise BadClaim(f"the truth's statement: {error.reason}: {error}") from None
         if result.ending != "ok":
@@ -160,13 +161,9 @@ def _proof_at(plain: str) -> int | None:
     return None
 
 
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
-
-
 def _error(said: str) -> str:
     """The first error message, on one line; Lean writes them to standard output."""
-    return " ".join(said.partition("error:")[2].split() or said.split())[:400]
+    return (one_line(said.partition("error:")[2]) or one_line(said))[:400]
 
 
 def mask(text: str) -> str:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
-from rlvr.answers.extract import declared_places, passage
+from rlvr.answers.extract import Piece, check_tag, declared_places, passage
+from rlvr.config.bounds import check_fields
 from rlvr.types import Problem, Verdict
-from rlvr.verifiers.base import Verifier
+from rlvr.verifiers.base import Refused, Verifier, check_choices
 from rlvr.verifiers.simulation.base import Invalid, Simulator
 from rlvr.verifiers.structured.strict_json import NotJson, parse
 
@@ -21,14 +22,6 @@ MAX_CHARS = 100_000
 MAX_ACTION_CHARS = 500
 """Longest action."""
 _BULLET = re.compile(r"(?:[-*+]|\d{1,6}[.)])\s+")
-
-
-class _Unreadable(ValueError):
-    """The answer is not a list of actions; `reason` is the verdict's."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,16 +60,9 @@ class Simulation(Verifier):
 
     def __post_init__(self) -> None:
         declared_places(self.extract)
-        for key, value, allowed in (
-            ("form", self.form, ("lines", "json", "either")),
-            ("on_invalid", self.on_invalid, ("fail", "stop", "skip")),
-        ):
-            if value not in allowed:
-                raise ValueError(f"{key}={value}: must be one of {', '.join(allowed)}")
-        if not re.fullmatch(r"[\w-]+", self.tag):
-            raise ValueError(f"tag={self.tag!r}: must be the name of a tag, without brackets")
-        if self.max_actions < 1:
-            raise ValueError(f"max_actions={self.max_actions}: must be at least 1")
+        check_choices(self, form=("lines", "json", "either"), on_invalid=("fail", "stop", "skip"))
+        check_tag(self.tag)
+        check_fields(self, "max_actions", at_least=1)
         packages = {cls.__module__.partition(".")[0] for cls in type(self).__mro__ if issubclass(cls, Simulation)}
         if self.simulator.partition(".")[0] not in packages:
             allowed_from = ", ".join(f"{package}." for package in sorted(packages))
@@ -89,21 +75,23 @@ class Simulation(Verifier):
     def quick(self, completion: str, problem: Problem) -> Verdict | None:
         return self(completion, problem) if _simulator(self.simulator).brief else None
 
-    def same(self, completion: str, problem: Problem) -> object:
-        return self._passage(completion)
+    def scored_part(self, completion: str, problem: Problem) -> tuple[object, int]:
+        found = self._passage(completion)
+        return ((found.text, completion[slice(*found.span)]), found.start) if found else (None, 0)
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
         simulator = _simulator(self.simulator)
         state = self._start(simulator, problem.truth)
         if isinstance(state, _Bad):
             return Verdict.unscorable("bad_truth", state.why)
-        text = self._passage(completion)
-        if text is None:
+        found = self._passage(completion)
+        if found is None:
             return Verdict.scored(0.0, "no_answer", detail=f"found no {' and no '.join(declared_places(self.extract))}")
+        answer = found.text[:200]
         try:
-            actions = self._actions(text)
-        except _Unreadable as error:
-            return Verdict.scored(0.0, error.reason, text[:200], str(error))
+            actions = self._actions(found.text)
+        except Refused as error:
+            return Verdict.scored(0.0, error.reason, answer, str(error), span=found.span)
         taken, said = 0, ""
         for number, action in enumerate(actions, start=1):
             after = simulator.step(state, action)
@@ -113,40 +101,36 @@ class Simulation(Verifier):
             why = f"action {number}, {action[:40]!r}: {after.why}"
             said = said or f"; {why}"
             if self.on_invalid == "fail":
-                return Verdict.scored(0.0, "invalid_action", text[:200], why)
+                return Verdict.scored(0.0, "invalid_action", answer, why, span=found.span)
             if self.on_invalid == "stop":
                 break
-        return self._verdict(simulator.score(state), text, f"{taken} of {len(actions)} actions taken{said}")
-
-    def _verdict(self, score: Any, text: str, detail: str) -> Verdict:
+        score = simulator.score(state)
         if isinstance(score, bool) or not isinstance(score, int | float) or math.isnan(score) or not 0 <= score <= 1:
             return Verdict.error("bad_score", f"{self.simulator} gives the score {score!r}"[:200])
         reason = "correct" if score == 1 else "partial" if score and self.partial else "wrong"
-        counts = score == 1 or self.partial
-        return Verdict.scored(
-            float(score) if counts else 0.0, reason, text[:200], f"{detail}; the last state scores {score:.3g}"
-        )
+        detail = f"{taken} of {len(actions)} actions taken{said}; the last state scores {score:.3g}"
+        return Verdict.scored(float(score) if reason != "wrong" else 0.0, reason, answer, detail, span=found.span)
 
-    def _passage(self, response: str) -> str | None:
+    def _passage(self, response: str) -> Piece | None:
         return passage(response, declared_places(self.extract), tag=self.tag, language=self.language)
 
     def _actions(self, text: str) -> list[str]:
-        """The actions written in a text. Errors: `_Unreadable`."""
+        """The actions written in a text. Errors: `Refused`."""
         if len(text) > MAX_CHARS:
-            raise _Unreadable("too_many_actions", f"{len(text)} characters, at most {MAX_CHARS} are read")
+            raise Refused("too_many_actions", f"{len(text)} characters, at most {MAX_CHARS} are read")
         if self.form == "json" or (self.form == "either" and text.startswith("[")):
             try:
                 actions = parse(text)
             except NotJson as error:
-                raise _Unreadable("unparsable", str(error)) from error
+                raise Refused("unparsable", str(error)) from error
             if not isinstance(actions, list) or not all(isinstance(each, str) for each in actions):
-                raise _Unreadable("unparsable", "not a JSON list of texts")
+                raise Refused("unparsable", "not a JSON list of texts")
         else:
             actions = [_BULLET.sub("", line.strip(), count=1) for line in text.splitlines() if line.strip()]
         if len(actions) > self.max_actions:
-            raise _Unreadable("too_many_actions", f"{len(actions)} actions, at most {self.max_actions} are read")
+            raise Refused("too_many_actions", f"{len(actions)} actions, at most {self.max_actions} are read")
         if any(len(each) > MAX_ACTION_CHARS for each in actions):
-            raise _Unreadable("unparsable", f"an action of more than {MAX_ACTION_CHARS} characters")
+            raise Refused("unparsable", f"an action of more than {MAX_ACTION_CHARS} characters")
         return actions
 
     def check_truth(self, truth: Mapping[str, Any]) -> str | None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rlvr.text import clip
 from rlvr.verifiers.sql.sqlite import Cell, Table
 
 Row = tuple[Cell, ...]
@@ -46,8 +47,8 @@ class Expected:
         if not surplus and not missing:
             return "the right rows in the wrong order"
         parts = [f"{len(rows)} rows, {len(self.rows)} expected"]
-        parts += [f"not expected: {_shown(row)}" for row in list(surplus)[:1]]
-        parts += [f"missing: {_shown(row)}" for row in list(missing)[:1]]
+        parts += [f"not expected: {clip(repr(row), 80)}" for row in list(surplus)[:1]]
+        parts += [f"missing: {clip(repr(row), 80)}" for row in list(missing)[:1]]
         return "; ".join(parts)
 
 
@@ -108,8 +109,3 @@ def _snap(cell: Cell, reals: Sequence[float], tolerance: float) -> Cell:
 
 def _close(value: float, real: float, tolerance: float) -> bool:
     return value == real or (math.isfinite(value) and abs(value - real) <= tolerance * abs(real))
-
-
-def _shown(row: Row) -> str:
-    text = repr(row)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from rlvr.text import one_line
+
 MAX_SQL_CHARS = 20_000
 """Longest query that is run."""
 MAX_VALUE_BYTES = 1_000_000
@@ -150,7 +152,7 @@ def build(script: str, *, seconds: float) -> bytes:
         if guard.overdue():  # or it called a forbidden function
             raise sqlite3.OperationalError
     except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
-        raise guard.stopped or QueryFailed("sql_error", _one_line(error)) from error
+        raise guard.stopped or QueryFailed("sql_error", _message(error)) from error
     finally:
         connection.close()
         guard.close()
@@ -181,7 +183,7 @@ def run(image: bytes, sql: str, *, seconds: float, max_rows: int, backwards: boo
             raise sqlite3.OperationalError
         return table
     except (sqlite3.Error, sqlite3.Warning, ValueError) as error:  # ValueError: a lone surrogate, or NUL in some versions
-        raise guard.stopped or QueryFailed(_reason(error), _one_line(error)) from error
+        raise guard.stopped or QueryFailed(_reason(error), _message(error)) from error
     finally:
         connection.close()
         guard.close()
@@ -224,5 +226,5 @@ def _reason(error: Exception) -> str:
     return "several_statements" if "one statement at a time" in str(error) else "sql_error"
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{error}".split())[:200] or type(error).__name__
+def _message(error: Exception) -> str:
+    return one_line(error)[:200] or type(error).__name__

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from rlvr.answers.extract import declared_places, passage
+from rlvr.answers.extract import Piece, check_tag, declared_places, passage
+from rlvr.config.bounds import check_fields
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
 from rlvr.verifiers.sql.rowsets import Expected, expected
 from rlvr.verifiers.sql.sqlite import MAX_SQL_CHARS, Cell, QueryFailed, Table, build, run
 
 _PLACES = ("fenced", "tag", "whole")
+_END = "; \t\r\n"
 # Texts, names and comments are one token each, so that their content is not taken for SQL.
 _TOKEN = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`|\[[^\]]*\]|--[^\n]*|/\*.*?(?:\*/|\Z)|\w+|\S", re.DOTALL)
 
@@ -60,28 +62,24 @@ class SqlResult(Verifier):
 
     def __post_init__(self) -> None:
         declared_places(self.extract, _PLACES)
-        if not re.fullmatch(r"[\w-]+", self.tag):
-            raise ValueError(f"tag={self.tag!r}: must be the name of a tag, without brackets")
-        for key in ("time_s", "setup_s"):
-            if not 0 < getattr(self, key) < float("inf"):
-                raise ValueError(f"{key}={getattr(self, key)}: must be above 0")
-        if self.max_rows < 1:
-            raise ValueError(f"max_rows={self.max_rows}: must be at least 1")
-        if not 0.0 <= self.tolerance < 0.5:
-            raise ValueError(f"tolerance={self.tolerance}: must be at least 0 and below 0.5")
+        check_tag(self.tag)
+        check_fields(self, "time_s", "setup_s", above=0)
+        check_fields(self, "max_rows", at_least=1)
+        check_fields(self, "tolerance", at_least=0, below=0.5)
         if not hasattr(sqlite3.Connection, "deserialize"):
             raise ValueError("_target_=rlvr.verifiers.sql.verifier.SqlResult: this Python's SQLite cannot copy databases")
 
     def quick(self, completion: str, problem: Problem) -> Verdict | None:
-        sql = self._query(completion)
-        if sql and len(sql) <= MAX_SQL_CHARS:
+        query = self._query(completion)
+        if query and len(query.text) <= MAX_SQL_CHARS:
             return None
         bad_truth = self.check_truth(problem.truth)
         if bad_truth:
             return Verdict.unscorable("bad_truth", bad_truth)
-        if sql:
-            return Verdict.scored(0.0, "too_large", sql[:200], f"{len(sql)} characters, at most {MAX_SQL_CHARS} are run")
-        return Verdict.scored(0.0, "no_answer", detail=f"found no {' and no '.join(declared_places(self.extract))}")
+        if query is None:
+            return Verdict.scored(0.0, "no_answer", detail=f"found no {' and no '.join(declared_places(self.extract))}")
+        detail = f"{len(query.text)} characters, at most {MAX_SQL_CHARS} are run"
+        return Verdict.scored(0.0, "too_large", query.text[:200], detail, span=query.span)
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
         verdict = self.quick(completion, problem)
@@ -90,25 +88,38 @@ class SqlResult(Verifier):
         truth = self._read(problem.truth)
         if isinstance(truth, str):
             return Verdict.unscorable("bad_truth", truth)
-        sql, start = self._query(completion), time.thread_time()
+        query = self._query(completion)
+        assert query is not None, "or quick has the verdict"
+        reason, detail = self._difference(query.text, truth)
+        return Verdict.scored(float(reason == "correct"), reason, query.text[:200], detail, span=query.span)
+
+    def _difference(self, sql: str, truth: Sequence[tuple[bytes, Expected]]) -> tuple[str, str]:
+        """Reason and detail of the first database on which the query is not right; "correct" if there is none."""
+        start = time.thread_time()
         for number, (image, rows) in enumerate(truth, start=1):
             where = f"database {number} of {len(truth)}: "
             left = max(self.time_s - (time.thread_time() - start), 0.0)
             try:
                 given = run(image, sql, seconds=left, max_rows=self.max_rows)
             except QueryFailed as error:
-                return Verdict.scored(0.0, error.reason, sql[:200], f"{where}{error}")
+                return error.reason, f"{where}{error}"
             difference = rows.difference(given, self.tolerance)
             if difference:
-                return Verdict.scored(0.0, difference[0], sql[:200], where + difference[1])
-        return Verdict.scored(1.0, "correct", sql[:200], f"right on {len(truth)} database{'s'[: len(truth) - 1]}")
+                reason, detail = difference
+                return reason, where + detail
+        return "correct", f"right on {len(truth)} database{'' if len(truth) == 1 else 's'}"
 
-    def _query(self, response: str) -> str:
+    def _query(self, response: str) -> Piece | None:
         found = passage(response, declared_places(self.extract, _PLACES), tag=self.tag, language="sql")
-        return (found or "").rstrip("; \t\r\n")
+        if found is None:
+            return None
+        text = found.text.rstrip(_END)
+        written = response[slice(*found.span)].rstrip(_END)
+        return Piece(text, found.start, found.start + len(written)) if text else None
 
-    def same(self, completion: str, problem: Problem) -> object:
-        return self._query(completion)
+    def scored_part(self, completion: str, problem: Problem) -> tuple[object, int]:
+        query = self._query(completion)
+        return ((query.text, completion[slice(*query.span)]), query.start) if query else (None, 0)
 
     def applies(self, truth: Mapping[str, Any]) -> bool:
         return ("schema" in truth or "databases" in truth) and ("query" in truth or "rows" in truth)

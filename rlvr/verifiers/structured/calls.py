@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
-from rlvr.answers.extract import answer_part, last_fence
-from rlvr.types import Problem, Verdict
-from rlvr.verifiers.base import Verifier
+from rlvr.answers.extract import Piece, answer_part, fenced
+from rlvr.types import Problem, Span, Verdict
+from rlvr.verifiers.base import Refused, Verifier, check_choices, no_key
 from rlvr.verifiers.structured.json_schema import MAX_SCHEMA_CHARS, MAX_STEPS, BadSchema, Schema, TooComplex, compiled
 from rlvr.verifiers.structured.strict_json import MAX_CHARS, NotJson, canonical, parse, read, text_of
 
@@ -21,14 +21,6 @@ _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _SPACE = re.compile(r"\s*")
 _ATTEMPT = re.compile(r'"(?:tool_calls|arguments)"\s*:')
 _NO_PARAMETERS = {"type": "object", "additionalProperties": False}  # what a missing schema means in OpenAI's API
-
-
-class _Malformed(ValueError):
-    """The response attempts a call that cannot be executed as written; `reason` is the verdict's."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +35,34 @@ class Call:
     """Whether the arguments follow the schema of the tool of that name."""
 
 
-def read_calls(response: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
-    """The style and the calls (name, arguments) of a response; ("none", []) if it makes none. Errors: `_Malformed`."""
-    text = answer_part(response)
-    if len(text) > MAX_CHARS:
-        raise _Malformed("too_large", f"{len(text)} characters, at most {MAX_CHARS} are read")
-    try:
-        found = _hermes(text) if _OPEN in text or _CLOSE in text else _openai(text)
-    except NotJson as error:
-        raise _Malformed(error.reason, str(error)) from error
-    if len(found[1]) > MAX_CALLS:
-        raise _Malformed("too_many_calls", f"{len(found[1])} calls, at most {MAX_CALLS} are read")
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """The calls of a response, as written."""
+
+    style: Literal["none", "openai", "hermes"]
+    """`none`: it makes no call."""
+    calls: Sequence[tuple[str, dict[str, Any]]] = ()
+    """Names and arguments."""
+    span: Span | None = None
+    """Where they are in the response."""
+
+
+def _read_calls(response: str, part: Piece) -> _Written:
+    """part: of the response, with the answer. Errors: `Refused` for a call that cannot be executed as written."""
+    if len(part.text) > MAX_CHARS:
+        raise Refused("too_large", f"{len(part.text)} characters, at most {MAX_CHARS} are read")
+    tagged = _OPEN in part.text or _CLOSE in part.text
+    found = _hermes(part) if tagged else _openai(part, fenced(response, part, "json") or part)
+    if len(found.calls) > MAX_CALLS:
+        raise Refused("too_many_calls", f"{len(found.calls)} calls, at most {MAX_CALLS} are read")
     return found
 
 
-def _hermes(text: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
+def _hermes(part: Piece) -> _Written:
     """Blocks `<tool_call>{...}</tool_call>`, parsed as JSON, not by a search for the tag: an argument may contain the tags."""
-    calls, at, end = [], text.find(_OPEN), 0
+    text = part.text
+    first = at = text.find(_OPEN)
+    calls, end = [], 0
     while at >= 0:
         if _CLOSE in text[end:at]:
             break
@@ -67,44 +70,43 @@ def _hermes(text: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
         value, end = read(text, start.end() if start else at)
         closing = text.find(_CLOSE, end)
         if closing < 0 or text[end:closing].strip():
-            raise _Malformed("unparsable", f"a {_OPEN} without its {_CLOSE} right behind the JSON")
+            raise Refused("unparsable", f"a {_OPEN} without its {_CLOSE} right behind the JSON")
         calls.append(_call(value))
         end = closing + len(_CLOSE)
         at = text.find(_OPEN, end)
     if _CLOSE in text[end:]:
-        raise _Malformed("unparsable", f"a {_CLOSE} without its {_OPEN}")
-    return "hermes", calls
+        raise Refused("unparsable", f"a {_CLOSE} without its {_OPEN}")
+    return _Written("hermes", calls, (part.start + first, part.start + end))
 
 
-def _openai(text: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
-    """Calls in the last block "```json", or else in the whole text as JSON."""
-    fenced = last_fence(text, "json")
+def _openai(part: Piece, document: Piece) -> _Written:
+    """Calls in JSON. document: what is parsed, the last block "```json" or else all of the part."""
     try:
-        value = parse(text if fenced is None else fenced)
+        value = parse(document.text)
     except NotJson:
-        if _ATTEMPT.search(text):
+        if _ATTEMPT.search(part.text):
             raise
-        return "none", []
+        return _Written("none")
     if isinstance(value, dict) and "tool_calls" in value:
         items = value["tool_calls"] or []
     else:
         items = value if isinstance(value, list) else [value]
     if isinstance(items, list) and any(isinstance(item, dict) and item.keys() & {"function", "arguments"} for item in items):
-        return "openai", [_call(item) for item in items]
-    if items and _ATTEMPT.search(text):
-        raise _Malformed("unparsable", "a call somewhere, but not as the answer")
-    return "none", []
+        return _Written("openai", [_call(item) for item in items], document.span)
+    if items and _ATTEMPT.search(part.text):
+        raise Refused("unparsable", "a call somewhere, but not as the answer")
+    return _Written("none")
 
 
 def _call(value: Any) -> tuple[str, dict[str, Any]]:
     function = value.get("function", value) if isinstance(value, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str) or "arguments" not in function:
-        raise _Malformed("unparsable", "a call needs a name and arguments")
+        raise Refused("unparsable", "a call needs a name and arguments")
     arguments = function["arguments"]
     if isinstance(arguments, str):  # as OpenAI's API returns them
         arguments = parse(arguments)
     if not isinstance(arguments, dict):
-        raise _Malformed("unparsable", "the arguments of a call are no object")
+        raise Refused("unparsable", "the arguments of a call are no object")
     return function["name"], arguments
 
 
@@ -131,7 +133,7 @@ def _truth(tools_text: str, calls_text: str) -> _Truth | str:
         tools = _schemas(parse(tools_text, max_chars=MAX_SCHEMA_CHARS))
         calls = parse(calls_text, max_chars=MAX_SCHEMA_CHARS)
         return _Truth(tools, None if calls is None else _expected(_Truth(tools, None), calls))
-    except (NotJson, BadSchema, _Malformed) as error:
+    except (BadSchema, Refused) as error:
         return f"the truth's tools and calls: {error}"
 
 
@@ -156,7 +158,7 @@ def _schemas(tools: Any) -> dict[str, Schema]:
 
 
 def _expected(truth: _Truth, calls: Any) -> tuple[Call, ...]:
-    """The expected calls. Errors: `_Malformed`, `NotJson`, `BadSchema`."""
+    """The expected calls. Errors: `Refused`, `BadSchema`."""
     if not isinstance(calls, list) or len(calls) > MAX_CALLS:
         raise BadSchema(f"calls must be a list of at most {MAX_CALLS}")
     expected = tuple(truth.check(*_call(value), MAX_STEPS) for value in calls)
@@ -201,9 +203,7 @@ class FunctionCall(Verifier):
     """Added if the arguments follow the schema but are not the expected ones."""
 
     def __post_init__(self) -> None:
-        for key, allowed in (("style", ("openai", "hermes", "either")), ("order", ("exact", "any"))):
-            if getattr(self, key) not in allowed:
-                raise ValueError(f"{key}={getattr(self, key)}: must be one of {', '.join(allowed)}")
+        check_choices(self, style=("openai", "hermes", "either"), order=("exact", "any"))
         for key in ("name_share", "valid_share"):
             if not 0.0 <= getattr(self, key) < 1.0 - (self.name_share if key == "valid_share" else 0.0):
                 raise ValueError(f"{key}={getattr(self, key)}: must be at least 0, and both shares together below 1")
@@ -212,19 +212,21 @@ class FunctionCall(Verifier):
         truth = self._truth(problem.truth)
         if isinstance(truth, str):
             return Verdict.unscorable("bad_truth", truth)
-        try:
-            style, values = read_calls(completion)
-        except _Malformed as error:
-            return Verdict.scored(0.0, error.reason, answer_part(completion)[:200], str(error))
-        if not answer_part(completion):
+        part = answer_part(completion)
+        if not part.text:
             return Verdict.scored(0.0, "no_answer", detail="nothing after the reasoning")
-        if style not in ("none", self.style) and self.style != "either":
-            return Verdict.scored(0.0, "wrong_style", answer_part(completion)[:200], f"calls in the style of {style}")
-        made = [truth.check(name, arguments, MAX_STEPS // len(values)) for name, arguments in values]
+        try:
+            written = _read_calls(completion, part)
+        except Refused as error:
+            return Verdict.scored(0.0, error.reason, part.text[:200], str(error), span=part.span)
+        if written.style not in ("none", self.style) and self.style != "either":
+            detail = f"calls in the style of {written.style}"
+            return Verdict.scored(0.0, "wrong_style", part.text[:200], detail, span=part.span)
+        made = [truth.check(name, arguments, MAX_STEPS // len(written.calls)) for name, arguments in written.calls]
         score, reason = self._score(truth.calls, made) if truth.calls is not None else self._validity(made, truth.tools)
         answer = " ".join(f"{ascii(call.name)[1:-1]}({call.arguments[:60]})" for call in made[:8])[:200] or None
         wanted = "valid calls" if truth.calls is None else f"{len(truth.calls)} calls"
-        return Verdict.scored(score, reason, answer, f"{len(made)} calls made, {wanted} expected")
+        return Verdict.scored(score, reason, answer, f"{len(made)} calls made, {wanted} expected", span=written.span)
 
     def check_truth(self, truth: Mapping[str, Any]) -> str | None:
         checked = self._truth(truth)
@@ -232,7 +234,7 @@ class FunctionCall(Verifier):
 
     def _truth(self, truth: Mapping[str, Any]) -> _Truth | str:
         if "tools" not in truth:
-            return f"the truth has no key 'tools' (it has: {', '.join(truth) or 'none'})"
+            return no_key(truth, "tools")
         try:
             return _truth(text_of(truth["tools"]), text_of(truth.get("calls")))
         except (TypeError, ValueError, RecursionError) as error:

@@ -11,9 +11,11 @@ from typing import Any, ClassVar, Literal
 
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue]  it has no types
 
-from rlvr.answers.extract import answer_part, last_fence
+from rlvr.answers.extract import Piece, answer_part, fenced
+from rlvr.config.bounds import check_fields
+from rlvr.text import one_line
 from rlvr.types import Problem, Verdict
-from rlvr.verifiers.base import Verifier
+from rlvr.verifiers.base import Refused, Verifier, check_choices, no_key
 from rlvr.verifiers.structured.json_schema import Schema, TooComplex, compiled
 from rlvr.verifiers.structured.strict_json import MAX_CHARS, NotJson, parse, read, text_of
 
@@ -48,29 +50,29 @@ class JsonMode(Verifier):
     """Whether `format` is checked (date, date-time, email, ipv4, ipv6, uuid); if not it is an annotation, as in the draft."""
 
     def __post_init__(self) -> None:
-        if self.extract not in ("fenced", "bare", "either"):
-            raise ValueError(f"extract={self.extract}: must be one of fenced, bare, either")
+        check_choices(self, extract=("fenced", "bare", "either"))
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
         schema = self._schema(problem.truth)
         if isinstance(schema, str):
             return Verdict.unscorable("bad_truth", schema)
-        text = answer_part(completion)
-        fenced = last_fence(text, "json") if self.extract != "bare" else None
-        if not text or (fenced is None and self.extract == "fenced"):
-            return Verdict.scored(0.0, "no_json", detail="no closed block ```json" if text else "no answer")
-        text = text if fenced is None else fenced.strip()
+        part = answer_part(completion)
+        block = fenced(completion, part, "json") if self.extract != "bare" else None
+        if not part.text or (block is None and self.extract == "fenced"):
+            return Verdict.scored(0.0, "no_json", detail="no closed block ```json" if part.text else "no answer")
+        found = block or part
+        answer = found.text[:200]
         try:
-            value = parse(text)
+            value = parse(found.text)
         except NotJson as error:
-            reason = "ambiguous" if _begins_with_two_documents(text) else error.reason
-            return Verdict.scored(0.0, reason, text[:200], str(error))
+            reason = "ambiguous" if _begins_with_two_documents(found.text) else error.reason
+            return Verdict.scored(0.0, reason, answer, str(error), span=found.span)
         try:
             violation = schema.violation(value)
             score = 1.0 if violation is None else schema.share(value)
         except TooComplex as error:
-            return Verdict.scored(0.0, "too_complex", text[:200], str(error))
-        return Verdict.scored(score, "correct" if violation is None else "invalid", text[:200], violation or "")
+            return Verdict.scored(0.0, "too_complex", answer, str(error), span=found.span)
+        return Verdict.scored(score, "correct" if violation is None else "invalid", answer, violation or "", span=found.span)
 
     def check_truth(self, truth: Mapping[str, Any]) -> str | None:
         schema = self._schema(truth)
@@ -78,7 +80,7 @@ class JsonMode(Verifier):
 
     def _schema(self, truth: Mapping[str, Any]) -> Schema | str:
         if "json_schema" not in truth:
-            return f"the truth has no key 'json_schema' (it has: {', '.join(truth) or 'none'})"
+            return no_key(truth, "json_schema")
         try:
             text = text_of(truth["json_schema"])
         except (TypeError, ValueError, RecursionError) as error:
@@ -118,19 +120,25 @@ def _parser() -> etree.XMLParser:
     )
 
 
+def _document(response: str) -> Piece | None:
+    """The XML document of a response; None without one."""
+    part = answer_part(response)
+    source = fenced(response, part, "xml") or part
+    if "<" not in source.text:
+        return None
+    return Piece(source.text[source.text.index("<") :], response.index("<", source.start), source.end)
+
+
 def _read_xml(text: str) -> Any:
-    """The root element, or the verdict on a text that is not a document."""
-    answer = text[:200]
-    if not text:
-        return Verdict.scored(0.0, "no_xml", detail="the answer has no <")
+    """The root element. Errors: `Refused`."""
     if len(text) > MAX_CHARS:
-        return Verdict.scored(0.0, "too_large", answer, f"{len(text)} characters, at most {MAX_CHARS} are read")
+        raise Refused("too_large", f"{len(text)} characters, at most {MAX_CHARS} are read")
     try:
         root = None if _opens_with_doctype(text) else etree.fromstring(text.encode(), _parser())
     except (etree.XMLSyntaxError, UnicodeEncodeError) as error:
-        return Verdict.scored(0.0, "unparsable", answer, _one_line(error))
+        raise Refused("unparsable", _message(error)) from error
     if root is None or root.getroottree().docinfo.internalDTD is not None:
-        return Verdict.scored(0.0, "entities", answer, "a DOCTYPE is refused, with what it could declare")
+        raise Refused("entities", "a DOCTYPE is refused, with what it could declare")
     return root
 
 
@@ -177,27 +185,32 @@ class XmlMode(Verifier):
     """Score of a well-formed document that does not follow the XSD."""
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.well_formed_share < 1.0:
-            raise ValueError(f"well_formed_share={self.well_formed_share}: must lie in [0, 1)")
+        check_fields(self, "well_formed_share", at_least=0, below=1)
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
         xsd = self._xsd_of(problem.truth)
         if isinstance(xsd, str):
             return Verdict.unscorable("bad_truth", xsd)
-        part = answer_part(completion)
-        fenced = last_fence(part, "xml")
-        source = part if fenced is None else fenced.rstrip()
-        text = source[source.find("<") :] if "<" in source else ""
-        read = _read_xml(text)
-        if isinstance(read, Verdict):
-            return read
+        found = _document(completion)
+        if found is None:
+            return Verdict.scored(0.0, "no_xml", detail="the answer has no <")
+        score, reason, detail = self._score(found.text, xsd)
+        return Verdict.scored(score, reason, found.text[:200], detail, span=found.span)
+
+    def _score(self, text: str, xsd: _Xsd | None) -> tuple[float, str, str]:
+        """Score, reason and detail."""
         try:
-            follows = xsd is None or xsd.schema.validate(read)
+            root = _read_xml(text)
+            follows = xsd is None or xsd.schema.validate(root)
+        except Refused as error:
+            return 0.0, error.reason, str(error)
         except etree.XMLSchemaValidateError:  # libxml2 gave up on a pattern
-            return Verdict.scored(0.0, "too_complex", text[:200], "checking it takes more steps than libxml2 grants")
-        if xsd is None or follows:
-            return Verdict.scored(1.0, "correct", text[:200], "well-formed" if xsd is None else "follows the XSD")
-        return Verdict.scored(self.well_formed_share, "invalid", text[:200], _one_line(xsd.schema.error_log.last_error.message))
+            return 0.0, "too_complex", "checking it takes more steps than libxml2 grants"
+        if xsd is None:
+            return 1.0, "correct", "well-formed"
+        if follows:
+            return 1.0, "correct", "follows the XSD"
+        return self.well_formed_share, "invalid", _message(xsd.schema.error_log.last_error.message)
 
     def quick(self, completion: str, problem: Problem) -> Verdict | None:
         xsd = self._xsd_of(problem.truth)
@@ -216,8 +229,8 @@ class XmlMode(Verifier):
         if text is None:
             return None
         xsd = _xsd(text.strip(), threading.get_ident()) if isinstance(text, str) else f"it is no text, but {str(text)[:40]!r}"
-        return f"the truth's xsd is no XSD that we use: {_one_line(xsd)}" if isinstance(xsd, str) else xsd
+        return f"the truth's xsd is no XSD that we use: {_message(xsd)}" if isinstance(xsd, str) else xsd
 
 
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())[:200]
+def _message(error: object) -> str:
+    return one_line(error)[:200]

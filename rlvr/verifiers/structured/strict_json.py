@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from rlvr.verifiers.base import Refused
+
 MAX_CHARS = 100_000
 """Longest document that is read."""
 MAX_DEPTH = 64
@@ -14,12 +16,8 @@ MAX_DIGITS = 1_000
 """Longest number that is read, in characters."""
 
 
-class NotJson(ValueError):
+class NotJson(Refused):
     """The text is not JSON that is accepted here; `reason` is `unparsable` or `too_large`."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def test_asking_for_more_keeps_the_first_ones(problems: list[Problem]) -> None:
     [("train_problems", 0), ("test_problems", 20_001), ("room", 2), ("room", 9), ("doors", -1), ("doors", 5), ("doors", True)],
 )
 def test_bad_sizes_are_refused_by_name(key: str, value: int) -> None:
-    with pytest.raises(ConfigError, match=rf"dataset\.{key}={value}: expected a whole number from"):
+    with pytest.raises(ConfigError, match=rf"dataset\.{key}={value}: must be a whole number from"):
         Gridworld(**{key: value})  # type: ignore[arg-type]
 
 

@@ -27,8 +27,17 @@ needs_package = needs(installed(), "pip install 'rlvr[reasoning_gym]'")
 
 WHOLE = pytest.param(1, marks=pytest.mark.slow)
 EVALUATING = {
-    *("binary_matrix", "bitwise_arithmetic", "countdown", "intermediate_integration", "n_queens", "number_sorting"),
-    *("polynomial_multiplication", "puzzle24", "simple_integration", "spiral_matrix", "string_insertion"),
+    "binary_matrix",
+    "bitwise_arithmetic",
+    "countdown",
+    "intermediate_integration",
+    "n_queens",
+    "number_sorting",
+    "polynomial_multiplication",
+    "puzzle24",
+    "simple_integration",
+    "spiral_matrix",
+    "string_insertion",
 }
 """Tasks whose scorer hands text to eval or to sympy, as found by hand in version 0.1.25."""
 USELESS = {"arc_agi", "game_of_life_halting", "rearc"}
@@ -161,6 +170,23 @@ def test_verdicts(text: str, score: float, reason: str) -> None:
     verdict = ReasoningGym()(response, problem)
     assert (verdict.score, verdict.reason) == (score, reason)
     assert (ReasoningGym().quick(response, problem) is None) == (reason != "no_answer"), "the rest is for a worker"
+
+
+@needs_package
+@pytest.mark.parametrize(
+    ("response", "written", "answer"),
+    [
+        ("\u00bd <answer> \uff15 </answer>", "\uff15", "5"),
+        ("<answer>\\boxed{1} \\boxed{21_4}</answer>\u2026", "21_4", "21 _ 4"),
+        ("<answer>\\boxed{ } 5} </answer>", "", ""),
+        ("\u00bd <answer>\\boxed{ } 5} </answer>", "", ""),
+        ("<answer>\\boxed{ { 5 }</answer>", "{ 5", "{ 5"),
+    ],
+)
+def test_what_was_found(response: str, written: str, answer: str) -> None:
+    verdict = ReasoningGym()(response, first("chain_sum"))
+    assert verdict.span is not None
+    assert (response[slice(*verdict.span)], verdict.answer) == (written, answer)
 
 
 @needs_package

@@ -236,24 +236,10 @@ def test_the_same_in_threads_and_after_pickling() -> None:
 
 PIECES = st.sampled_from(
     [
-        *(
-            "$",
-            "`",
-            "```",
-            "\\[",
-            "\\]",
-            "\\(",
-            "<think>",
-            ". ",
-            "\n",
-            "the cat sat ",
-            "le chat ",
-            "\u4f60\u597d",
-            "\u0430",
-            "\ud800",
-        )
+        "$", "`", "```", "\\[", "\\]", "\\(", "<think>", ". ", "\n", "the cat sat ", "le chat ", "\u4f60\u597d", "\u0430",
+        "\ud800",
     ]
-)
+)  # fmt: skip
 
 
 @settings(deadline=None)
@@ -266,9 +252,9 @@ def test_any_text_gets_a_score_and_the_same_one_twice(text: str) -> None:
 
 
 PIECES_400K = [
-    *("a. ", "the cat sat. ", "\u6211", "x", "$a", "$ab cd ef gh ", "\\[", "\\[\\(", "\\begin{array}", "`", "```", "\n"),
-    *("a\u00e9", "\u0315\u0300", "a\u0430", "\ud800", "<a", "http://a", "ab   cd\n", "\\$", "\\", "[asy]"),
-]
+    "a. ", "the cat sat. ", "\u6211", "x", "$a", "$ab cd ef gh ", "\\[", "\\[\\(", "\\begin{array}", "`", "```", "\n",
+    "a\u00e9", "\u0315\u0300", "a\u0430", "\ud800", "<a", "http://a", "ab   cd\n", "\\$", "\\", "[asy]",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("piece", sampled(PIECES_400K, every=5))
@@ -279,6 +265,12 @@ def test_long_hostile_text_takes_no_time(piece: str) -> None:
     judge(text)
     judge(f"\\[${text}\\]")
     assert time.process_time() - start < 15
+
+
+def test_all_of_the_response_is_scored() -> None:
+    verdict = Language()("\u200b The cat sat on the mat. \n", PROBLEM)
+    assert (verdict.span, verdict.answer) == ((0, 25), None)
+    assert Language()(" 1 + 1 = 2", PROBLEM).span is None
 
 
 def test_a_sentence_between_backticks_is_prose() -> None:

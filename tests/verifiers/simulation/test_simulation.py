@@ -214,7 +214,9 @@ def test_a_simulator_that_may_hang_runs_in_a_worker_process() -> None:
 def test_responses_with_the_same_actions_are_the_same() -> None:
     verifier = Simulation(simulator=GRIDWORLD)
     responses = (f"<think>a</think><answer>{RIGHT}</answer>", f"<think>b</think> So <answer>\n{RIGHT}\n</answer>")
-    assert {str(verifier.same(response, problem())) for response in responses} == {RIGHT}
+    (first, at), (second, behind) = (verifier.scored_part(response, problem()) for response in responses)
+    assert first == second != verifier.scored_part("<answer>up</answer>", problem())[0]
+    assert [response[start:].startswith(RIGHT) for response, start in zip(responses, (at, behind), strict=True)] == [True, True]
 
 
 @given(st.lists(st.sampled_from(["1", "2", "-1", "x"]), max_size=30), st.sampled_from(["fail", "stop", "skip"]), st.booleans())

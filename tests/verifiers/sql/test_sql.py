@@ -45,7 +45,11 @@ def judge(sql: str, truth: Mapping[str, Any] = NAMES, **options: Any) -> Verdict
     """The verdict of `__call__`, as in a worker; the ground truth must be sound."""
     verifier = SqlResult(**options)
     assert verifier.check_truth(problem(truth).truth) is None
-    return verifier(f"```sql\n{sql}\n```", problem(truth))
+    response = f"```sql\n{sql}\n```"
+    verdict = verifier(response, problem(truth))
+    assert verdict.span is not None
+    assert response[slice(*verdict.span)] == sql.strip().rstrip("; \t\r\n")
+    return verdict
 
 
 def reason(sql: str, truth: Mapping[str, Any] = NAMES, **options: Any) -> str:
@@ -131,6 +135,25 @@ def test_not_right(sql: str, why: str) -> None:
 )
 def test_where_the_query_is(response: str, why: str) -> None:
     assert SqlResult()(response, problem(NAMES)).reason == why
+
+
+@pytest.mark.parametrize(
+    ("response", "written"),
+    [
+        ("<think>SELECT 0</think>\n SELECT 1 ;\n", "SELECT 1"),
+        ("<think>a</think>So:\r\n```sql\r\n\r\nSELECT\r\n 1;\r\n```\r\n", "SELECT\r\n 1"),
+        ("- So:\n  ```sql\n  SELECT\n    1\n  ```", "SELECT\n    1"),
+        ("So: <answer>\n```sql\nSELECT 1\n```\n</answer>", "SELECT 1"),
+        ("<answer> SELECT 1; </answer>", "SELECT 1"),
+        ("```sql\nSELECT 1", "```sql\nSELECT 1"),
+        (" ; ", None),
+    ],
+)
+def test_the_span_is_the_query_as_written(response: str, written: str | None) -> None:
+    verdict = SqlResult()(response, problem(NAMES))
+    assert (verdict.span and response[slice(*verdict.span)]) == written
+    if verdict.span:
+        assert verdict.span[0] == SqlResult().scored_part(response, problem(NAMES))[1]
 
 
 def test_the_order_of_places_can_be_declared() -> None:
@@ -430,8 +453,9 @@ def test_only_what_needs_no_query_is_scored_inline() -> None:
 
 def test_the_same_query_with_other_text_around_it_is_the_same() -> None:
     verifier = SqlResult()
-    same = {str(verifier.same(response, problem(NAMES))) for response in (READING, f"Well:\n```sql\n{READING};\n```\nDone.")}
-    assert same == {READING}
+    responses = (READING, f"Well:\n```sql\n{READING};\n```\nDone.")
+    assert len({verifier.scored_part(response, problem(NAMES))[0] for response in responses}) == 1
+    assert verifier.scored_part(READING, problem(NAMES)) != verifier.scored_part(f"{READING} --", problem(NAMES))
 
 
 @pytest.mark.parametrize(
