@@ -30,37 +30,29 @@ from rlvr.errors import ConfigError
 from rlvr.rules.load import rule_pack
 from rlvr.rules.pack import RulePack
 from rlvr.scoring.factory import make_backend
+from rlvr.text import clip, one_line
 
 USAGE = "usage: rlvr audit rules=PACK dataset=NAME [prompt=NAME] [dataset.path=DIR] [audit.problems=50] [KEY=VALUE ...]"
 
 
 def show(report: Report, pack: RulePack, settings: AuditConfig, console: Console) -> None:
     """Print lint, reference solutions and the table of attacks, for a terminal or a file."""
-    found = report.lint
-    console.print(
-        f"ground truths  {found if found.bad else f'all {found.problems:,} can be scored'}", markup=False, highlight=False
-    )
+    found = report.lint if report.lint.bad else f"all {report.lint.problems:,} can be scored"
     full = report.references - len(report.short)
-    console.print(f"references     {full:,} of {report.references:,} get the full score", highlight=False)
-    for problem, reason in report.short[: settings.show]:
-        console.print(f"               {problem.id}: {reason}", markup=False, highlight=False)
-    table = Table(
-        header_style="bold", title=f"{len(report.attempts)} attacks on {report.attacked} problems", title_justify="left"
-    )
-    for column in ("attack", "earns", "tried", "gained", "worst example: reward (fair): completion, or why it is allowed"):
-        last = column.startswith("worst")
-        table.add_column(
-            column, justify="right" if column in ("tried", "gained") else "left", overflow="fold", no_wrap=not last
-        )
+    lines = [f"ground truths  {found}", f"references     {full:,} of {report.references:,} get the full score"]
+    lines += [f"               {problem.id}: {reason}" for problem, reason in report.short[: settings.show]]
+    console.print("\n".join(lines), markup=False, highlight=False)
+    title = f"{len(report.attempts)} attacks on {report.attacked} problems"
+    table = Table(header_style="bold", title=title, title_justify="left")
+    for column in ("attack", "earns", "tried", "gained"):
+        justify = "right" if column in ("tried", "gained") else "left"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=True)
+    table.add_column("worst example: reward (fair): completion, or why it is allowed", overflow="fold")
     for each in report.attempts:
         style = "" if not each.gained and not each.errors else "yellow" if each.declared and not each.errors else "bold red"
-        cells = (
-            each.attack.name(),
-            each.attack.earns,
-            f"{each.tried}" if each.tried else "-",
-            f"{each.share:.0%}" if each.tried else "-",
-        )
-        table.add_row(*(Text(cell, style=style) for cell in (*cells, _explained(each))))
+        shares = (str(each.tried), f"{each.share:.0%}") if each.tried else ("-", "-")
+        cells = (each.attack.name(), each.attack.earns, *shares, _explained(each))
+        table.add_row(*(Text(cell, style=style) for cell in cells))
     console.print(table, highlight=False)
 
 
@@ -70,8 +62,7 @@ def _explained(attempt: Attempt) -> str:
     if attempt.worst is None:
         return ""
     completion, reward, fair = attempt.worst
-    shown = " ".join(completion.split())
-    text = f"{reward:.2f} ({fair:.2f}): {shown if len(shown) < 90 else f'{shown[:50]} ... {shown[-35:]}'}"
+    text = f"{reward:.2f} ({fair:.2f}): {clip(one_line(completion), 90, tail=35)}"
     return f"{text}\nallowed: {attempt.declared}" if attempt.declared else text
 
 
@@ -82,11 +73,6 @@ def run(arguments: Sequence[str]) -> int:
             raise ConfigError(f"rules=PACK and dataset=NAME are needed; {USAGE}")
         config = compose(arguments)
         settings = config.audit
-        if settings.problems < 1 or not 0 <= settings.max_gain <= 1:
-            key = "problems" if settings.problems < 1 else "max_gain"
-            raise ConfigError(
-                f"audit.{key}={getattr(settings, key)}: must be {'at least 1' if key == 'problems' else 'in [0, 1]'}"
-            )
         check_template(config.prompt)
         pack = rule_pack(config)
         attacks = find_attacks(settings.attacks, ("rlvr.", *config.rules_from))
@@ -105,10 +91,8 @@ def run(arguments: Sequence[str]) -> int:
     failed = report.failed(settings.max_gain)
     for each in failed:
         gain = f"gains on {each.share:.0%} of the problems, more than audit.max_gain={settings.max_gain:g}"
-        print(
-            f"failed: {each.attack.name()}: {'could not be scored' if each.errors else gain}: {each.attack.hack()}",
-            file=sys.stderr,
-        )
+        what = "could not be scored" if each.errors else gain
+        print(f"failed: {each.attack.name()}: {what}: {each.attack.hack()}", file=sys.stderr)
     if not report.attacked:
         print("warning: nothing was attacked: no reference solution gets the full score; see prompt=...", file=sys.stderr)
     print(f"{time.perf_counter() - start:.1f} s")

@@ -12,28 +12,22 @@ Exit status: 0; 1 when scoring failed; 2 when the arguments are wrong.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
-
-from rlvr.cli.exit_status import failures_in_one_line
-from rlvr.cli.hydra_app import run_hydra
-from rlvr.config.compose import check_packs, typed, yaml_of
+from rlvr.cli.hydra_app import Job, run_hydra
+from rlvr.cli.train_help import key_lines
 from rlvr.config.overrides import overrides_in
 from rlvr.config.schema import EvalConfig
 from rlvr.errors import ConfigError
-from rlvr.runs.plan import plan
+
+if TYPE_CHECKING:
+    from rlvr.evaluation.metrics import Evaluation
 
 
 def help_text() -> str:
     """The docstring, and the keys of `eval`."""
-    keys = [f"  eval.{field.name:<16} {field.metadata['meaning']}" for field in dataclasses.fields(EvalConfig)]
-    return "\n".join([(__doc__ or "").rstrip(), "", "Keys of eval:", *keys])
+    return "\n".join([(__doc__ or "").rstrip(), "", "Keys of eval:", *key_lines(EvalConfig, "eval.")])
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -46,20 +40,12 @@ def run(arguments: Sequence[str]) -> int:
     return run_hydra(_evaluate, arguments)
 
 
-def _evaluate(config: DictConfig) -> float | None:
-    """Compose, check, evaluate; returns the accuracy (the reward where no rule scores the answer) for sweepers."""
-    job = HydraConfig.get()
-    overrides = [*job.overrides.hydra, *job.overrides.task]
-    folder, found = Path(job.runtime.output_dir), None
-    with failures_in_one_line(overrides, job=folder if job.mode is RunMode.MULTIRUN else None):
-        check_packs(GlobalHydra.instance().config_loader(), str(job.job.config_name), overrides)
-        checked = plan(typed(config))
-        if not checked.config.eval.problems:
-            raise ConfigError("eval.problems=0: must be at least 1")
+def _evaluate(job: Job) -> Evaluation:
+    if not job.plan.config.eval.problems:
+        raise ConfigError("eval.problems=0: must be at least 1")
 
-        # Imports torch and transformers, so only after the configuration has been checked.
-        from rlvr.runs.evaluate import run_evaluation
+    # Imports torch and transformers, so only after the configuration has been checked.
+    from rlvr.runs.evaluate import run_evaluation
 
-        repeat = yaml_of(config).replace("rlvr train", "rlvr evaluate", 1)
-        found = run_evaluation(checked, folder=folder, config_yaml=repeat)
-    return None if found is None else found.accuracy if found.accuracy is not None else found.reward
+    repeat = job.config_yaml.replace("rlvr train", "rlvr evaluate", 1)
+    return run_evaluation(job.plan, folder=job.folder, config_yaml=repeat)

@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from rlvr.config.compose import one_line
+from rlvr.config.compose import error_line
 from rlvr.config.overrides import for_hydra, overrides_in
 from rlvr.errors import JOB_ERROR, ConfigError, RunStopped, describe
 
@@ -27,7 +27,7 @@ def exit_status(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -
     try:
         return run(arguments)
     except _USER_ERRORS as error:
-        print(f"error: {one_line(error, overrides_in(for_hydra(arguments)))}", file=sys.stderr)
+        print(f"error: {error_line(error, overrides_in(for_hydra(arguments)))}", file=sys.stderr)
         return 2
     except RunStopped as error:
         print(f"error: {error}", file=sys.stderr)
@@ -56,7 +56,7 @@ def failures_in_one_line(overrides: Sequence[str], *, job: Path | None = None) -
         expected = isinstance(error, (*_USER_ERRORS, RunStopped))
         if job is None and not expected:
             raise
-        line = one_line(error, overrides) if expected else describe(error)
+        line = error_line(error, overrides) if expected else describe(error)
         # Hydra would print more lines for any exception but SystemExit.
         print(f"error: {line}" if job is None else f"error: job {job.name}: {line}", file=sys.stderr)
         if job is None:

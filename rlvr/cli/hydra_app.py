@@ -5,25 +5,48 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import wraps
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from rlvr.cli.exit_status import failures_in_one_line
 from rlvr.cli.sweep import check_sweep
-from rlvr.config.compose import CONF
+from rlvr.config.compose import CONF, check_packs, typed, yaml_of
 from rlvr.config.overrides import FLAGS_WITH_VALUE, for_hydra, overrides_in
 from rlvr.errors import ConfigError, RunStopped, describe
+from rlvr.runs.plan import Plan, plan
+
+if TYPE_CHECKING:
+    from rlvr.evaluation.metrics import Evaluation
 
 
-def run_hydra(task: Callable[[DictConfig], Any], arguments: Sequence[str]) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A single run, or a run of a sweep, with its configuration checked."""
+
+    plan: Plan
+    config_yaml: str
+    """What repeats it."""
+    folder: Path
+    sweep: Path | None
+    """Folder of the sweep."""
+
+
+def run_hydra(task: Callable[[Job], Evaluation | None], arguments: Sequence[str]) -> int:
     """Compose the configuration from `arguments` and call `task` with it, in a sweep once a job; returns the exit status.
 
+    Sweepers get the accuracy that `task` returns, or the reward where no rule scores the answer.
     Errors: those of Hydra and of `task`; `ConfigError` for unknown flags; `RunStopped` where a sweep or its folder fails.
     """
     arguments = _checked_flags(for_hydra(arguments))
@@ -34,13 +57,13 @@ def run_hydra(task: Callable[[DictConfig], Any], arguments: Sequence[str]) -> in
     before, started = sys.argv, list[bool]()
 
     @wraps(task)
-    def noted(config: DictConfig) -> Any:
+    def run(config: DictConfig) -> float | None:
         started.append(True)
-        return task(config)
+        return _run(task, config)
 
     sys.argv = [before[0], *arguments]  # Hydra reads its arguments there
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF.resolve()), config_name="config")(noted)()
+        hydra.main(version_base="1.3", config_path=str(CONF.resolve()), config_name="config")(run)()
     except (ConfigError, RunStopped, HydraException, OmegaConfBaseException, YAMLError):
         raise
     except Exception as error:  # of sweepers and launchers: in a sweep a job's own exception does not get here
@@ -52,6 +75,19 @@ def run_hydra(task: Callable[[DictConfig], Any], arguments: Sequence[str]) -> in
     finally:
         sys.argv = before
     return 0
+
+
+def _run(task: Callable[[Job], Evaluation | None], config: DictConfig) -> float | None:
+    hydra_config = HydraConfig.get()
+    overrides = [*hydra_config.overrides.hydra, *hydra_config.overrides.task]
+    folder = Path(hydra_config.runtime.output_dir)
+    sweep = Path(hydra_config.sweep.dir) if hydra_config.mode == RunMode.MULTIRUN else None
+    found = None
+    with failures_in_one_line(overrides, job=folder if sweep else None):
+        check_packs(GlobalHydra.instance().config_loader(), str(hydra_config.job.config_name), overrides)
+        checked = plan(typed(config))
+        found = task(Job(plan=checked, config_yaml=yaml_of(config), folder=folder, sweep=sweep))
+    return None if found is None else found.accuracy if found.accuracy is not None else found.reward
 
 
 def _checked_flags(arguments: Sequence[str]) -> list[str]:

@@ -26,6 +26,7 @@ from rlvr.files import write_whole
 from rlvr.rules.load import rule_pack
 from rlvr.rules.pack import RulePack
 from rlvr.scoring.factory import make_backend
+from rlvr.text import clip
 from rlvr.types import Verdict
 
 USAGE = "usage: rlvr score rules=PACK input=IN.jsonl [output=OUT.jsonl] [KEY=VALUE ...]"
@@ -43,9 +44,8 @@ def show(scored: Sequence[Scored], pack: RulePack, console: Console) -> None:
         rewards = [each.judgement.reward for each in group]
         rewards_PG = torch.tensor([[float("nan") if reward is None else reward for reward in rewards]], dtype=torch.float64)
         advantages = group_advantages(rewards_PG)[0].tolist()
-        console.print(
-            Text(f"\n{_clip(problem.prompt, 100)}  ground truth {_clip(json.dumps(problem.truth), 60)}", style="bold")
-        )
+        title = f"\n{clip(problem.prompt, 100)}  ground truth {clip(json.dumps(problem.truth), 60)}"
+        console.print(Text(title, style="bold"))
         table = Table(show_lines=len(group) > 1, header_style="bold")
         for name in ("id", "completion", *pack.rules, "reward"):
             table.add_column(name, justify="right" if name == "reward" else "left", overflow="fold")
@@ -56,23 +56,28 @@ def show(scored: Sequence[Scored], pack: RulePack, console: Console) -> None:
             reward = "masked" if each.judgement.reward is None else f"{each.judgement.reward:.2f}"
             last = [f"{advantage:+.3f}"] if len(group) > 1 else []
             # As Text: a completion may look like markup.
-            table.add_row(*map(Text, (each.id, _clip(each.completion, 160), *cells, reward, *last)))
+            table.add_row(Text(each.id), _completion(each), *map(Text, (*cells, reward, *last)))
         console.print(table, highlight=False)
     for each in scored:
         if each.problem is None:
             console.print(f"not read: {next(iter(each.judgement.verdicts.values())).detail}", markup=False)
 
 
+def _completion(row: Scored) -> Text:
+    """Its beginning, with the answers that were found underlined."""
+    text = Text(clip(row.completion, 160))
+    for verdict in row.judgement.verdicts.values():
+        if verdict.span is not None:
+            text.stylize("underline", *verdict.span)
+    return text
+
+
 def _cell(verdict: Verdict | None, weight: float) -> str:
     if verdict is None:
         return "does not apply"
-    found = f", found {_clip(verdict.answer, 30)}" if verdict.answer is not None else ""
+    found = f", found {clip(verdict.answer, 30)}" if verdict.answer is not None else ""
     added = "not counted" if verdict.score is None else f"{weight:g} x {verdict.score:g} = {weight * verdict.score:.3g}"
-    return f"{added}\n{verdict.reason}{found}\n{_clip(verdict.detail, 60)}"
-
-
-def _clip(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+    return f"{added}\n{verdict.reason}{found}\n{clip(verdict.detail, 60)}"
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -88,8 +93,7 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigError(f"output={given['output']}: not a file in a folder that exists")
     config = compose([f"rules={given['rules']}", *overrides])
     pack = rule_pack(config)
-    backend = make_backend(config, pack)
-    with closing(backend):
+    with closing(make_backend(config, pack)) as backend:
         scored = score_file(pack, source, backend, retries=config.verify.retries)
     rows = "".join(json.dumps(each.as_row()) + "\n" for each in scored)
     console = Console()
@@ -101,8 +105,7 @@ def run(arguments: Sequence[str]) -> int:
         show(scored, pack, console)
     failed = [each for each in scored if each.judgement.outcome == "error"]
     for each in failed:
-        reasons = {
-            f"{verdict.reason}: {verdict.detail}" for verdict in each.judgement.verdicts.values() if verdict.score is None
-        }
+        verdicts = each.judgement.verdicts.values()
+        reasons = {f"{verdict.reason}: {verdict.detail}" for verdict in verdicts if verdict.score is None}
         print(f"error: {each.id}: {'; '.join(sorted(reasons))}", file=sys.stderr)
     return 1 if failed else 0

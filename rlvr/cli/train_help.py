@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from rlvr.config.compose import CONF, options
-from rlvr.config.schema import Config, RuleConfig
+from rlvr.config.schema import MISSING, Config, RuleConfig
 
 
 def help_text() -> str:
@@ -31,8 +32,8 @@ def help_text() -> str:
             lines.append(f"  {group}")
             lines += [f"    {choice:<20} {_first_comment(group, choice)}" for choice in options(group)]
     lines += ["", "Keys (KEY=VALUE; what follows the name is the schema's default, which a group's file may change):"]
-    lines += _key_lines(Config, "")
-    lines += ["", "Keys of rules.NAME:", *_key_lines(dict(_nested(Config))["rules"], "rules.NAME.")]
+    lines += key_lines(Config, "")
+    lines += ["", "Keys of rules.NAME:", *key_lines(RuleConfig, "rules.NAME.")]
     return "\n".join(lines)
 
 
@@ -41,19 +42,23 @@ def _first_comment(group: str, choice: str) -> str:
     return next(comment for comment in comments if not comment.startswith("@"))
 
 
-def _nested(schema: type) -> list[tuple[str, Any]]:
-    nested = [(f.name, f.default_factory) for f in dataclasses.fields(schema) if dataclasses.is_dataclass(f.default_factory)]
-    return [*nested, ("rules", RuleConfig)]
-
-
-def _key_lines(schema: type, prefix: str) -> list[str]:
-    lines, nested = [], dict(_nested(schema))
-    for field in dataclasses.fields(schema):
-        if field.name in nested and field.name != "rules":
-            lines += _key_lines(nested[field.name], f"{prefix}{field.name}.")
-        else:
-            default = field.default_factory() if callable(field.default_factory) else field.default
-            shown = "" if default in ({}, [], "???") else f"={'null' if default is None else default}"
-            shown = shown.replace("\n", "\\n")
-            lines.append(f"  {prefix + field.name + shown:<44} {field.metadata['meaning']}")
+def key_lines(section: type, prefix: str) -> list[str]:
+    """A line for each key of a section and of the sections in it: default, meaning, bounds."""
+    lines = []
+    for field in dataclasses.fields(section):
+        make = field.default_factory
+        if isinstance(make, type) and dataclasses.is_dataclass(make):
+            lines += key_lines(make, f"{prefix}{field.name}.")
+            continue
+        default = make() if callable(make) else field.default
+        shown = "" if default in ({}, [], MISSING) else f"={'null' if default is None else default}"
+        shown = shown.replace("\n", "\\n")
+        lines.append(f"  {prefix + field.name + shown:<44} {field.metadata['meaning']}{_allowed(field.metadata)}")
     return lines
+
+
+def _allowed(metadata: Mapping[str, Any]) -> str:
+    """Bounds or choices, where they tell a reader more than the meaning: `; at least 2`."""
+    meaning, bounds = metadata["meaning"], metadata["bounds"]
+    told = bounds is None or (bounds.one_of and all(choice in meaning for choice in bounds.one_of))
+    return "" if told or str(bounds) == "at least 0" else f"; {bounds}"

@@ -26,10 +26,6 @@ def serve(config: Config) -> None:
     verify = config.verify
     if not verify.redis_url:
         raise ConfigError("verify.redis_url: must be set, as verify.redis_url=redis://HOST:6379/0")
-    if verify.workers is not None and verify.workers < 1:
-        raise ConfigError(f"verify.workers={verify.workers}: must be at least 1")
-    if not 0 < verify.redis_redeliver_s < float("inf"):
-        raise ConfigError(f"verify.redis_redeliver_s={verify.redis_redeliver_s}: must be above 0")
     scorer = BatchScorer(
         verify.redis_url,
         workers=verify.workers,

@@ -32,6 +32,7 @@ from yaml import YAMLError
 from rlvr.config.overrides import for_hydra
 from rlvr.config.redact import without_password
 from rlvr.config.schema import Config
+from rlvr.config.validate import check
 from rlvr.errors import ConfigError, nearest
 
 _PACKAGE = Path(__file__).parents[1]
@@ -83,17 +84,17 @@ SourcesRegistry.instance().register(JoinedSource)
 Plugins.instance().register(_JoinedSearchPath)
 
 
-def compose(overrides: Sequence[str], *, config_name: str = "config", conf: Path = CONF) -> Config:
-    """The typed configuration of some overrides. Errors: `ConfigError`, one line."""
+def compose(overrides: Sequence[str], *, conf: Path = CONF) -> Config:
+    """The typed configuration of some overrides; conf: the folder of config.yaml. Errors: `ConfigError`, one line."""
     overrides = for_hydra(overrides)
     try:
         with hydra_set_aside(), initialize_config_dir(str(conf.resolve()), version_base="1.3"):
-            config = hydra_compose(config_name, overrides=overrides, return_hydra_config=True)
+            config = hydra_compose("config", overrides=overrides, return_hydra_config=True)
             choices = config.hydra.runtime.choices if conf == CONF else None
-            check_packs(GlobalHydra.instance().config_loader(), config_name, overrides, choices)
+            check_packs(GlobalHydra.instance().config_loader(), "config", overrides, choices)
         return typed(config)
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        raise ConfigError(one_line(error, overrides)) from error
+        raise ConfigError(error_line(error, overrides)) from error
 
 
 def search_path_override() -> list[str]:
@@ -117,9 +118,14 @@ def hydra_set_aside() -> Iterator[None]:
 
 
 def typed(config: DictConfig) -> Config:
-    """The configuration as dataclasses, checked against the schema, interpolations resolved."""
+    """The configuration as dataclasses, interpolations resolved, checked: every command gets its configuration here.
+
+    Errors: `ConfigError` for values that are not allowed, those of OmegaConf for keys and types.
+    """
     merged = OmegaConf.merge(OmegaConf.structured(Config), {k: v for k, v in config.items() if k != "hydra"})
-    return cast(Config, OmegaConf.to_object(merged))
+    found = cast(Config, OmegaConf.to_object(merged))
+    check(found)
+    return found
 
 
 def typed_file(path: Path) -> Config:
@@ -129,8 +135,8 @@ def typed_file(path: Path) -> Config:
         assert isinstance(config, DictConfig)
         config.pop("defaults", None)  # by which Hydra checks the file against the schema
         return typed(config)
-    except (OmegaConfBaseException, YAMLError, AssertionError) as error:
-        raise ConfigError(f"{path}: is not the configuration of a run: {one_line(error, [])}") from error
+    except (ConfigError, OmegaConfBaseException, YAMLError, AssertionError) as error:
+        raise ConfigError(f"{path}: is not the configuration of a run: {error_line(error)}") from error
 
 
 def check_packs(
@@ -178,7 +184,7 @@ def _pack(loader: ConfigLoader, path: str) -> dict[Any, Any]:
     return pack
 
 
-def one_line(error: Exception, overrides: Sequence[str]) -> str:
+def error_line(error: Exception, overrides: Sequence[str] = ()) -> str:
     """What went wrong, in one line with the key, the value, what is allowed and the nearest name."""
     if isinstance(error, YAMLError):
         return "a YAML file cannot be read: " + ", ".join(line.strip() for line in str(error).splitlines())

@@ -46,6 +46,7 @@ def test_a_file(tmp_path: Path) -> None:
         "score": 0.0,
         "reason": "wrong",
         "answer": "5",
+        "span": [13, 14],
         "detail": "boxed: 5 is not 4 as exact numbers",
     }
     assert rows[3]["verdicts"]["answer"]["outcome"] == "unscorable"
@@ -71,6 +72,7 @@ def test_a_terminal_shows_verdicts_contributions_and_advantages(tmp_path: Path) 
     pack = load_rules("r1_format+answer")
     console = Console(width=150, record=True, file=io.StringIO())
     show(score_file(pack, write(tmp_path / "in.jsonl", [*ROWS[:2], "{"])), pack, console)
+    assert "\\boxed{\x1b[4m5\x1b[0m}" in console.export_text(styles=True, clear=False), "the answer that was found"
     text = console.export_text()
     for wanted in ("0.1 x 1 = 0.1", "1 x 1 = 1", "1 x 0 = 0", "wrong, found 5", "1.10", "+1.000", "-1.000", "not read: line 3"):
         assert wanted in text

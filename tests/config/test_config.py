@@ -85,6 +85,9 @@ def test_every_schema_key_has_a_meaning_and_help_shows_it() -> None:
                 assert field.metadata["meaning"] in text
     for group, choice in CHOICES:
         assert f"    {choice} " in text, group
+    assert "rollouts a problem, G; at least 2 (a group of one has nothing to compare with)\n" in text
+    assert "; one of k1, k2, k3\n" in text
+    assert "or sample (by n - 1)\n" in text, "choices that the meaning names are not repeated"
 
 
 def _schemas(schema: Any, prefix: str) -> list[tuple[str, Any]]:
@@ -107,6 +110,11 @@ def _schemas(schema: Any, prefix: str) -> list[tuple[str, Any]]:
         (["algo.learning_rate=0"], "algo.learning_rate=0.0: must be above 0"),
         (["algo.temperature=nan"], "algo.temperature=nan: must be above 0"),
         (["algo.scaling=grup"], "algo.scaling=grup: there is no such choice; did you mean group?"),
+        (["algo.group_size=1"], "must be at least 2 (a group of one has nothing to compare with)"),
+        (["algo.train_problems=0"], "algo.train_problems=0: must be at least 1"),
+        (["prompt.few_shot=-1"], "prompt.few_shot=-1: must be at least 0"),
+        (["audit.max_gain=1.5"], "audit.max_gain=1.5: must lie in [0, 1]"),
+        (["cluster.mixed_precision=bf8"], "cluster.mixed_precision=bf8: there is no such choice; did you mean bf16?"),
         (["algo.clip_low=2"], "algo.clip_low=2.0: must lie in [0, 1]"),
         (["rules=r1_fromat"], "rules=r1_fromat: there is no such choice; did you mean r1_format?"),
         (["rules=answer+nope"], "rules=nope: there is no such choice"),
@@ -139,8 +147,8 @@ def _schemas(schema: Any, prefix: str) -> list[tuple[str, Any]]:
         (["dataset=jsonl"], "dataset.path: must be set"),
         (["dataset.train_problems=-1"], "dataset.train_problems=-1"),
         (["prompt.question=hello"], "prompt.question='hello': must hold {question}"),
-        (["seed=-1"], "seed=-1: must be at least 0"),
-        (["seed=4294967296"], "seed=4294967296: must be below 2**32"),
+        (["seed=-1"], "seed=-1: must lie in [0, 4294967296)"),
+        (["seed=4294967296"], "seed=4294967296: must lie in [0, 4294967296)"),
         (["seed=x"], "seed=x: Value 'x' of type 'str' could not be converted to Integer"),
     ],
 )

@@ -7,7 +7,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from rlvr.config.compose import compose, yaml_of
-from rlvr.config.redact import public, without_password
+from rlvr.config.redact import flat, public, without_password
 
 SECRET = "redis://me:se@cr:et@host:6379/0"
 SHOWN = "redis://me:...@host:6379/0"
@@ -37,3 +37,10 @@ def test_neither_the_values_of_a_configuration_nor_its_yaml_hold_the_password() 
     text = yaml_of(OmegaConf.structured(config))
     assert yaml.safe_load(text)["verify"]["redis_url"] == SHOWN
     assert "se@cr:et" not in text + str(values)
+
+
+def test_values_by_dotted_key() -> None:
+    values = flat(public(compose(["rules.format.weight={0: 0.1, 5: 0.0}"])))
+    assert values["algo.kl"] == "k3"
+    assert values["rules.format.weight"] == {0: 0.1, 5: 0.0}
+    assert flat({"a": {"b": {}, "c": []}, "d": None}) == {"a.b": {}, "a.c": [], "d": None}
