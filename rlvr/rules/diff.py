@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from rlvr.rules.pack import Rule, RulePack
+from rlvr.rules.options import verifier_node
+from rlvr.rules.pack import RulePack
+from rlvr.rules.rule import Rule
 from rlvr.rules.schedule import shown
-from rlvr.verifiers.base import Verifier
+from rlvr.text import clip
 
 _LONGEST = 200
 """Characters shown of a value."""
@@ -29,9 +30,9 @@ def changes(before: RulePack, after: RulePack) -> tuple[str, ...]:
             if key not in new:
                 lines.append(f"{key} removed")
             elif key not in old:
-                lines.append(f"{key} added: {_cut(new[key])}")
+                lines.append(f"{key} added: {clip(shown(new[key]), _LONGEST)}")
             elif repr(old[key]) != repr(new[key]):  # 1 is not True
-                lines.append(f"{key} {_cut(old[key])} -> {_cut(new[key])}")
+                lines.append(f"{key} {clip(shown(old[key]), _LONGEST)} -> {clip(shown(new[key]), _LONGEST)}")
     return (*lines, *(f"rule {name} removed" for name in before.rules if name not in after.rules))
 
 
@@ -39,9 +40,7 @@ def _options(rule: Rule, key: str) -> Iterator[tuple[str, Any]]:
     """Everything that a pack's file can set of a rule, by key."""
     yield f"{key}.weight", _weight(rule)
     if rule.verifier is not None:
-        kind = type(rule.verifier)
-        yield f"{key}.verifier._target_", f"{kind.__module__}.{kind.__qualname__}"
-        for name, value in _fields(rule.verifier).items():
+        for name, value in verifier_node(rule.verifier).items():
             yield f"{key}.verifier.{name}", value
     for part in rule.parts:
         yield from _options(part, f"{key}.parts.{part.name}")
@@ -53,14 +52,3 @@ def _options(rule: Rule, key: str) -> Iterator[tuple[str, Any]]:
 
 def _weight(rule: Rule) -> Any:
     return rule.schedule.plain() if rule.schedule else rule.weight
-
-
-def _fields(verifier: Verifier) -> dict[str, Any]:
-    if dataclasses.is_dataclass(verifier):
-        return {field.name: getattr(verifier, field.name) for field in dataclasses.fields(verifier) if field.init}
-    return dict(getattr(verifier, "__dict__", {}))
-
-
-def _cut(value: Any) -> str:
-    text = shown(value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

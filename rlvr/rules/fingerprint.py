@@ -2,7 +2,7 @@
 
 The hash covers each rule's name, the weight in force (so it changes with a schedule), its verifier with all options, parts,
 `requires` and `datasets`; the source of every module under rlvr and `rules_from` that a verifier imports, directly or through
-others; and the module that adds verdicts up to a reward. It does not cover the order of the rules and `allows`, which no
+others; and the modules that add verdicts up to a reward. It does not cover the order of the rules and `allows`, which no
 reward depends on, the limits of `verify` (they are in config.yaml) and the versions of libraries (in summary.json). It is the
 same on every machine.
 """
@@ -25,7 +25,9 @@ from typing import Any
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from rlvr.errors import ConfigError
-from rlvr.rules.pack import Rule, RulePack
+from rlvr.rules.options import verifier_node
+from rlvr.rules.pack import RulePack
+from rlvr.rules.rule import Rule
 from rlvr.verifiers.base import Verifier
 
 _NAMED_IMPORT = re.compile(r"""(?:import_module|run_module)\(\s*["']([\w.]+)["']""")
@@ -74,7 +76,7 @@ def fingerprint(pack: RulePack, rules_from: Sequence[str] = ()) -> Fingerprint:
     roots = tuple(root.removesuffix(".") for root in ("rlvr", *rules_from))
     verifiers = [verifier for rule in pack.rules.values() for verifier in rule.verifiers()]
     modules = {module for verifier in verifiers for module in _modules_of(verifier, roots)}
-    code = {module: _code(module) for module in sorted({*modules, RulePack.__module__})}  # which turns verdicts into rewards
+    code = {module: _code(module) for module in sorted({*modules, Rule.__module__, RulePack.__module__})}
     return Fingerprint(rules=rules, code=code, answers=pack.named("answer"))
 
 
@@ -88,15 +90,11 @@ def _rule(rule: Rule, key: str) -> dict[str, Any]:
 
 
 def _verifier(verifier: Verifier, key: str) -> dict[str, Any]:
-    path = f"{type(verifier).__module__}.{type(verifier).__qualname__}"
-    if dataclasses.is_dataclass(verifier):
-        options = {field.name: getattr(verifier, field.name) for field in dataclasses.fields(verifier) if field.init}
-    else:
-        options = dict(getattr(verifier, "__dict__", {}))
+    node = verifier_node(verifier)
     try:
-        return json.loads(json.dumps({"_target_": path, **options}, default=_plain))
+        return json.loads(json.dumps(node, default=_plain))
     except (PydanticSerializationError, TypeError, ValueError) as error:
-        raise ConfigError(f"{key}: options of {path} cannot be written as JSON: {error}") from error
+        raise ConfigError(f"{key}: options of {node['_target_']} cannot be written as JSON: {error}") from error
 
 
 def _plain(value: Any) -> Any:

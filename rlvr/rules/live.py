@@ -14,6 +14,7 @@ from rlvr.rules.diff import changes
 from rlvr.rules.edits import EDITS, RULES, Edit, read_edits, write_edits
 from rlvr.rules.load import read_pack
 from rlvr.rules.pack import RulePack
+from rlvr.text import one_line
 
 _LARGEST = 1 << 20
 """Most bytes of a file; no pack is near that."""
@@ -53,7 +54,9 @@ class LiveRules:
         """`text`: in force after step `done`, as written into rules.yaml or kept in a checkpoint. `rules_from`: as configured.
         `validate` is given every new pack, and raises `ConfigError` if this run cannot use it. Errors: `ConfigError`."""
         self.text, self.pack = text, read_pack(text, rules_from)
-        self._folder, self._rules_from, self.validate = folder, rules_from, validate
+        self.validate = validate
+        self._folder = folder
+        self._rules_from = rules_from
         edits = read_edits(folder)
         self._taken = [edit for edit in edits if edit.step <= done]
         self._to_come = [edit for edit in edits if edit.step > done and edit.refused is None]
@@ -67,7 +70,8 @@ class LiveRules:
         Returns the edits that change something or were refused: as a rule none; a refusal once each time the file is saved.
         Errors: `RunStopped`, on all processes, if the edit cannot be recorded on disk.
         """
-        main, edits = is_main(), list[Edit]()
+        main = is_main()
+        edits: list[Edit] = []
         for found, repeated in broadcast(self._look(step) if main else []):
             edit = self._adopt(step, found)
             failure = broadcast(self._record(edit, repeated=repeated) if main else None)
@@ -80,7 +84,8 @@ class LiveRules:
 
     def _adopt(self, step: int, found: _Found) -> Edit:
         """On all processes: adopt the text if every one of them can use it."""
-        pack, lines, reason = self.pack, (), found.unreadable
+        pack, lines = self.pack, ()
+        reason = found.unreadable
         if found.text is not None:
             try:
                 pack = read_pack(found.text, self._rules_from)
@@ -90,7 +95,7 @@ class LiveRules:
                 reason = str(error) if isinstance(error, ConfigError) else describe(error)
         reasons = [each for each in gather([reason]) if each is not None]
         if reasons:
-            return Edit(step=step, refused=" ".join(reasons[0].split())[:_LONGEST])
+            return Edit(step=step, refused=one_line(reasons[0])[:_LONGEST])
         assert found.text is not None
         self.text, self.pack = found.text, pack
         return Edit(step=step, changes=lines, text=found.text)

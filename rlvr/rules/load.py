@@ -17,12 +17,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
-from rlvr.config.compose import compose, hydra_set_aside, one_line
+from rlvr.config.compose import error_line, hydra_set_aside
 from rlvr.config.instantiate import construct, rule_config
 from rlvr.config.overrides import replace_schedule
 from rlvr.config.schema import Config, RuleConfig
 from rlvr.errors import ConfigError, nearest
-from rlvr.rules.pack import Rule, RulePack
+from rlvr.rules.pack import RulePack
+from rlvr.rules.rule import Rule
 from rlvr.rules.schedule import Schedule, read_weight
 from rlvr.verifiers.base import Verifier
 
@@ -31,14 +32,6 @@ _HEAD = f"""{_FIRST}
 # A text that cannot be used is refused with the reason, and the rules stay as they were. Keep the first line and the last.
 """
 _LAST = "# end of the rules"
-
-
-def load_rules(rules: str, overrides: Sequence[str] = ()) -> RulePack:
-    """A rule pack by name (`"r1_format+answer"`), with overrides as on the command line (`"rules.format.weight=0.05"`).
-
-    Errors: `ConfigError` (a `ValueError`) of one line for an unknown pack, rule or option.
-    """
-    return rule_pack(compose([f"rules={rules}", *overrides]))
 
 
 def rule_pack(config: Config) -> RulePack:
@@ -108,7 +101,7 @@ def _plain(text: str) -> Any:
         at = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise ConfigError(f"no YAML: {at}{error.problem}") from error
     except (YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(one_line(error, ())) from error
+        raise ConfigError(error_line(error)) from error
     except (RecursionError, ValueError, OSError) as error:  # OSError: a single scalar
         raise ConfigError(f"no rules: {type(error).__name__}") from error
     assert isinstance(config, dict)
@@ -142,6 +135,6 @@ def overridden(text: str, overrides: Sequence[str]) -> str:
                 config = hydra_compose("rules", overrides=[each for given in overrides for each in replace_schedule(given)])
         changed = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(one_line(error, overrides)) from error
+        raise ConfigError(error_line(error, overrides)) from error
     assert isinstance(changed, dict)
     return rules_text({str(name): rule_config(node, f"rules.{name}") for name, node in changed["rules"].items()})

@@ -1,91 +1,13 @@
-"""Rules and rule packs: verifiers with names and weights, and the reward that they add up to."""
+"""Rule packs: rules in order, and the reward that they add up to."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass, field, replace
 
-from rlvr.errors import describe
-from rlvr.rules.schedule import Schedule
+from rlvr.rules.rule import Rule, Slow, SlowRequest
 from rlvr.types import Problem, Verdict, VerdictStatus
-from rlvr.verifiers.base import Verifier
-
-Slow = Callable[[Verifier, str, Problem], Verdict]
-"""Scores a response where `Verifier.quick` cannot: by the full call, in a process that may hang or crash."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """A name, a weight, and one of: a verifier; parts, whose weighted mean is the score."""
-
-    name: str
-    weight: float
-    """What a full score adds to the reward; negative for a penalty, 0 to report only. With a schedule: the weight at the step
-    last given to `at`, or at step 0."""
-    schedule: Schedule | None = None
-    """The weight by step; None: it is constant."""
-    verifier: Verifier | None = None
-    parts: tuple[Rule, ...] = ()
-    requires: tuple[str, ...] = ()
-    """Names of rules of the pack that must have the full score; else this one scores 0 without being run."""
-    datasets: tuple[str, ...] = ()
-    """Names of data sets of a mixture whose problems it scores; empty: all problems with the ground truth it needs."""
-    allows: Mapping[str, str] = field(default_factory=dict)
-    """Known weaknesses: attacks of the audit (or families of them) that it does not stop, each with the reason."""
-
-    def __post_init__(self) -> None:
-        if isinstance(self.weight, bool) or not isinstance(self.weight, int | float) or not math.isfinite(self.weight):
-            raise ValueError(f"{self.name}.weight={self.weight}: must be a finite number")
-        if (self.verifier is None) == (not self.parts):
-            raise ValueError(f"{self.name}: needs either a verifier or parts, and not both")
-        if any(part.schedule for part in self.parts):
-            raise ValueError(f"{self.name}.parts: the weight of a part is one number; the rule's may change with the step")
-        if self.parts and (min(part.weight for part in self.parts) < 0 or not sum(part.weight for part in self.parts)):
-            raise ValueError(f"{self.name}.parts: weights must not be negative, and one must be above 0")
-        if any(part.requires for part in self.parts):
-            raise ValueError(f"{self.name}.parts: a part cannot have requires; give it to the rule")
-
-    @property
-    def counts(self) -> bool:
-        """Whether its weight is not 0, now or at any other step."""
-        return bool(self.weight) or (self.schedule is not None and any(weight for _, weight in self.schedule.points))
-
-    def at(self, step: int) -> Rule:
-        """The rule with the weight in force at a step."""
-        return replace(self, weight=self.schedule.at(step)) if self.schedule else self
-
-    def verifiers(self) -> tuple[Verifier, ...]:
-        """The rule's own verifier, or those of its parts, at any depth."""
-        return (self.verifier,) if self.verifier else tuple(v for part in self.parts for v in part.verifiers())
-
-    def applies(self, problem: Problem) -> bool:
-        """Whether it scores this problem, or leaves it to other rules of the pack."""
-        if self.datasets:
-            return problem.metadata.get("dataset") in self.datasets
-        return all(verifier.applies(problem.truth) for verifier in self.verifiers())
-
-    def judge(self, response: str, problem: Problem, slow: Slow) -> Verdict:
-        """The verdict on an assistant's response; a verifier that raises has failed on our side: `error`."""
-        if self.verifier is None:
-            return self._judge_parts(response, problem, slow)
-        try:
-            verdict = self.verifier.quick(response, problem)
-        except Exception as error:  # noqa: BLE001  a bug of ours, never a zero for the model
-            return Verdict.error("crash", describe(error))
-        return slow(self.verifier, response, problem) if verdict is None else verdict
-
-    def _judge_parts(self, response: str, problem: Problem, slow: Slow) -> Verdict:
-        verdicts = {part.name: part.judge(response, problem, slow) for part in self.parts}
-        for part in self.parts:
-            if part.weight and verdicts[part.name].score is None:
-                return verdicts[part.name]
-        weighted = [(part.weight, verdicts[part.name].score or 0.0) for part in self.parts]
-        score = min(1.0, sum(weight * s for weight, s in weighted) / sum(weight for weight, _ in weighted))
-        short = [verdicts[part.name].reason for part in self.parts if verdicts[part.name].score != 1.0]
-        detail = "; ".join(f"{name}: {verdict.score} {verdict.reason}" for name, verdict in verdicts.items())
-        answer = next((verdict.answer for verdict in verdicts.values() if verdict.answer is not None), None)
-        return Verdict.scored(score, short[0] if short else "correct", answer, detail)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +22,8 @@ class Judgement:
     """By rule name, in the pack's order; of the rules that apply to the problem."""
 
 
+Judging = Generator[SlowRequest, Verdict, Judgement]
+"""A judgement in the making; `advance` takes it to the next verdict that it waits for."""
 Judge = Callable[[str, Problem], Judgement]
 """`RulePack.judge` with all other arguments bound."""
 
@@ -111,6 +35,13 @@ class _Counting:
     names: tuple[str, ...]
     decisive: tuple[str, ...]
     """Those of them that score answers; if there are none, all of them."""
+
+    def unscored(self, applicable: Collection[str]) -> tuple[str, ...]:
+        """The decisive rules, if none of them is applicable.
+
+        Format alone must not earn a reward, and a problem that no rule scores must not get a zero.
+        """
+        return self.decisive if set(self.decisive).isdisjoint(applicable) else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,20 +124,14 @@ class RulePack:
         """Names of the rules that score this problem, required ones before those that require them."""
         return tuple(name for name in self._order if self.rules[name].applies(problem))
 
-    def _unscored(self, problem: Problem, counting: _Counting) -> tuple[str, ...]:
-        """The decisive rules, if none of them applies to the problem.
-
-        Format alone must not earn a reward, and a problem that no rule scores must not get a zero.
-        """
-        return () if any(self.rules[name].applies(problem) for name in counting.decisive) else counting.decisive
-
     def check_truth(self, problem: Problem) -> str | None:
         """Why a rule that counts, at any step, cannot score this problem, or None."""
         return next(filter(None, (self._check_truth(problem, counting) for counting in self._phases)), None)
 
     def _check_truth(self, problem: Problem, counting: _Counting) -> str | None:
-        unscored = self._unscored(problem, counting)
-        for name in unscored or self.applicable(problem):
+        applicable = self.applicable(problem)
+        unscored = counting.unscored(applicable)
+        for name in unscored or applicable:
             for verifier in self.rules[name].verifiers() if name in counting.names else ():
                 reason = verifier.check_truth(problem.truth)
                 if reason:
@@ -219,27 +144,38 @@ class RulePack:
         slow: scores what may hang or crash, in worker processes (`rlvr.scoring.backend.Backend.score`).
         retries: how many times at most a judgement of `error` is repeated.
         """
-        judgement = self._judge(completion, problem, slow)
+        judging = self.judging(completion, problem, retries=retries)
+        step = advance(judging)
+        while isinstance(step, SlowRequest):
+            step = advance(judging, slow(step.verifier, step.response, step.problem))
+        return step
+
+    def judging(self, completion: str, problem: Problem, *, retries: int = 0) -> Judging:
+        """`judge` for a caller who does other things while a slow verdict is computed; it computes the others as it goes."""
+        judgement = yield from self._judging_once(completion, problem)
         for _ in range(retries):
             if judgement.outcome != "error":
                 break
-            judgement = self._judge(completion, problem, slow)
+            judgement = yield from self._judging_once(completion, problem)
         return judgement
 
-    def _judge(self, completion: str, problem: Problem, slow: Slow) -> Judgement:
+    def _judging_once(self, completion: str, problem: Problem) -> Judging:
         response = problem.response(completion)
+        prefill = len(response) - len(completion)
+        applicable = self.applicable(problem)
         verdicts: dict[str, Verdict] = {
-            name: Verdict.unscorable("not_applicable", _not_meant(problem)) for name in self._unscored(problem, self._phases[0])
+            name: Verdict.unscorable("not_applicable", _not_meant(problem)) for name in self._phases[0].unscored(applicable)
         }
-        for name in self.applicable(problem):
+        for name in applicable:
             rule = self.rules[name]
-            lacking = next((other for other in rule.requires if other in verdicts and verdicts[other].score != 1.0), None)
-            if lacking is None:
-                verdicts[name] = rule.judge(response, problem, slow)
-            elif verdicts[lacking].score is None:
-                verdicts[name] = verdicts[lacking]
+            lacking = [other for other in rule.requires if other in verdicts and verdicts[other].score != 1.0]
+            if not lacking:
+                verdict = yield from rule.judging(response, problem)
+                verdicts[name] = moved(verdict, -prefill)  # counted from the start of the completion
+            elif verdicts[lacking[0]].score is None:
+                verdicts[name] = verdicts[lacking[0]]
             else:
-                verdicts[name] = Verdict.scored(0.0, "requires", detail=f"not run: {lacking} has no full score")
+                verdicts[name] = Verdict.scored(0.0, "requires", detail=f"not run: {lacking[0]} has no full score")
         return self.total({name: verdicts[name] for name in self.rules if name in verdicts})
 
     def total(self, verdicts: Mapping[str, Verdict]) -> Judgement:
@@ -251,6 +187,24 @@ class RulePack:
         if outcome == "scored":
             reward = math.fsum(weight * (verdict.score or 0.0) for weight, verdict in weighted)
         return Judgement(reward=reward, outcome=outcome, verdicts=verdicts)
+
+
+def advance(judging: Judging, verdict: Verdict | None = None) -> SlowRequest | Judgement:
+    """The next request of a judgement, or the judgement. verdict: on its last request; None: there was none."""
+    try:
+        return next(judging) if verdict is None else judging.send(verdict)
+    except StopIteration as done:
+        return done.value
+
+
+def moved(verdict: Verdict, by: int) -> Verdict:
+    """The verdict with its span `by` characters further on; what then lies before the start of the text is left out."""
+    if verdict.span is None or not by:
+        return verdict
+    start, end = (at + by for at in verdict.span)
+    if start < 0 and end <= 0:
+        return replace(verdict, span=None)
+    return replace(verdict, span=(max(start, 0), end))
 
 
 def _not_meant(problem: Problem) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from rlvr.config.schema import MISSING
 from rlvr.errors import ConfigError
+from rlvr.text import one_line
 
 _FORMS = "must be a number, or weights by step: {0: 0.1, 4000: 0.05}, or {linear: {0: 0.1, 4000: 0.05}}"
 
@@ -98,4 +99,4 @@ def shown(value: Any) -> str:
         return "{" + ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(shown, value)) + "]"
-    return " ".join(str(value).split())
+    return one_line(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rlvr.config.schema import Config
-from rlvr.config.validate import check_verify
 from rlvr.rules.pack import RulePack
 from rlvr.scoring.backend import Backend
 from rlvr.scoring.local.supervisor import shared
@@ -16,7 +15,6 @@ def make_backend(config: Config, pack: RulePack) -> Backend:
     them (with remote workers, theirs have to).
     """
     verify = config.verify
-    check_verify(verify)
     if verify.redis_url:
         from rlvr.scoring.remote.backend import RedisBackend  # brings Celery
 

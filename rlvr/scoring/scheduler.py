@@ -7,17 +7,20 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from typing import Any, TypeVar
 
 from rlvr.errors import RunStopped
-from rlvr.rules.pack import Judgement, RulePack, Slow
+from rlvr.rules.pack import Judgement, Judging, RulePack, advance, moved
+from rlvr.rules.rule import SlowRequest
 from rlvr.scoring.backend import Backend
 from rlvr.types import Group, Problem, Rollout, Verdict
-from rlvr.verifiers.base import Verifier
+
+T = TypeVar("T")
 
 
 class ScoringFailed(RunStopped):
@@ -34,40 +37,52 @@ class ScoredGroups:
     not count."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Task:
-    """A completion to score."""
+    """A completion being scored; one thread at a time goes on with it."""
 
-    completion: str
-    problem: Problem
     seconds: float = 0.0
     """Wall time spent on it so far."""
     judgement: Future[Judgement] = field(default_factory=Future)
 
+    def timed(self, call: Callable[..., T], *arguments: Any) -> T:
+        start = time.perf_counter()
+        result = call(*arguments)
+        self.seconds += time.perf_counter() - start
+        return result
 
-class _NotQuick(Exception):
-    """Some rule needs a worker."""
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Waiting:
+    """A task that waits for a slow verdict."""
 
-class _Elsewhere(Exception):
-    """The same input is being scored for another completion, whose thread resubmits this one."""
+    task: _Task
+    judging: Judging
+    request: SlowRequest
+    start: int
+    """Where in the response that begins which is scored (`Verifier.scored_part`)."""
 
 
 class ScoringBatch:
     """One batch, scored as its completions arrive; `scoring` makes it.
 
-    If all verdicts are quick, a completion is scored at once in the calling thread; else in a thread that waits for the
-    backend. Completions with the same `Verifier.same` share one verdict, except a verdict of `error`. Verdicts depend neither
-    on the number of threads nor on the order of arrival.
+    Quick verdicts are computed in the calling thread, so that a completion which needs no others is scored at once. For a slow
+    one it joins a queue of those that need the same, by `Verifier.scored_part`; a thread asks the backend, and goes on with
+    one after the other. They share the verdict, except an `error`: after that the next in the queue asks again.
+    Verdicts depend neither on the number of threads nor on the order of arrival.
     """
 
     def __init__(self, pack: RulePack, backend: Backend, threads: ThreadPoolExecutor, *, retries: int) -> None:
-        self._pack, self._backend, self._threads, self._retries = pack, backend, threads, retries
+        self._pack = pack
+        self._backend = backend
+        self._threads = threads
+        self._retries = retries
         self._rollouts: dict[tuple[str, int], _Task] = {}
         self._lock = threading.Lock()
         self._known: dict[bytes, Verdict] = {}
-        self._waiting: dict[bytes, list[_Task]] = {}
-        """Tasks that wait for a verdict in the making, by its key."""
+        """Slow verdicts by key, their spans counted from the start of what was scored."""
+        self._queues: dict[bytes, deque[_Waiting]] = {}
+        """By key, while a thread works on them or is going to."""
 
     def submit(self, problem: Problem, index: int, rollout: Rollout) -> None:
         """Start scoring rollout `index` of a problem's group. Errors: `ValueError` if it was submitted before."""
@@ -95,56 +110,59 @@ class ScoringBatch:
         return [task.judgement.result() for task in [self._start(text, problem) for text, problem in completions]]
 
     def _start(self, completion: str, problem: Problem) -> _Task:
-        task = _Task(completion=completion, problem=problem)
-        try:
-            task.judgement.set_result(self._judge(task, _refuse))
-        except _NotQuick:
-            task.seconds = 0.0
-            self._threads.submit(self._work, task)
+        task = _Task()
+        self._go_on(task, self._pack.judging(completion, problem, retries=self._retries), None)
         return task
 
-    def _work(self, task: _Task) -> None:
-        try:
-            task.judgement.set_result(self._judge(task, partial(self._score_once, task)))
-        except _Elsewhere:
-            pass
-        except BaseException as error:  # noqa: BLE001  raised where the judgement is read
-            task.judgement.set_exception(error)
+    def _go_on(self, task: _Task, judging: Judging, verdict: Verdict | None) -> None:
+        """To the judgement, or into a queue for a slow verdict. verdict: the last one; None: there was none.
 
-    def _judge(self, task: _Task, slow: Slow) -> Judgement:
-        start = time.perf_counter()
-        try:
-            return self._pack.judge(task.completion, task.problem, slow, retries=self._retries)
-        finally:
-            task.seconds += time.perf_counter() - start
+        Errors: `RuntimeError` if the threads take no more work, after an interrupt.
+        """
+        step = task.timed(advance, judging, verdict)
+        while isinstance(step, SlowRequest):
+            key, start = task.timed(_key, step)
+            known = self._known_or_queued(key, _Waiting(task=task, judging=judging, request=step, start=start))
+            if known is None:
+                return
+            step = task.timed(advance, judging, known)
+        task.judgement.set_result(step)
 
-    def _score_once(self, task: _Task, verifier: Verifier, response: str, problem: Problem) -> Verdict:
-        """The backend's verdict, or its earlier one for the same input."""
-        key = _key(verifier, response, problem)
+    def _known_or_queued(self, key: bytes, waiting: _Waiting) -> Verdict | None:
         with self._lock:
             if key in self._known:
-                return self._known[key]
-            if key in self._waiting:
-                self._waiting[key].append(task)
-                raise _Elsewhere
-            self._waiting[key] = []
-        verdict = None
-        try:
-            verdict = self._backend.score(verifier, response, problem)
-            return verdict
-        finally:
-            with self._lock:
-                if verdict is not None and verdict.outcome != "error":
-                    self._known[key] = verdict
-                waiting = self._waiting.pop(key)
-            for each in waiting:
-                self._resubmit(each)
+                return moved(self._known[key], waiting.start)
+            if key not in self._queues:
+                self._threads.submit(self._work, key)
+                self._queues[key] = deque()
+            self._queues[key].append(waiting)
+            return None
 
-    def _resubmit(self, task: _Task) -> None:
-        try:
-            self._threads.submit(self._work, task)
-        except RuntimeError as error:  # interrupted: the threads take no more work
-            task.judgement.set_exception(error)
+    def _work(self, key: bytes) -> None:
+        """In a thread, until the queue is empty."""
+        while (first := self._first(key)) is not None:
+            try:
+                self._go_on(first.task, first.judging, self._verdict(key, first))
+            except BaseException as error:  # noqa: BLE001  raised where the judgement is read
+                first.task.judgement.set_exception(error)
+
+    def _first(self, key: bytes) -> _Waiting | None:
+        """The next of a queue; None: it was empty, and is gone."""
+        with self._lock:
+            if self._queues[key]:
+                return self._queues[key].popleft()
+            del self._queues[key]
+            return None
+
+    def _verdict(self, key: bytes, waiting: _Waiting) -> Verdict:
+        """The verdict that another has got, or else the backend's."""
+        if key in self._known:
+            return moved(self._known[key], waiting.start)
+        request = waiting.request
+        verdict = waiting.task.timed(self._backend.score, request.verifier, request.response, request.problem)
+        if verdict.outcome != "error":
+            self._known[key] = moved(verdict, -waiting.start)
+        return verdict
 
 
 @contextmanager
@@ -171,17 +189,16 @@ def scoring(pack: RulePack, backend: Backend, *, retries: int) -> Iterator[Scori
         yield ScoringBatch(pack, backend, threads, retries=retries)
 
 
-def _refuse(verifier: Verifier, response: str, problem: Problem) -> Verdict:
-    raise _NotQuick
-
-
-def _key(verifier: Verifier, response: str, problem: Problem) -> bytes:
-    """A key that is equal only for equal values of equal types: in a dict, 1 and True would be the same."""
+def _key(request: SlowRequest) -> tuple[bytes, int]:
+    """A key that is equal only for equal values of equal types (in a dict, 1 and True would be the same), and where in the
+    response that begins which it stands for."""
+    verifier, response, problem = request.verifier, request.response, request.problem
     try:
-        same = pickle.dumps((verifier, verifier.same(response, problem), problem.truth))
+        part, start = verifier.scored_part(response, problem)
+        same = pickle.dumps((verifier, part, problem.truth))
     except Exception:  # noqa: BLE001  code of verifiers; the backend fails on the same and says why
-        return os.urandom(32)
-    return hashlib.blake2b(same, digest_size=32).digest()
+        return os.urandom(32), 0
+    return hashlib.blake2b(same, digest_size=32).digest(), start
 
 
 def _with(rollout: Rollout, judgement: Judgement) -> Rollout:
@@ -192,14 +209,16 @@ def check_error_share(groups: Sequence[Group], pack: RulePack, allowed: float) -
     """Pass the groups of all processes, so that all of them stop together. Errors: `ScoringFailed` above `allowed`."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     failures = [
-        f"{name}: {verdict.reason}: {verdict.detail}"
+        [
+            f"{name}: {verdict.reason}: {verdict.detail}"
+            for name, verdict in rollout.verdicts.items()
+            if verdict.outcome == "error" and pack.rules[name].weight
+        ]
         for rollout in rollouts
-        for name, verdict in rollout.verdicts.items()
-        if verdict.outcome == "error" and pack.rules[name].weight
     ]
-    failed = sum(any(v.outcome == "error" and pack.rules[n].weight for n, v in r.verdicts.items()) for r in rollouts)
-    if failed > allowed * len(rollouts):
+    failed = [each for each in failures if each]
+    if len(failed) > allowed * len(rollouts):
         raise ScoringFailed(
-            f"{failed} of {len(rollouts)} rollouts could not be scored, more than "
-            f"verify.max_error_share={allowed}: {failures[0]}"
+            f"{len(failed)} of {len(rollouts)} rollouts could not be scored, more than "
+            f"verify.max_error_share={allowed}: {failed[0][0]}"
         )

@@ -19,7 +19,8 @@ from rlvr.config.schema import Config
 from rlvr.errors import ConfigError
 from rlvr.rules.fingerprint import Fingerprint, fingerprint
 from rlvr.rules.load import read_pack, rule_pack
-from rlvr.rules.pack import Rule, RulePack
+from rlvr.rules.pack import RulePack
+from rlvr.rules.rule import Rule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +98,14 @@ def test_every_pack_comes_back_from_its_fingerprint(name: str) -> None:
 
 def test_the_code_of_a_verifier_is_what_it_imports_and_no_more() -> None:
     maths, code = (fingerprint(load_rules(name)).code for name in ("answer", "code"))
-    assert {"rlvr.verifiers.math", "rlvr.verifiers.base", "rlvr.types", "rlvr.answers.symbolic", "rlvr.rules.pack"} <= set(
-        maths
-    )
+    assert {
+        "rlvr.verifiers.math",
+        "rlvr.verifiers.base",
+        "rlvr.types",
+        "rlvr.answers.symbolic",
+        "rlvr.rules.rule",
+        "rlvr.rules.pack",
+    } <= set(maths)
     assert not {
         name for name in maths if name.startswith(("rlvr.sandbox", "rlvr.runs.plan", "rlvr.training.trainer", "rlvr.data"))
     }
@@ -144,7 +150,8 @@ SCRIPT = """
 import sys
 from mine.verifier import Length
 from rlvr.rules.fingerprint import fingerprint
-from rlvr.rules.pack import Rule, RulePack
+from rlvr.rules.pack import RulePack
+from rlvr.rules.rule import Rule
 rule = Rule(name="length", weight=1.0, verifier=Length())
 print(fingerprint(RulePack(rules={"length": rule}), ["mine"]).text())
 """
@@ -167,7 +174,7 @@ def test_user_code_counts_down_to_late_imports(tmp_path: Path) -> None:
         path.write_text(text)
     before = fingerprint_in_a_process(tmp_path, seed=1)
     assert {name.removeprefix("mine.") for name in before.code if name.startswith("mine")} == COUNT
-    assert {"rlvr.types", "rlvr.verifiers.base", "rlvr.rules.pack"} <= set(before.code)
+    assert {"rlvr.types", "rlvr.verifiers.base", "rlvr.rules.rule", "rlvr.rules.pack"} <= set(before.code)
     near = tmp_path / "mine" / "near.py"
     near.write_bytes(near.read_bytes().replace(b"\n", b"\r\n"))
     (tmp_path / "mine" / "nobody.py").write_text("x = 2")

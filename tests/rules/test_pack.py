@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr import Problem, Verdict, Verifier
-from rlvr.rules.pack import Rule
+from rlvr.rules.rule import Rule
 from rlvr.scoring.local.rule_pack import LocalRulePack
+from rlvr.types import Span
 
 PROBLEM = Problem(id="p", prompt="q", truth={"answer": "7", "nested": {"list": [1, {"a": 2}]}})
 
@@ -91,6 +92,40 @@ def test_requires_needs_full_score_and_any_order() -> None:
     failed = pack(dependent, rule("format", 0.1, None)).judge("", PROBLEM)
     assert (failed.reward, failed.verdicts["answer"].outcome) == (None, "error")
     assert list(short.verdicts) == ["answer", "format"]
+
+
+PREFILLED = Problem(id="p", prompt="q <think>", truth={}, prefill="<think>")
+
+
+@pytest.mark.parametrize(
+    ("in_response", "in_completion"),
+    [
+        ((9, 12), (2, 5)),
+        ((7, 7), (0, 0)),
+        ((5, 9), (0, 2)),
+        ((0, 7), None),
+        ((3, 3), None),
+        (None, None),
+    ],
+)
+def test_a_span_is_that_of_the_completion(in_response: Span | None, in_completion: Span | None) -> None:
+    found = rule("a", 1.0, Verdict.scored(1.0, "correct", "x", span=in_response))
+    assert pack(found).judge("12345", PREFILLED).verdicts["a"].span == in_completion
+    assert pack(found).judge("12345", PROBLEM).verdicts["a"].span == in_response, "without a prefill"
+
+
+def test_the_span_of_parts_is_that_of_the_answer_shown() -> None:
+    silent, first, last = (
+        rule(name, 1.0, Verdict.scored(1.0, "correct", answer, span=span))
+        for name, answer, span in (("silent", None, (8, 9)), ("first", "x", (9, 10)), ("last", "y", (10, 11)))
+    )
+    for parts, answer, span in (
+        ((silent, first, last), "x", (2, 3)),
+        ((last, first), "y", (3, 4)),
+        ((silent,), None, None),
+    ):
+        verdict = pack(Rule(name="all", weight=1.0, parts=parts)).judge("12345", PREFILLED).verdicts["all"]
+        assert (verdict.answer, verdict.span) == (answer, span)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from rlvr.config.compose import compose
 from rlvr.config.overrides import replace_schedule
 from rlvr.errors import ConfigError
 from rlvr.rules.load import rule_pack
-from rlvr.rules.pack import Rule
+from rlvr.rules.rule import Rule
 from rlvr.rules.schedule import Schedule, read_weight
 from rlvr.scoring.local.rule_pack import LocalRulePack
 

@@ -21,7 +21,8 @@ from rlvr.config.compose import compose
 from rlvr.data.prompts import Prompts
 from rlvr.errors import ConfigError
 from rlvr.rules.load import rule_pack
-from rlvr.rules.pack import Rule, RulePack
+from rlvr.rules.pack import RulePack
+from rlvr.rules.rule import Rule
 from rlvr.scoring.factory import make_backend
 from rlvr.scoring.local.supervisor import Supervisor, shared
 
@@ -65,22 +66,27 @@ def test_a_backend_has_the_settings_of_its_configuration() -> None:
         ("verify.workers=0", "verify.workers=0: must be at least 1"),
         ("verify.retries=-1", "verify.retries=-1: must be at least 0"),
         ("verify.deadline_s=0", "verify.deadline_s=0.0: must be above 0"),
+        ("verify.deadline_s=nan", "verify.deadline_s=nan: must be above 0"),
+        ("verify.deadline_s=inf", "verify.deadline_s=inf: must be above 0"),
+        ("verify.memory_mb=0", "verify.memory_mb=0: must be at least 1"),
         ("verify.max_error_share=2", "verify.max_error_share=2.0: must lie in [0, 1]"),
         ("verify.redis_patience_s=-1", "verify.redis_patience_s=-1.0: must be above 0"),
+        ("verify.redis_redeliver_s=0", "verify.redis_redeliver_s=0.0: must be above 0"),
         ("verify.redis_in_flight=0", "verify.redis_in_flight=0: must be at least 1"),
     ],
 )
 def test_bad_settings_are_refused(override: str, message: str) -> None:
-    config = compose([override])
     with pytest.raises(ConfigError) as caught:
-        make_backend(config, rule_pack(config))
+        compose([override])
     assert str(caught.value) == message
 
 
 def test_bad_settings_are_refused_by_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["score", "rules=answer", "input=/etc/hostname", "verify.workers=0"]) == 2
     assert main(["audit", "rules=answer", "dataset=arithmetic", "verify.workers=0"]) == 2
-    assert capsys.readouterr().err == "error: verify.workers=0: must be at least 1\n" * 2
+    assert main(["evaluate", "verify.workers=0"]) == 2
+    assert main(["worker", "verify.workers=0"]) == 2
+    assert capsys.readouterr().err == "error: verify.workers=0: must be at least 1\n" * 4
 
 
 def test_the_score_command_follows_the_keys_of_verify(does: list[str], tmp_path: Path) -> None:

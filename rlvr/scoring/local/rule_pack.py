@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlvr.rules import load
-from rlvr.rules.pack import Judgement, RulePack, Slow
+from rlvr.config.compose import compose
+from rlvr.rules.load import rule_pack
+from rlvr.rules.pack import Judgement, RulePack
+from rlvr.rules.rule import Slow
 from rlvr.scoring.local.supervisor import supervised
 from rlvr.types import Problem
 
@@ -25,4 +27,4 @@ def load_rules(rules: str, overrides: Sequence[str] = ()) -> LocalRulePack:
 
     Errors: `ConfigError` (a `ValueError`) of one line for an unknown pack, rule or option.
     """
-    return LocalRulePack(rules=load.load_rules(rules, overrides).rules)
+    return LocalRulePack(rules=rule_pack(compose([f"rules={rules}", *overrides])).rules)

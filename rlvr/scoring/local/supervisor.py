@@ -35,14 +35,9 @@ class Supervisor(Backend):
         memory_mb: int = VerifyConfig.memory_mb,
         allow_weak_isolation: bool = False,
     ) -> None:
-        """Arguments: see `VerifyConfig`. Errors: `ValueError`."""
+        """Arguments: see `VerifyConfig`, with its bounds."""
         self.concurrency = usable_cores() if workers is None else workers
-        if self.concurrency < 1:
-            raise ValueError(f"workers={workers}: must be at least 1")
-        if not 0 < deadline_s < float("inf"):
-            raise ValueError(f"deadline_s={deadline_s}: must be above 0")
-        if memory_mb < 1:
-            raise ValueError(f"memory_mb={memory_mb}: must be at least 1")
+        assert self.concurrency > 0, "without workers, calls would wait forever"
         self.closed = False
         self._limits = (deadline_s, memory_mb)
         self._allow_weak_isolation = allow_weak_isolation
@@ -120,7 +115,8 @@ class Supervisor(Backend):
         """Drop worker handles without signalling them (in a forked child)."""
         for worker in self._all:
             worker.forget()
-        self._lock, self._free = threading.Lock(), threading.BoundedSemaphore(self.concurrency)
+        self._lock = threading.Lock()
+        self._free = threading.BoundedSemaphore(self.concurrency)
         self._idle: list[Worker] = []
         self._all = set()
 
@@ -148,12 +144,13 @@ def shared(
     If it is closed earlier (`rlvr.scoring.scheduler` does, when interrupted), the next call makes a new one.
     """
     key = (workers, deadline_s, memory_mb, allow_weak_isolation)
-    if (known := _shared.get(key)) and known.closed:
+    known = _shared.get(key)
+    if known is not None and not known.closed:
+        return known
+    if known is not None:
         _shared.pop(key, None)
-    if key not in _shared:
-        new = Supervisor(workers=workers, deadline_s=deadline_s, memory_mb=memory_mb, allow_weak_isolation=allow_weak_isolation)
-        return _shared.setdefault(key, new)
-    return _shared[key]
+    new = Supervisor(workers=workers, deadline_s=deadline_s, memory_mb=memory_mb, allow_weak_isolation=allow_weak_isolation)
+    return _shared.setdefault(key, new)  # another thread may have been first
 
 
 def supervised(verifier: Verifier, response: str, problem: Problem) -> Verdict:
@@ -162,7 +159,8 @@ def supervised(verifier: Verifier, response: str, problem: Problem) -> Verdict:
 
 
 def _waits_s(verifier: Verifier) -> float:
-    if not 0 <= (seconds := verifier.waits_s()) < float("inf"):
+    seconds = verifier.waits_s()
+    if not 0 <= seconds < float("inf"):
         raise ValueError(f"{type(verifier).__name__}.waits_s() is {seconds}: must be 0 or more")
     return seconds
 

@@ -24,7 +24,7 @@ import psutil
 from rlvr.errors import describe
 from rlvr.sandbox.probe import ALLOW_WEAK
 from rlvr.scoring.local.worker_main import HEADER, MAX_REPLY
-from rlvr.types import Verdict
+from rlvr.types import Span, Verdict
 
 START_S = 60.0
 """Wall time for a worker to start, or to import what a task needs; then it is our failure."""
@@ -69,12 +69,15 @@ class Worker:
         self._writable, self._readable = select.poll(), select.poll()
         self._writable.register(self._to, select.POLLOUT)
         self._readable.register(self._from, select.POLLIN)
-        self._buffer, self._number, self._ending = bytearray(), 0, threading.RLock()
+        self._buffer = bytearray()
+        self._number = 0
+        self._ending = threading.RLock()
 
     def score(self, payload: bytes, deadline_s: float, memory_mb: int, waits_s: float) -> tuple[Verdict, bool]:
         """The verdict, and whether the worker can be used again."""
         self._number += 1
-        began, running = None, None
+        began: float | None = None
+        running: TaskDeadline | None = None
         try:
             startup = StartupDeadline()
             self._send(pickle.dumps((self._number, deadline_s, memory_mb, payload)), startup)
@@ -187,7 +190,10 @@ class TaskDeadline:
     """Limits on a task that has begun: processor time, time asleep, wall time. Called: seconds until the next check."""
 
     def __init__(self, pid: int, began: float, deadline_s: float, waits_s: float) -> None:
-        self._pid, self._began, self._deadline_s, self._waits_s = pid, began, deadline_s, waits_s
+        self._pid = pid
+        self._began = began
+        self._deadline_s = deadline_s
+        self._waits_s = waits_s
         self._process: psutil.Process | None = None
         self._start = self._last = time.monotonic()
         self.used = self._asleep = 0.0
@@ -232,10 +238,20 @@ def _death(status: int, *, deadline_s: float, used: float, never_began: bool) ->
     return Verdict.error("no_worker" if never_began else "crash", f"the worker process {how}")
 
 
-def read_verdict(plain: dict[str, Any]) -> Verdict:
-    """The verdict of a message. Errors: `ValueError`, `TypeError`, `KeyError` if it is none."""
-    verdict = Verdict(**plain)
+def read_verdict(plain: Any) -> Verdict:
+    """The verdict of a message. Errors: `ValueError`, `TypeError` if it is none."""
+    if not isinstance(plain, dict):
+        raise TypeError("not a verdict")
+    verdict = Verdict(**{**plain, "span": _read_span(plain.get("span"))})
     texts = (verdict.reason, verdict.detail, "" if verdict.answer is None else verdict.answer)
     if verdict.outcome not in ("scored", "unscorable", "error") or not all(isinstance(text, str) for text in texts):
         raise ValueError("not a verdict")
     return verdict
+
+
+def _read_span(value: Any) -> Span | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 2 or not all(type(at) is int and at < 1 << 31 for at in value):
+        raise ValueError("not a verdict: its span is no start and end in a text")
+    return value[0], value[1]

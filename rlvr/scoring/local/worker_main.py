@@ -121,8 +121,8 @@ def _children() -> set[bytes]:
 def plain(verdict: Verdict) -> dict[str, Any]:
     """For JSON; `rlvr.scoring.local.worker.read_verdict` is the inverse."""
     score = None if verdict.score is None else float(verdict.score)
-    texts = {name: getattr(verdict, name) for name in ("outcome", "reason", "answer", "detail")}
-    return {"score": score, **texts}
+    others = {name: getattr(verdict, name) for name in ("outcome", "reason", "answer", "detail", "span")}
+    return {"score": score, **others}
 
 
 def _own_protocol() -> tuple[int, int]:

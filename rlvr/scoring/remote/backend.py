@@ -63,20 +63,20 @@ class RedisBackend(Backend):
         in_flight: int = VerifyConfig.redis_in_flight,
         redeliver_s: float = VerifyConfig.redis_redeliver_s,
     ) -> None:
-        """Arguments: see `VerifyConfig`. Errors: `ConfigError` if Redis does not answer; `ValueError`."""
-        for name, value in (("deadline_s", deadline_s), ("patience_s", patience_s), ("redeliver_s", redeliver_s)):
-            if not 0 < value < float("inf"):
-                raise ValueError(f"{name}={value}: must be above 0")
-        for name, value in (("memory_mb", memory_mb), ("in_flight", in_flight)):
-            if value < 1:
-                raise ValueError(f"{name}={value}: must be at least 1")
+        """Arguments: see `VerifyConfig`, with its bounds. Errors: `ConfigError` if Redis does not answer."""
         self.concurrency = in_flight
-        self._url, self._prefixes, self._patience_s = without_password(url), ("rlvr.", *rules_from), patience_s
-        self._store, self._app = connect(url), application(url, redeliver_s=redeliver_s)
+        self._url = without_password(url)
+        self._prefixes = ("rlvr.", *rules_from)
+        self._patience_s = patience_s
+        self._store = connect(url)
+        self._app = application(url, redeliver_s=redeliver_s)
         self._batcher = Batcher(deadline_s=deadline_s, memory_mb=memory_mb)
-        self._client, self._beat, self._pid = uuid.uuid4().hex, 0, os.getpid()
+        self._client = uuid.uuid4().hex
+        self._beat = 0
+        self._pid = os.getpid()
         self._closed = threading.Event()
-        self._sign_of_life, self.sent_again = time.monotonic(), 0
+        self._sign_of_life = time.monotonic()
+        self.sent_again = 0
         self._heartbeat()
         self._threads = [threading.Thread(target=self._run, args=(each,), daemon=True) for each in (self._send, self._receive)]
         for thread in self._threads:

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from rlvr.config.instantiate import construct
+from rlvr.rules.options import verifier_node
 from rlvr.scoring.local.worker import read_verdict
 from rlvr.scoring.local.worker_main import plain as plain_verdict
 from rlvr.types import Problem, Verdict
@@ -23,7 +24,8 @@ from rlvr.verifiers.base import Verifier
 
 MAX_BATCH = 256 << 20
 """Most bytes of an unpacked batch; a forged one of a few kilobytes could unpack to far more."""
-_FIELDS = ("id", "prompt", "truth", "metadata", "prefill")
+_PROBLEM = {"id": str, "prompt": str, "truth": dict, "metadata": dict, "prefill": str}
+"""Fields of a problem, and what they are in JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,20 +51,14 @@ class Batch:
 
 def verifier_text(verifier: Verifier, prefixes: Sequence[str]) -> str:
     """JSON from which `read_verifier` makes an equal verifier. Errors: `ValueError` if it would differ."""
-    kind = type(verifier)
-    fields = _values(verifier)
-    path = f"{kind.__module__}.{kind.__qualname__}"
-    text = json.dumps({"_target_": path, **fields}, ensure_ascii=False)
-    again = read_verifier(text, tuple(prefixes))
-    if type(again) is not kind or repr(_values(again)) != repr(fields):
-        raise ValueError(f"{path} does not survive JSON: {fields} comes back as {_values(again)}")
-    return text
-
-
-def _values(verifier: Verifier) -> dict[str, Any]:
     if not dataclasses.is_dataclass(verifier):
         raise ValueError(f"{type(verifier).__name__} is no dataclass")
-    return {field.name: getattr(verifier, field.name) for field in dataclasses.fields(verifier) if field.init}
+    node = verifier_node(verifier)
+    text = json.dumps(node, ensure_ascii=False)
+    again = read_verifier(text, tuple(prefixes))
+    if type(again) is not type(verifier) or repr(verifier_node(again)) != repr(node):
+        raise ValueError(f"{node['_target_']} does not survive JSON: {node} comes back as {verifier_node(again)}")
+    return text
 
 
 @lru_cache(maxsize=256)
@@ -76,7 +72,7 @@ def read_verifier(text: str, prefixes: tuple[str, ...]) -> Verifier:
 
 def problem_text(problem: Problem) -> str:
     """JSON from which `read_problem` makes an equal problem. Errors: `ValueError` if it would differ."""
-    fields = {name: getattr(problem, name) for name in _FIELDS}
+    fields = {name: getattr(problem, name) for name in _PROBLEM}
     _check_plain(fields, "problem")
     return json.dumps(fields, ensure_ascii=False)
 
@@ -98,10 +94,9 @@ def _check_plain(value: Any, name: str) -> None:
 def read_problem(text: str) -> Problem:
     """The inverse of `problem_text`. Errors: `ValueError` if it is no problem."""
     fields = json.loads(text)
-    kinds = {"id": str, "prompt": str, "truth": dict, "metadata": dict, "prefill": str}
-    if not isinstance(fields, dict) or fields.keys() != kinds.keys():
-        raise ValueError(f"a problem has {', '.join(_FIELDS)}")
-    for name, kind in kinds.items():
+    if not isinstance(fields, dict) or fields.keys() != _PROBLEM.keys():
+        raise ValueError(f"a problem has {', '.join(_PROBLEM)}")
+    for name, kind in _PROBLEM.items():
         if not isinstance(fields[name], kind):
             raise ValueError(f"problem.{name} is a {type(fields[name]).__name__}")
     return Problem(**fields)

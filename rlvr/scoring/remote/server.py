@@ -43,10 +43,13 @@ class BatchScorer:
     def __init__(self, url: str, *, workers: int | None, prefixes: Sequence[str], allow_weak_isolation: bool = False) -> None:
         """workers: processes; None: one per processor core. prefixes: of verifiers' modules. Errors: `ConfigError`."""
         self.workers = usable_cores() if workers is None else workers
-        self._prefixes, self._allow_weak_isolation = tuple(prefixes), allow_weak_isolation
-        self._store, self._heartbeat_store = connect(url, patience_s=_OUTAGE_S), connect(url)
+        self._prefixes = tuple(prefixes)
+        self._allow_weak_isolation = allow_weak_isolation
+        self._store = connect(url, patience_s=_OUTAGE_S)
+        self._heartbeat_store = connect(url)
         self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="rlvr-batch")
-        self._lock, self._closed = threading.Lock(), threading.Event()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
         self._supervisors: dict[tuple[float, int], Supervisor] = {}
         self._users: Counter[tuple[float, int]] = Counter()
         self._claims: set[str] = set()

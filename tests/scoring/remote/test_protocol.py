@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from rlvr import Problem, Verdict, Verifier
 from rlvr.config.compose import CONF, options
 from rlvr.rules.load import read_pack
-from rlvr.rules.pack import Rule
+from rlvr.rules.rule import Rule
 from rlvr.scoring.remote import protocol
 from rlvr.verifiers.math import MathAnswer
 
@@ -124,7 +124,7 @@ def test_a_verifier_that_json_would_change_is_refused(verifier: Verifier, prefix
 
 
 @pytest.mark.parametrize(
-    "target", ["subprocess.Popen", "os.system", "rlvr.rules.load.load_rules", "rlvr.types.Problem", "slow_verifiers.Does"]
+    "target", ["subprocess.Popen", "os.system", "rlvr.rules.load.rule_pack", "rlvr.types.Problem", "slow_verifiers.Does"]
 )
 def test_nothing_else_is_constructed(target: str) -> None:
     with pytest.raises(ValueError, match="_target_"):
@@ -173,14 +173,15 @@ def test_no_problem_is_refused(text: str) -> None:
 
 
 def test_results_are_read_by_id() -> None:
-    right, wrong = Verdict.scored(1.0, "correct", PAIR), Verdict.unscorable("bad_truth", "x")
+    right, wrong = Verdict.scored(1.0, "correct", PAIR, span=(3, 5)), Verdict.unscorable("bad_truth", "x")
     data = protocol.pack_result({"b": wrong, "a": right}, 0.25)
     verdicts, seconds = protocol.unpack_result(data, ["a", "b", "c"])
     assert (verdicts["a"], verdicts["b"], seconds) == (right, wrong, 0.25)
+    assert type(verdicts["a"].span) is tuple
     assert (verdicts["c"].outcome, verdicts["c"].reason, verdicts["c"].score) == ("error", "bad_result", None)
 
 
-FULL = {"outcome": "scored", "score": 1.0, "reason": "correct", "answer": None, "detail": ""}
+FULL = {"outcome": "scored", "score": 1.0, "reason": "correct", "answer": None, "detail": "", "span": [0, 2]}
 FORGED: list[Any] = [
     None,
     [FULL],
@@ -195,6 +196,17 @@ FORGED: list[Any] = [
     {**FULL, "reason": 3},
     {**FULL, "answer": ["x"]},
     {**FULL, "more": 1},
+    {**FULL, "span": 3},
+    {**FULL, "span": "01"},
+    {**FULL, "span": []},
+    {**FULL, "span": [1]},
+    {**FULL, "span": [1, 2, 3]},
+    {**FULL, "span": [2, 1]},
+    {**FULL, "span": [-1, 1]},
+    {**FULL, "span": [0, 1.0]},
+    {**FULL, "span": [False, True]},
+    {**FULL, "span": [0, 1 << 31]},
+    {**FULL, "span": {"0": 0, "1": 1}},
 ]
 
 

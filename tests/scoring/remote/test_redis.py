@@ -86,7 +86,10 @@ SPREAD: list[tuple[Verifier, str]] = [
         (Does(what="echo"), text)
         for text in ("", "\x00", "\ud800", "\ud83d" + "\ude00", "\U0001f600", "é\r\n\u2028", "x" * 10**6)
     ),
-    *((Does(what=what), "x") for what in ("refuse", "fail", "fail_mutely", "say_a_number", "say_too_much", "no_such")),
+    *(
+        (Does(what=what), "x")
+        for what in ("refuse", "say_where", "fail", "fail_mutely", "say_a_number", "say_too_much", "no_such")
+    ),
 ]
 COSTLY = ("spin_in_c", "allocate_at_once", "exit_3")
 """A worker process has to be replaced after each."""
@@ -413,9 +416,3 @@ def test_without_redis_it_is_not_made(url: str, why: str) -> None:
         RedisBackend(url=url)
     assert str(error.value).startswith(why)
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("wrong", [{"deadline_s": 0}, {"memory_mb": 0}, {"patience_s": float("nan")}, {"in_flight": 0}])
-def test_settings_that_cannot_be(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))}=.*: must be"):
-        RedisBackend(url="redis://127.0.0.1:1/0", **wrong)
