@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from code_tasks import SLOW, Task, data_argument, humaneval, mbpp, solution
 from planted import planted
 
-from rlvr.rules.pack import Judgement, Rule, RulePack
+from rlvr.rules.pack import Judgement, RulePack
+from rlvr.rules.rule import Rule
 from rlvr.scoring.local.supervisor import Supervisor, usable_cores
 from rlvr.scoring.scheduler import scoring
 from rlvr.types import Problem

@@ -20,7 +20,8 @@ from collections.abc import Callable, Sequence
 import psutil
 from code_tasks import Task, data_argument, mixed, tree
 
-from rlvr.rules.pack import Rule, RulePack
+from rlvr.rules.pack import RulePack
+from rlvr.rules.rule import Rule
 from rlvr.scoring.local.supervisor import Supervisor
 from rlvr.scoring.scheduler import scoring
 from rlvr.types import Verdict

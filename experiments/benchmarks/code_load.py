@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import psutil
 from code_tasks import Task, data_argument, mixed, percentile, tree
 
-from rlvr.rules.pack import Rule, RulePack
+from rlvr.rules.pack import RulePack
+from rlvr.rules.rule import Rule
 from rlvr.scoring.backend import Backend
 from rlvr.scoring.local.supervisor import Supervisor, usable_cores
 from rlvr.scoring.scheduler import scoring

@@ -19,7 +19,8 @@ from typing import Any
 from code_floor import Floor
 from code_tasks import Clock, Task, data_argument, mixed
 
-from rlvr.rules.pack import Rule, RulePack
+from rlvr.rules.pack import RulePack
+from rlvr.rules.rule import Rule
 from rlvr.sandbox import jail
 from rlvr.sandbox.shared import shared_sandbox
 from rlvr.scoring.local.supervisor import Supervisor

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from accelerate import Accelerator
 from grpo_step_cases import Case
 from grpo_step_child import Job, Measured, Memory, Step, now
 from grpo_step_models import Workload
-from grpo_step_reward import TextHash
 
 from rlvr.config.compose import compose
-from rlvr.config.schema import Config
+from rlvr.config.schema import Config, RuleConfig
 from rlvr.data.curriculum import ProblemStream
+from rlvr.evaluation.parts import RunParts
 from rlvr.models.load import load_policy
 from rlvr.models.policy import Policy
-from rlvr.rules.pack import Rule, RulePack
+from rlvr.rules.edits import RULES
+from rlvr.rules.live import LiveRules
+from rlvr.rules.load import rules_text
 from rlvr.runs.plan import plan
 from rlvr.scoring.factory import make_backend
 from rlvr.training.trainer import Trainer
 from rlvr.types import Problem
 
 LEARNING_RATE = 1e-6
-PACK = RulePack(rules={"hash": Rule(name="hash", weight=1.0, verifier=TextHash())})
+RULES_FROM = "grpo_step_reward"
 
 
 def config_of(job: Job, longest: int) -> Config:
     """The defaults of `python train.py`, except for what both sides share. longest: tokens of the longest prompt."""
     case, config = job.case, compose(["model=hf", "tracking=none"])
+    config.rules = {"hash": RuleConfig(weight=1.0, verifier={"_target_": f"{RULES_FROM}.TextHash"})}
+    config.rules_from = [RULES_FROM]
     config.model.path = str(job.folder / "model")
     config.cluster.cpu, config.cluster.mixed_precision = job.device == "cpu", case.precision
     config.algo = replace(
@@ -63,26 +69,31 @@ def measure(job: Job) -> Measured:
     policy = load_policy(config.model, autocast=torch.bfloat16 if job.case.precision == "bf16" else None)
     policy.model.to(accelerator.device)
     loaded = memory.loaded(policy.model)
-    with closing(make_backend(config, PACK)) as backend:
-        trainer = Trainer(
-            config,
+    text = rules_text(config.rules)
+    with closing(make_backend(config, plan(config).pack)) as backend, TemporaryDirectory() as folder:
+        (Path(folder) / RULES).write_text(text)
+        live = LiveRules(Path(folder), text, rules_from=config.rules_from, validate=lambda pack: None)
+        parts = RunParts(
+            config=config,
+            accelerator=accelerator,
             policy=policy,
             reference=None,
             engine=plan(config).engine,
-            pack=PACK,
             backend=backend,
+            pack=live.pack,
+            eval_rules=None,
             train=problems,
             held_out=[],
-            accelerator=accelerator,
-            observers=[],
+            warnings=(),
         )
+        trainer = Trainer(parts, live)
         steps = [_step(trainer, step, job, config, policy, problems) for step in range(1, job.steps + 2)]
     return Measured(side="ours", steps=tuple(steps[1:]), loaded_bytes=loaded, peak_bytes=memory.peak())
 
 
 def _step(trainer: Trainer, step: int, job: Job, config: Config, policy: Policy, problems: list[Problem]) -> Step:
     start = now(job.device)
-    metrics, tokens = trainer._step(step)
+    metrics, tokens = trainer.step(step)
     total = now(job.device) - start
     rollout, verify = metrics["time/rollout"], metrics["time/verify"]
     n = job.case.problems

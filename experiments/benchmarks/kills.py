@@ -26,8 +26,13 @@ from rlvr.runs.rollout_log import RolloutLog, read_rollout_log
 
 TRAIN = Path(__file__).parents[2] / "train.py"
 ARGUMENTS = (
-    *("algo.problems=4", "algo.group_size=4", "eval.problems=8", "eval.every=5", "eval.forced_prefix=null"),
-    *("checkpoint.every=1", "tracking=none"),  # spends as much time as possible on saving
+    "algo.problems=4",
+    "algo.group_size=4",
+    "eval.problems=8",
+    "eval.every=5",
+    "eval.forced_prefix=null",
+    "checkpoint.every=1",  # spends as much time as possible on saving
+    "tracking=none",
 )
 TIMED = ("time/", "tokens_per_second", "verify/seconds")
 """Prefixes of metrics that are measured with a clock, so that identical runs differ in them."""

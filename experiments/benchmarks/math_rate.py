@@ -16,7 +16,7 @@ import math_verify
 from cases import Case, data_argument, gsm8k, labelled, math500_as_given, math500_forms
 
 from rlvr import Problem, Verdict
-from rlvr.rules.pack import Rule
+from rlvr.rules.rule import Rule
 from rlvr.scoring.local.rule_pack import LocalRulePack
 from rlvr.verifiers.math import MathAnswer
 

@@ -22,7 +22,7 @@ from unittest.mock import patch
 
 import psutil
 
-from rlvr.analysis.report import run_report
+from rlvr.analysis import report
 from rlvr.runs.rollout_log import RolloutLog, read_rollout_log
 from rlvr.training.trainer import Trainer
 
@@ -88,7 +88,7 @@ def main() -> None:
         patch.object(Trainer, "_advance", counted(Trainer._advance, marks)),
         patch.object(Trainer, "_notify", timed("observers", Trainer._notify)),
         patch.object(RolloutLog, "record", timed("rollout_log", RolloutLog.record)),
-        patch.object(run_report, "write_run_report", timed("report", run_report.write_run_report)),
+        patch.object(report, "write_run_report", timed("report", report.write_run_report)),
     ]
     with tempfile.TemporaryDirectory() as work, ExitStack() as stack:
         for clock in clocks:

@@ -30,7 +30,7 @@ from cases import labelled
 from rlvr.config.compose import compose
 from rlvr.config.schema import Config
 from rlvr.rules.load import rule_pack
-from rlvr.rules.pack import Rule
+from rlvr.rules.rule import Rule
 from rlvr.scoring.backend import Backend
 from rlvr.scoring.local.supervisor import Supervisor
 from rlvr.scoring.remote.backend import RedisBackend

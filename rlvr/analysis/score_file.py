@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,8 +28,14 @@ class Scored:
     judgement: Judgement
 
     def as_row(self) -> dict[str, Any]:
-        verdicts = {name: dataclasses.asdict(verdict) for name, verdict in self.judgement.verdicts.items()}
+        """A line of the output."""
+        verdicts = {name: _as_row(verdict) for name, verdict in self.judgement.verdicts.items()}
         return {"id": self.id, "reward": self.judgement.reward, "verdicts": verdicts}
+
+
+def _as_row(verdict: Verdict) -> dict[str, Any]:
+    keys = ("outcome", "score", "reason", "answer", "span", "detail")
+    return {key: getattr(verdict, key) for key in keys}
 
 
 def score_file(

@@ -10,10 +10,9 @@ tables.py           the tables
 formatting.py       text and numbers as the page shows them
 page.py             the page, from page.html and page.css
 curves_png.py       curves.png
-run_report.py       what training writes at its end: curves.png and report.html
 """
 
 from rlvr.analysis.report.curves_png import plot_curves
-from rlvr.analysis.report.page import write_report
+from rlvr.analysis.report.page import write_report, write_run_report
 
-__all__ = ["plot_curves", "write_report"]
+__all__ = ["plot_curves", "write_report", "write_run_report"]

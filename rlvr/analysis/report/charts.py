@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, pairwise
 from typing import Any
@@ -13,6 +14,7 @@ from rlvr.analysis.report.run_record import Record, rule_names
 from rlvr.analysis.report.svg import Line, Mark, line_chart, stack_chart, swatch
 from rlvr.analysis.report.variants import Point, Variant, series
 from rlvr.analysis.report.verdict_history import History
+from rlvr.text import clip
 
 _MOST_VARIANTS = 12
 """Curves in a chart of a sweep."""
@@ -160,12 +162,8 @@ def _figure(title: str, lines: Sequence[Line], marks: Sequence[Mark], share: boo
     """None without points. A curve has the same colour in every chart."""
     if not any(line.points for line in lines):
         return None
-    legend = [(swatch(at), _shorten(line.name, _LEGEND)) for at, line in enumerate(lines) if line.points]
+    legend = [(swatch(at), clip(line.name, _LEGEND)) for at, line in enumerate(lines) if line.points]
     return Figure(title=title, picture=line_chart(title, lines, marks=marks, share=share), legend=legend, caption=caption)
-
-
-def _shorten(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def reason_figures(histories: Sequence[History], marks: Sequence[Mark]) -> list[Figure]:
@@ -179,32 +177,34 @@ def reason_figures(histories: Sequence[History], marks: Sequence[Mark]) -> list[
         rare = [reason for reason in numbers if reason not in frequent]
         parts = {reason: numbers[reason] for reason in frequent}
         if rare:
-            steps = {step for reason in rare for step in numbers[reason]}
-            parts[f"{len(rare)} others"] = {s: sum(numbers[reason].get(s, 0) for reason in rare) for s in steps}
+            parts[f"{len(rare)} others"] = _by_step(numbers[reason] for reason in rare)
         figures.append(_stack(rule, parts, marks))
     return figures
 
 
-def _pooled(histories: Sequence[History], rule: str) -> tuple[dict[str, dict[int, int]], dict[str, float]]:
+def _pooled(histories: Sequence[History], rule: str) -> tuple[dict[str, Counter[int]], dict[str, float]]:
     """Counts of verdicts by reason and step, and sums of scores by reason."""
-    numbers: dict[str, dict[int, int]] = {}
-    scores: dict[str, float] = {}
+    numbers: dict[str, Counter[int]] = defaultdict(Counter)
+    scores: dict[str, float] = defaultdict(float)
     for history in histories:
         for step, counts in history.rules.get(rule, {}).items():
             for reason, number in counts.reasons.items():
-                of = numbers.setdefault(reason, {})
-                of[step] = of.get(step, 0) + number
-                scores[reason] = scores.get(reason, 0.0) + counts.score_sums.get(reason, 0.0)
+                numbers[reason][step] += number
+                scores[reason] += counts.score_sums.get(reason, 0.0)
     return numbers, scores
 
 
+def _by_step(parts: Iterable[Mapping[int, int]]) -> Counter[int]:
+    total = Counter[int]()
+    for part in parts:
+        total.update(part)
+    return total
+
+
 def _stack(rule: str, parts: Mapping[str, Mapping[int, int]], marks: Sequence[Mark]) -> Figure:
-    of_step: dict[int, int] = {}
-    for of in parts.values():
-        for step, number in of.items():
-            of_step[step] = of_step.get(step, 0) + number
+    of_step = _by_step(parts.values())
     shares = {reason: {step: number / of_step[step] for step, number in of.items()} for reason, of in parts.items()}
-    total = sum(of_step.values())
+    total = of_step.total()
     legend = [
         (swatch(at, filled=True), f"{reason} {sum(of.values()) / total:.1%}") for at, (reason, of) in enumerate(parts.items())
     ]

@@ -21,12 +21,15 @@ def visible(text: Any) -> str:
 
 def cut(text: str, most: int, from_end: bool = False) -> str:
     """At most so many characters: the first and last ones, or only the last."""
-    left_out = len(text) - most
-    if left_out <= 0:
+    if len(text) <= most:
         return text
     if from_end:
-        return f"[{left_out:,} characters left out] {text[-most:]}"
-    return f"{text[: most // 2]} [{left_out:,} characters left out] {text[-(most // 2) :]}"
+        return f"{left_out(len(text) - most)} {text[-most:]}"
+    return f"{text[: most // 2]} {left_out(len(text) - most)} {text[-(most // 2) :]}"
+
+
+def left_out(n: int) -> str:
+    return f"[{n:,} characters left out]"
 
 
 def number(value: float | None, share: bool = False) -> str:

@@ -11,20 +11,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from rlvr.analysis.report.charts import Figure, changes, reason_figures, run_figures, sweep_figures
+from rlvr.analysis.report.curves_png import plot_curves
 from rlvr.analysis.report.formatting import cut, number, visible
-from rlvr.analysis.report.run_record import Found, Record, commands, find
+from rlvr.analysis.report.run_record import Found, Record, commands, find, read_record
 from rlvr.analysis.report.samples import Sample, samples
 from rlvr.analysis.report.svg import Mark
 from rlvr.analysis.report.tables import evaluation_table, failed_table, job_table, provenance, rule_table, variant_table
 from rlvr.analysis.report.variants import Variant, variants
 from rlvr.analysis.report.verdict_history import History, readable, with_pass_rates
 from rlvr.files import write_whole
+
+if TYPE_CHECKING:
+    from rlvr.training.result import TrainResult
 
 PAGE = "report.html"
 _SAMPLES = 12
@@ -53,6 +57,12 @@ def write_report(folder: Path) -> Path:
     text = render(find(folder))
     write_whole(folder / PAGE, text)
     return folder / PAGE
+
+
+def write_run_report(folder: Path, title: str, result: TrainResult) -> None:
+    """What training writes at its end: curves.png and report.html. Errors: `ConfigError`, `OSError`."""
+    plot_curves(read_record(folder).rows, title=title, forced=result.forced, path=folder / "curves.png")
+    write_report(folder)
 
 
 def render(found: Found) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -14,9 +14,11 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from rlvr.config.redact import flat
 from rlvr.errors import JOB_ERROR, ConfigError
 from rlvr.rules.edits import Edit, read_edits
 from rlvr.runs.rollout_log import RolloutLog
+from rlvr.text import one_line
 
 _CONFIG, _METRICS, _SUMMARY, _MULTIRUN = "config.yaml", "metrics.jsonl", "summary.json", "multirun.yaml"
 _NO_VARIANT = ("seed", "name", "resume")
@@ -94,7 +96,7 @@ def read_record(path: Path, name: str = "") -> Record:
         except FileNotFoundError:
             missing.append(f"{file} is missing")
         except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: also from JSON and UTF-8
-            missing.append(f"{file} cannot be read: {' '.join(str(error).split())[:200]}")
+            missing.append(f"{file} cannot be read: {one_line(error)[:200]}")
         return default
 
     failure = (path / JOB_ERROR).read_text(encoding="utf-8", errors="replace").strip() if (path / JOB_ERROR).is_file() else ""
@@ -105,7 +107,7 @@ def read_record(path: Path, name: str = "") -> Record:
         edits = read_edits(path)
     except (OSError, ValueError, TypeError) as error:
         edits = list[Edit]()
-        missing.append(f"the edits of the rules cannot be read: {' '.join(str(error).split())[:200]}")
+        missing.append(f"the edits of the rules cannot be read: {one_line(error)[:200]}")
     has_rollout_log = bool(RolloutLog.of(path).files())
     if not has_rollout_log:
         missing.append("there is no rollout log (rollouts/*.parquet): verdict reasons, pass rates and rollouts cannot be shown")
@@ -211,13 +213,13 @@ def _jobs(task: Sequence[str]) -> dict[str, tuple[str, ...]]:
 def _differences(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """Keys with different values that all configurations have, and the names of the rules; where those do not distinguish all
     variants, every key that differs."""
-    flat = [dict(_flat(config)) if config else {} for config in configs]
-    known = [each for each in flat if each]
+    by_key = [flat(config) for config in configs]
+    known = [each for each in by_key if each]
     keys = [key for key in dict.fromkeys(key for each in known for key in each) if not _ignored(key)]
     differing = [key for key in keys if len({repr(each.get(key)) for each in known}) > 1]
     everywhere = [key for key in differing if all(key in each for each in known)]
-    full = [tuple(f"{key}={_plain(each[key])}" for key in differing if key in each) for each in flat]
-    short = [tuple(f"{key}={_plain(each[key])}" for key in everywhere if key in each) for each in flat]
+    full = [tuple(f"{key}={_plain(each[key])}" for key in differing if key in each) for each in by_key]
+    short = [tuple(f"{key}={_plain(each[key])}" for key in everywhere if key in each) for each in by_key]
     packs = ["+".join(config.get("rules") or {}) for config in configs]
     if len({pack for pack, config in zip(packs, configs, strict=True) if config}) > 1:
         short = [(f"rules={pack}", *told) for pack, told in zip(packs, short, strict=True)]
@@ -231,15 +233,6 @@ def _plain(value: Any) -> str:
 
 def _ignored(key: str) -> bool:
     return key in _NO_VARIANT or key.startswith("tracking.") or ".allows." in key
-
-
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves by dotted key; a weight by step is a leaf."""
-    if isinstance(value, Mapping) and value and not prefix.endswith(".weight"):
-        for key, each in value.items():
-            yield from _flat(each, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, value
 
 
 def rule_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
+from rlvr.analysis.report.formatting import left_out
 from rlvr.analysis.report.run_record import Record
-from rlvr.runs.entries import Entry, Split
+from rlvr.runs.entries import Entry
 from rlvr.runs.rollout_log import RolloutLog
+from rlvr.types import Split
 
 _LAST_STEPS = 5
 """Rollouts are taken from so many last steps."""
@@ -23,6 +26,25 @@ class Sample:
 
     kind: Kind
     entry: Entry
+
+    def pieces(self, most: int) -> list[tuple[str, str]]:
+        """The completion in pieces, each with the names of the rules that found their answer in it.
+
+        Of more than `most` characters, those in the middle are left out.
+        """
+        text = self.entry.completion
+        head, tail = (most // 2, len(text) - most // 2) if len(text) > most else (len(text), len(text))
+        spans = {name: verdict.span for name, verdict in self.entry.verdicts.items() if verdict.span}
+        places = {0, head, tail, len(text)}.union(*spans.values())
+        found: list[tuple[str, str]] = []
+        for start, end in pairwise(sorted(at for at in places if at <= len(text))):
+            if head <= start < tail:
+                if start == head:
+                    found.append((f" {left_out(len(text) - most)} ", ""))
+                continue
+            rules = [name for name, (first, last) in spans.items() if first <= start and end <= last]
+            found.append((text[start:end], ", ".join(rules)))
+        return found
 
 
 def samples(record: Record, split: Split, number: int) -> list[Sample]:

@@ -5,8 +5,9 @@ Series differ in colour (`s0` to `s7`) and, past the colours, in dashes (`d1`, `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TypeVar
 
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
@@ -23,6 +24,8 @@ _MOST_POINTS = 480
 _MOST_BARS = 60
 _DOTS = 24
 """Up to so many points of a curve are marked by dots."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,10 @@ class Frame:
     def down(self, value: float) -> float:
         low, high = self.y
         return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * (value - low) / (high - low)
+
+    def within(self, value: float) -> float:
+        """The value, or the end of the axis that it lies beyond."""
+        return max(min(value, self.y[1]), self.y[0])
 
     def axes(self) -> Markup:
         """Grid lines and labels."""
@@ -106,17 +113,14 @@ def line_chart(title: str, lines: Sequence[Line], *, marks: Sequence[Mark] = (),
     drawn = [(at, line) for at, line in enumerate(lines) if line.points]
     for at, line in drawn:
         thin = _thinned(line.points, max(_MOST_POINTS // max(len(lines), 3), 1))
-        low, high = ([(p.step, max(min(v, y[1]), y[0])) for p, v in zip(thin, vs, strict=True)] for vs in _ends(thin))
+        low = [(point.step, frame.within(point.low)) for point in thin]
+        high = [(point.step, frame.within(point.high)) for point in thin]
         if line.band and low != high:
             outline = _path(frame, [*high, *reversed(low)])
             bands += Markup('<path class="band f{}" d="{}Z"/>').format(at % _COLOURS, outline)
         curves += _curve(frame, line.name, thin, at, share)
     told = "; ".join(f"{line.name}: {number(line.points[-1].mean, share)} at the end" for _, line in drawn)
     return _svg(f"{title}, by step. {told}", frame.axes() + bands + frame.marks(marks) + curves)
-
-
-def _ends(points: Sequence[Point]) -> tuple[list[float], list[float]]:
-    return [point.low for point in points], [point.high for point in points]
 
 
 def _curve(frame: Frame, name: str, points: Sequence[Point], at: int, share: bool) -> Markup:
@@ -137,7 +141,7 @@ def stack_chart(title: str, shares: Mapping[str, Mapping[int, float]], *, marks:
     With more than 60 steps, a bar is the mean of several.
     """
     steps = sorted({step for of in shares.values() for step in of})
-    bars = [steps[len(steps) * i // n : len(steps) * (i + 1) // n] for n in (min(len(steps), _MOST_BARS),) for i in range(n)]
+    bars = _parts(steps, _MOST_BARS)
     half = (steps[-1] - steps[0]) / max(len(bars) - 1, 1) / 2 or 0.5
     frame = Frame(x=(steps[0] - half, steps[-1] + half), y=(0.0, 1.0), share=True)
     width = (_WIDTH - _LEFT - _RIGHT) / len(bars)
@@ -178,21 +182,15 @@ def _path(frame: Frame, points: Sequence[tuple[float, float]]) -> str:
 
 
 def _thinned(points: Sequence[Point], most: int) -> list[Point]:
-    n = min(len(points), most)
-    parts = [points[len(points) * i // n : len(points) * (i + 1) // n] for i in range(n)]
+    names = [field.name for field in fields(Point)]
+    parts = _parts(points, most)
+    return [Point(**{name: sum(getattr(p, name) for p in part) / len(part) for name in names}) for part in parts]
 
-    def mean(part: Sequence[Point], of: Callable[[Point], float]) -> float:
-        return sum(map(of, part)) / len(part)
 
-    return [
-        Point(
-            step=mean(part, lambda p: p.step),
-            mean=mean(part, lambda p: p.mean),
-            low=mean(part, lambda p: p.low),
-            high=mean(part, lambda p: p.high),
-        )
-        for part in parts
-    ]
+def _parts(items: Sequence[T], most: int) -> list[Sequence[T]]:
+    """At most so many parts of the items, alike in size."""
+    n = min(len(items), most)
+    return [items[len(items) * at // n : len(items) * (at + 1) // n] for at in range(n)]
 
 
 def _around(low: float, high: float) -> tuple[float, float]:

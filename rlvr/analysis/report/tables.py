@@ -209,11 +209,7 @@ def _active_rules(history: History) -> Table:
     if more > 0:
         shown = [*shown[: _INTERVALS - 1], shown[-1]]
     rows = [
-        [
-            f"{each.first} to {each.last}" if each.first != each.last else f"{each.first}",
-            each.rules.hash,
-            " + ".join(f"{weight:g} x {name}" for name, weight in each.rules.weights.items()),
-        ]
+        [f"{each.first} to {each.last}" if each.first != each.last else f"{each.first}", each.rules.hash, each.reward]
         for each in shown
     ]
     caption = "Active rules" + (f"; {more} intervals before the last are left out" if more > 0 else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +12,9 @@ import pyarrow as pa
 
 from rlvr.analysis.report.run_record import Record
 from rlvr.errors import ConfigError
-from rlvr.runs.entries import VERDICT, Split
 from rlvr.runs.rollout_log import RolloutLog, read_rollout_log
 from rlvr.runs.rule_history import ActiveRules, rule_history
+from rlvr.types import Split
 
 _STEPS_AT_ONCE = 100
 """Steps whose verdicts are in memory at the same time."""
@@ -27,9 +28,9 @@ class Counts:
     """Those with a score."""
     full: int = 0
     """Those with the full score."""
-    reasons: dict[str, int] = field(default_factory=dict)
+    reasons: Counter[str] = field(default_factory=Counter)
     """Counts by reason; those without a score are under `reason (outcome)`."""
-    score_sums: dict[str, float] = field(default_factory=dict)
+    score_sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Sum of scores by reason, over verdicts with a score."""
 
 
@@ -69,7 +70,8 @@ def read_history(record: Record) -> History | None:
 def _flat(table: pa.Table) -> pa.Table:
     """One row per verdict."""
     lists = table["verdicts"].combine_chunks()
-    columns = dict(zip(VERDICT.names, lists.flatten().flatten(), strict=True))
+    verdicts = lists.flatten()
+    columns = {name: verdicts.field(name) for name in ("rule", "outcome", "reason", "score")}
     steps = np.repeat(table["step"].to_numpy(), lists.value_lengths().to_numpy())
     full = (columns["score"].to_numpy(zero_copy_only=False) == 1.0).astype(np.int64)  # no score: NaN
     return pa.table({"step": steps, "full": full, **columns})
@@ -83,8 +85,8 @@ def _count(flat: pa.Table, rules: dict[str, dict[int, Counts]]) -> None:
         reason = row["reason"] if has_score else f"{row['reason']} ({row['outcome']})"
         counts.scored += row["full_count"] if has_score else 0
         counts.full += row["full_sum"]
-        counts.reasons[reason] = counts.reasons.get(reason, 0) + row["full_count"]
-        counts.score_sums[reason] = counts.score_sums.get(reason, 0.0) + (row["score_sum"] or 0.0)
+        counts.reasons[reason] += row["full_count"]
+        counts.score_sums[reason] += row["score_sum"] or 0.0
 
 
 def with_pass_rates(record: Record, history: History | None) -> list[dict[str, Any]]:

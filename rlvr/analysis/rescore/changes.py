@@ -6,14 +6,15 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from rlvr.analysis.rescore.recompute import by_group
+from rlvr.analysis.rescore.reproduction import said
 from rlvr.rules.fingerprint import Fingerprint
-from rlvr.runs.entries import Entry, Split
-from rlvr.types import Verdict
+from rlvr.runs.entries import Entry
+from rlvr.types import Split, Verdict
 
 Sums = defaultdict[str, float]
 """Sums over rollouts by name, 0 by default."""
@@ -107,6 +108,15 @@ def _order(then: Sequence[Entry], now: Sequence[Entry]) -> dict[str, int]:
     }
 
 
+def by_group(entries: Sequence[Entry], values: Sequence[float | None]) -> tuple[np.ndarray, np.ndarray]:
+    """Values as [groups, rollouts], with NaN for None and as padding of smaller groups; and a mask of what is not padding."""
+    sizes = [len(list(group)) for _, group in groupby(entries, key=lambda entry: entry.group_index)]
+    present_PG = np.arange(max(sizes)) < np.array(sizes)[:, None]
+    values_PG = np.full(present_PG.shape, np.nan)
+    values_PG[present_PG] = [math.nan if value is None else value for value in values]
+    return values_PG, present_PG
+
+
 def _pair_signs(rewards_PG: np.ndarray) -> np.ndarray:
     """[groups, pairs of rollouts]: 1 if the first has the higher reward, -1 the second, 0 for a tie, NaN if one is masked."""
     first, second = np.triu_indices(rewards_PG.shape[1], k=1)
@@ -181,7 +191,7 @@ def _rule_summary(counts: Sums) -> dict[str, Any]:
 def flip(then: Entry, now: Entry) -> dict[str, Any]:
     """A rollout that flips, as plain values."""
     names = dict.fromkeys((*then.verdicts, *now.verdicts))
-    said = {name: [_said(each.verdicts.get(name)) for each in (then, now)] for name in names}
+    verdicts = {name: [said(each.verdicts.get(name)) for each in (then, now)] for name in names}
     return {
         "step": then.step,
         "split": then.split,
@@ -189,14 +199,8 @@ def flip(then: Entry, now: Entry) -> dict[str, Any]:
         "rollout_index": then.rollout_index,
         "problem_id": then.problem.id,
         "reward": {"then": then.reward, "now": now.reward},
-        "rules": {name: {"then": old, "now": new} for name, (old, new) in said.items() if old != new},
+        "rules": {name: {"then": old, "now": new} for name, (old, new) in verdicts.items() if old != new},
     }
-
-
-def _said(verdict: Verdict | None) -> str:
-    if verdict is None:
-        return "does not apply"
-    return f"{verdict.outcome if verdict.score is None else f'{verdict.score:g}'} {verdict.reason}"
 
 
 def _share(part: float, whole: float) -> float | None:

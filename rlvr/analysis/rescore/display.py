@@ -13,6 +13,7 @@ from rich.text import Text
 from rlvr.analysis.rescore.reproduction import Difference, Kind, Reproduction
 from rlvr.rules.fingerprint import Fingerprint
 from rlvr.runs.rule_history import ActiveRules, changed_code
+from rlvr.text import one_line
 
 _CURVE_ROWS = 12
 _SEGMENTS = 8
@@ -22,9 +23,8 @@ def show_rules(name: str, history: Sequence[ActiveRules], console: Console) -> N
     """The active rules by step: the first ones and the last, since a schedule may have many."""
     for at, each in enumerate(history):
         if at < _SEGMENTS or at == len(history) - 1:
-            weights = " + ".join(f"{weight:g} x {rule}" for rule, weight in each.rules.weights.items())
             where = f"{'evaluation, ' if each.evaluation else ''}{_steps(each.first, each.last)}"
-            _line(console, name, f"{weights}  ({each.rules.hash}, {where})")
+            _line(console, name, f"{each.reward}  ({each.rules.hash}, {where})")
         elif at == _SEGMENTS:
             _line(console, name, f"... and {len(history) - _SEGMENTS - 1:,} more")
 
@@ -170,4 +170,4 @@ def _percent(value: float | None) -> str:
 
 def _shown(text: str) -> str:
     """On one line, without lone surrogates, which terminals reject and completions may hold."""
-    return " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+    return one_line(text.encode("utf-8", "backslashreplace").decode())

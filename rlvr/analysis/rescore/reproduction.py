@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from rlvr.runs.entries import Entry
 from rlvr.types import Verdict
@@ -28,12 +28,18 @@ class Difference:
 
 
 def differences(then: Entry, now: Entry) -> list[Difference]:
-    """Differences of one rollout; advantages may differ by a rounding error, all else is compared exactly."""
-    found = [
-        _of_verdicts(then, name, then.verdicts.get(name), now.verdicts.get(name))
-        for name in _rules(then, now)
-        if then.verdicts.get(name) != now.verdicts.get(name)
-    ]
+    """Differences of one rollout. Advantages may differ by a rounding error, and where an answer was found is not compared;
+    all else is compared exactly."""
+    found: list[Difference] = []
+    for name in dict.fromkeys((*then.verdicts, *now.verdicts)):
+        old, new = then.verdicts.get(name), now.verdicts.get(name)
+        kind: Kind | None = None
+        if _what_counts(old) != _what_counts(new):
+            kind = "verdicts"
+        elif old and new and old.detail != new.detail:
+            kind = "wording"
+        if kind:
+            found.append(Difference(entry=then, kind=kind, what=name, then=_whole(old), now=_whole(new)))
     if then.reward != now.reward:
         found.append(_of_numbers(then, "rewards", then.reward, now.reward))
     if not _close(then.advantage, now.advantage):
@@ -41,13 +47,8 @@ def differences(then: Entry, now: Entry) -> list[Difference]:
     return found
 
 
-def _rules(then: Entry, now: Entry) -> Iterable[str]:
-    return dict.fromkeys((*then.verdicts, *now.verdicts))
-
-
-def _of_verdicts(entry: Entry, name: str, then: Verdict | None, now: Verdict | None) -> Difference:
-    wording = then is not None and now is not None and replace(then, detail=now.detail) == now
-    return Difference(entry=entry, kind="wording" if wording else "verdicts", what=name, then=_said(then), now=_said(now))
+def _what_counts(verdict: Verdict | None) -> Any:
+    return verdict and (verdict.outcome, verdict.score, verdict.reason, verdict.answer)
 
 
 def _of_numbers(entry: Entry, kind: Kind, then: float | None, now: float | None) -> Difference:
@@ -55,12 +56,17 @@ def _of_numbers(entry: Entry, kind: Kind, then: float | None, now: float | None)
     return Difference(entry=entry, kind=kind, what=kind.removesuffix("s"), then=texts[0], now=texts[1])
 
 
-def _said(verdict: Verdict | None) -> str:
+def said(verdict: Verdict | None) -> str:
+    """Score (or outcome, without one) and reason."""
     if verdict is None:
         return "does not apply"
-    score = verdict.outcome if verdict.score is None else f"{verdict.score:g}"
-    answer = "" if verdict.answer is None else f" {verdict.answer!r}"
-    return f"{score} {verdict.reason}{answer} ({verdict.detail})"
+    return f"{verdict.outcome if verdict.score is None else f'{verdict.score:g}'} {verdict.reason}"
+
+
+def _whole(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return said(verdict)
+    return f"{said(verdict)}{'' if verdict.answer is None else f' {verdict.answer!r}'} ({verdict.detail})"
 
 
 def _close(a: float | None, b: float | None) -> bool:

@@ -14,8 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from rlvr.config.compose import compose
-from rlvr.config.schema import DEVIATIONS, SCALINGS, Config
+from rlvr.config.schema import Config
 from rlvr.errors import ConfigError
+from rlvr.text import one_line
 
 USAGE = "usage: rlvr rescore run=RUN [rules=PACK] [name=NAME] [show=20] [KEY=VALUE ...]"
 _SCORING = re.compile(r"[+~]*(?:verify[.=]|rules_from=|hydra\.)")
@@ -94,17 +95,13 @@ def run_config(run: Path, overrides: Sequence[str]) -> Config:
     try:
         node = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except (OmegaConfBaseException, YAMLError, OSError) as error:
-        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{path}: cannot be read: {one_line(error)}") from error
     if not isinstance(node, dict):
         raise ConfigError(f"{path}: must be a mapping")
     with TemporaryDirectory() as folder:
         kept = OmegaConf.create({"defaults": ["schema", "_self_"], **_known(node, Config)})
         OmegaConf.save(kept, Path(folder) / "config.yaml")
-        config = compose(overrides, conf=Path(folder))
-    for key, allowed in (("scaling", SCALINGS), ("deviation", DEVIATIONS)):
-        if getattr(config.algo, key) not in allowed:
-            raise ConfigError(f"algo.{key}={getattr(config.algo, key)}: must be one of {', '.join(allowed)}")
-    return config
+        return compose(overrides, conf=Path(folder))
 
 
 def _known(node: Mapping[Any, Any], schema: type) -> dict[str, Any]:

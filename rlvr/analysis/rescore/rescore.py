@@ -6,31 +6,33 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
+import torch
 from rich.console import Console
 from rich.progress import track
 
-from rlvr.analysis.rescore.changes import Change, change, flip, summarise
+from rlvr.analysis.rescore.changes import Change, by_group, change, flip, summarise
 from rlvr.analysis.rescore.display import show_changes, show_code, show_reproduction, show_rules
-from rlvr.analysis.rescore.recompute import recomputed
 from rlvr.analysis.rescore.reproduction import reproduction
 from rlvr.analysis.rescore.request import Request
 from rlvr.config.instantiate import rule_config
 from rlvr.config.schema import Config
 from rlvr.rules.fingerprint import Fingerprint, fingerprint
 from rlvr.rules.load import rule_pack
-from rlvr.rules.pack import RulePack
-from rlvr.runs.entries import Advantages, Entry, Split
+from rlvr.rules.pack import Judgement, RulePack
+from rlvr.runs.entries import Advantages, Entry
 from rlvr.runs.rollout_log import RolloutLog, RolloutLogFile
 from rlvr.runs.rule_history import rule_history
 from rlvr.scoring.backend import Backend
 from rlvr.scoring.factory import make_backend
 from rlvr.scoring.scheduler import scoring
+from rlvr.training.advantages import group_advantages
+from rlvr.types import Split
 
 _FLIPS_KEPT = 1000
 """Flips listed in summary.json; the two rollout logs have all."""
@@ -45,34 +47,39 @@ class Scoring:
     advantages: Advantages
 
 
-def scoring_of_run(
-    config: Config, stored: Mapping[RolloutLogFile, tuple[Fingerprint, Advantages]]
-) -> dict[RolloutLogFile, Scoring]:
+Stored = Mapping[RolloutLogFile, tuple[Fingerprint, Advantages]]
+"""The rules of each file of a rollout log, and how advantages followed from rewards."""
+
+
+def scoring_of_run(config: Config, stored: Stored) -> dict[RolloutLogFile, Scoring]:
     """The rules of each step, with today's code. Errors: `ConfigError` for rules that no longer exist."""
     packs: dict[str, tuple[RulePack, Fingerprint]] = {}
-    for rules in {rules.hash: rules for rules, _ in stored.values()}.values():
-        nodes = {name: rule_config(rule, f"rules.{name}") for name, rule in rules.rules.items()}
-        pack = rule_pack(replace(config, rules=nodes))
-        packs[rules.hash] = pack, fingerprint(pack, config.rules_from)
-    made = {file: (packs[rules.hash], how) for file, (rules, how) in stored.items()}
-    return {file: Scoring(pack=pack, rules=rules, advantages=how) for file, ((pack, rules), how) in made.items()}
+    for rules, _ in stored.values():
+        if rules.hash not in packs:
+            nodes = {name: rule_config(rule, f"rules.{name}") for name, rule in rules.rules.items()}
+            pack = rule_pack(replace(config, rules=nodes))
+            packs[rules.hash] = pack, fingerprint(pack, config.rules_from)
+    scorings: dict[RolloutLogFile, Scoring] = {}
+    for file, (rules, how) in stored.items():
+        pack, today = packs[rules.hash]
+        scorings[file] = Scoring(pack=pack, rules=today, advantages=how)
+    return scorings
 
 
-def scoring_of_config(
-    config: Config, stored: Mapping[RolloutLogFile, tuple[Fingerprint, Advantages]], changes: Mapping[str, Any]
-) -> dict[RolloutLogFile, Scoring]:
+def scoring_of_config(config: Config, stored: Stored, changes: Mapping[str, Any]) -> dict[RolloutLogFile, Scoring]:
     """The rules of a configuration with the weights of each step; advantages as in the run except for `changes`.
 
     Errors: `ConfigError`.
     """
-    pack, made = rule_pack(config), dict[tuple[float, ...], tuple[RulePack, Fingerprint]]()
+    pack = rule_pack(config)
+    fingerprints: dict[tuple[float, ...], Fingerprint] = {}
     scorings: dict[RolloutLogFile, Scoring] = {}
     for file, (_, how) in stored.items():
         at = pack.at(file.step)
         weights = tuple(at.weights.values())
-        if weights not in made:
-            made[weights] = at, fingerprint(at, config.rules_from)
-        scorings[file] = Scoring(pack=made[weights][0], rules=made[weights][1], advantages=replace(how, **changes))
+        if weights not in fingerprints:
+            fingerprints[weights] = fingerprint(at, config.rules_from)
+        scorings[file] = Scoring(pack=at, rules=fingerprints[weights], advantages=replace(how, **changes))
     return scorings
 
 
@@ -84,7 +91,27 @@ def scored_again(
         then = rollout_log.read(file)
         with scoring(by.pack, backend, retries=retries) as batch:
             judgements = batch.score((entry.completion, entry.problem) for entry in then)
-        yield then, recomputed(then, judgements, by.rules, by.advantages)
+        yield then, _recomputed(then, judgements, by)
+
+
+def _recomputed(entries: Sequence[Entry], judgements: Sequence[Judgement], by: Scoring) -> list[Entry]:
+    """The entries of a step and split with these judgements, and the rewards and advantages that follow from them."""
+    rewards_PG, present_PG = by_group(entries, [judgement.reward for judgement in judgements])
+    how, weights, rules_hash = by.advantages, by.rules.weights, by.rules.hash
+    advantages_PG = group_advantages(torch.from_numpy(rewards_PG), scaling=how.scaling, deviation=how.deviation).numpy()
+    found: list[Entry] = []
+    for entry, judgement, advantage in zip(entries, judgements, advantages_PG[present_PG].tolist(), strict=True):
+        counts = how.counts(split=entry.split, reward=judgement.reward, finish_reason=entry.finish_reason)
+        scored = replace(
+            entry,
+            verdicts=judgement.verdicts,
+            weights={name: weights[name] for name in judgement.verdicts},
+            reward=judgement.reward,
+            advantage=advantage if counts else None,
+            rules_hash=rules_hash,
+        )
+        found.append(scored)
+    return found
 
 
 def reproduce(request: Request, config: Config, rollout_log: RolloutLog, console: Console) -> int:

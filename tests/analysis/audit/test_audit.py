@@ -18,7 +18,8 @@ from rlvr.cli.main import main
 from rlvr.config.compose import compose
 from rlvr.data.prompts import Prompts
 from rlvr.errors import ConfigError
-from rlvr.rules.pack import Rule, RulePack
+from rlvr.rules.pack import RulePack
+from rlvr.rules.rule import Rule
 
 ATTACKS = find_attacks(["rlvr.analysis.audit.attacks.answers", "rlvr.analysis.audit.attacks.form"], ("rlvr.",))
 PROBLEMS = [
@@ -127,7 +128,7 @@ def test_attacks_of_the_users(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (["rules=answer"], "rules=PACK and dataset=NAME are needed"),
         (["rules=anser", "dataset=arithmetic"], "rules=anser: there is no such choice; did you mean answer?"),
         (["rules=answer", "dataset=arithmetic", "audit.problems=0"], "audit.problems=0: must be at least 1"),
-        (["rules=answer", "dataset=arithmetic", "audit.max_gain=2"], "audit.max_gain=2.0: must be in [0, 1]"),
+        (["rules=answer", "dataset=arithmetic", "audit.max_gain=2"], "audit.max_gain=2.0: must lie in [0, 1]"),
         (
             ["rules=answer", "dataset=arithmetic", "+rules.answer.allows.nope=so"],
             "rules.answer.allows.nope: there is no such attack",

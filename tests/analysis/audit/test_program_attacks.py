@@ -13,17 +13,15 @@ from typing import Any, ClassVar, Literal
 import pytest
 
 from rlvr import Problem, Verdict, Verifier, load_rules
-from rlvr.analysis.audit.attacks.base import Target, find_attacks
-from rlvr.analysis.audit.attacks.code import entry_point
+from rlvr.analysis.audit.attacks.base import Target, entry_point, find_attacks
 from rlvr.analysis.audit.audit import audit
 from rlvr.config.compose import compose
 from rlvr.data.code_rows import fenced
 from rlvr.data.prompts import Prompts
-from rlvr.rules.pack import Rule, RulePack
+from rlvr.rules.pack import RulePack
+from rlvr.rules.rule import Rule
 
-MODULES = [
-    f"rlvr.analysis.audit.attacks.{name}" for name in ("programs", "programs_claims", "programs_channel", "programs_escape")
-]
+MODULES = ["rlvr.analysis.audit.attacks.programs", "rlvr.analysis.audit.attacks.escapes"]
 ATTACKS = find_attacks(MODULES, ("rlvr.",))
 HARMLESS = {"always_equal", "exit_before_the_tests", "forged_marks", "hidden_text"}
 """Attacks that may run without a sandbox."""

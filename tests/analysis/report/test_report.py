@@ -7,6 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,19 @@ import yaml
 from lxml import etree, html
 
 from conftest import group_of, with_rewards
-from rlvr import Problem, load_rules
+from rlvr import Problem, Verdict, load_rules
 from rlvr.analysis.report import write_report
 from rlvr.analysis.report.charts import changes, reason_figures
-from rlvr.analysis.report.formatting import visible
+from rlvr.analysis.report.formatting import cut, visible
 from rlvr.analysis.report.run_record import find, read_record
-from rlvr.analysis.report.samples import samples
+from rlvr.analysis.report.samples import Sample, samples
 from rlvr.analysis.report.variants import variants
 from rlvr.analysis.report.verdict_history import read_history, with_pass_rates
 from rlvr.cli.main import main
 from rlvr.errors import ConfigError
 from rlvr.models.policy import Policy
 from rlvr.rules.fingerprint import fingerprint
+from rlvr.runs.entries import Advantages
 from rlvr.runs.rollout_log import RolloutLog
 
 HOSTILE = '</pre></details><script>alert(1)</script><img src="x" onerror=alert(2)>{{ 7*7 }} &amp; \x00\u202e<!--'
@@ -57,7 +59,7 @@ def with_rollout_log(path: Path, policy: Policy, texts: Sequence[str] = (RIGHT, 
     for step in (1, 2):
         problems = [Problem(id=f"<b>p{n}</b>", prompt=f"7 + 5? {n} {HOSTILE[:40]}", truth={"answer": "12"}) for n in range(2)]
         groups = [group_of(policy, problem, list(texts), pack) for problem in problems]
-        RolloutLog.of(path).record(groups, step=step, split="train", rules=fingerprint(pack))
+        RolloutLog.of(path).record(groups, step=step, split="train", rules=fingerprint(pack), advantages=Advantages())
     return path
 
 
@@ -110,6 +112,21 @@ def test_rollouts_show_every_rules_verdict(tmp_path: Path, tiny64: Policy) -> No
     ]
 
 
+def test_the_answer_is_outlined_where_it_was_found(tmp_path: Path, tiny64: Policy) -> None:
+    record = read_record(with_rollout_log(make_run(tmp_path / "run"), tiny64))
+    outlined = page_of(record.path).xpath("//section[@id='rollouts']//pre/mark")
+    assert [(mark.text, mark.get("title")) for mark in outlined] == [("12", "found by answer")] * 2
+    assert [mark.getparent().text_content() for mark in outlined] == [RIGHT] * 2
+    found = {name: Verdict.scored(1.0, "correct", span=span) for name, span in {"a": (2, 5), "b": (4, 20), "c": None}.items()}
+    entry = replace(samples(record, "train", 1)[0].entry, completion="0123456789", verdicts=found)
+    sample = Sample(kind="best", entry=entry)
+    assert sample.pieces(10) == [("01", ""), ("23", "a"), ("4", "a, b"), ("56789", "b")]
+    assert sample.pieces(6) == [("01", ""), ("2", "a"), (" [4 characters left out] ", ""), ("789", "b")]
+    for most in range(2, 12):
+        assert "".join(text for text, _ in sample.pieces(most)) == cut(entry.completion, most)
+    assert Sample(kind="best", entry=replace(entry, completion="")).pieces(6) == []
+
+
 def test_reasons_and_pass_rates_are_those_of_the_rollout_log(tmp_path: Path, tiny64: Policy) -> None:
     record = read_record(with_rollout_log(make_run(tmp_path / "run"), tiny64))
     history = read_history(record)
@@ -144,7 +161,7 @@ def test_why_a_rollout_is_shown(
     run, pack = make_run(tmp_path / "run"), load_rules("r1_format+answer")
     problem = Problem(id="p", prompt="7 + 5?", truth={"answer": "12"})
     group = with_rewards(group_of(tiny64, problem, [RIGHT] * 4, pack), rewards)
-    RolloutLog.of(run).record([group], step=1, split="train", rules=fingerprint(pack))
+    RolloutLog.of(run).record([group], step=1, split="train", rules=fingerprint(pack), advantages=Advantages())
     assert [(sample.kind, sample.entry.reward) for sample in samples(read_record(run), "train", 3)] == kinds
     page_of(run)
 

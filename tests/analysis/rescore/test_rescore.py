@@ -26,7 +26,7 @@ from rlvr.config.schema import Config
 from rlvr.models.policy import Policy
 from rlvr.rules.fingerprint import fingerprint
 from rlvr.rules.load import rule_pack
-from rlvr.runs.entries import Entry
+from rlvr.runs.entries import Advantages, Entry
 from rlvr.runs.rollout_log import RolloutLog
 from rlvr.sandbox.probe import probe
 from rlvr.training.advantages import with_advantages
@@ -61,10 +61,10 @@ def record(policy: Policy, run: Path, step: int, config: Config, texts: Sequence
     groups[-1] = replace(groups[-1], rollouts=(*cut, *groups[-1].rollouts[2:]))
     groups = with_advantages(groups, scaling=algo.scaling, deviation=algo.deviation)
     rules, rollout_log = fingerprint(pack, config.rules_from), RolloutLog.of(run)
-    how = {"scaling": algo.scaling, "deviation": algo.deviation, "mask_truncated": algo.mask_truncated}
-    rollout_log.record(groups, step=step, split="train", rules=rules, **how)
+    how = Advantages.of(algo)
+    rollout_log.record(groups, step=step, split="train", rules=rules, advantages=how)
     asked = [group_of(policy, problem(f"e{at}"), [said], pack) for at, said in enumerate(SAID)]
-    rollout_log.record(asked, step=step, split="eval", rules=rules, **how)
+    rollout_log.record(asked, step=step, split="eval", rules=rules, advantages=how)
 
 
 def make_run(policy: Policy, folder: Path, *overrides: str, steps: int = 3) -> Path:
@@ -118,7 +118,9 @@ def test_execution_is_reproduced_too(tiny64: Policy, tmp_path: Path, capsys: Cap
     config = compose(["rules=code"])
     group = group_of(tiny64, problem("p", truth=truth), texts, rule_pack(config))
     assert [rollout.reward for rollout in group.rollouts] == [1.1, 0.6, 0.1, 0.1]
-    RolloutLog.of(tmp_path).record([group], step=1, split="train", rules=fingerprint(rule_pack(config)))
+    RolloutLog.of(tmp_path).record(
+        [group], step=1, split="train", rules=fingerprint(rule_pack(config)), advantages=Advantages()
+    )
     status, said = rescore(capsys, tmp_path)
     assert status == 0, said
     assert "verdicts  8 of 8 reproduced" in said
@@ -187,6 +189,13 @@ def test_what_is_not_reproduced_is_counted_and_listed(run: Path, capsys: Capsys,
     status, said = rescore(capsys, run)
     assert status == expected, said
     assert [line for line in [*lines, "train step 2, problem p0, rollout 1: "] if line not in said] == []
+
+
+def test_where_an_answer_was_found_is_not_compared(run: Path, capsys: Capsys) -> None:
+    tampered(run, lambda entry: answer(entry, span=(0, 1)))
+    status, said = rescore(capsys, run)
+    assert (status, "rollout 1" in said, "wording" in said) == (0, False, False), said
+    assert "verdicts  72 of 72 reproduced" in said
 
 
 def test_as_many_differences_are_listed_as_asked(run: Path, capsys: Capsys) -> None:
@@ -332,7 +341,7 @@ WRONG = {
     "an unknown rule": (["run={run}", "rules.fromat.weight=1"], "rules.fromat.weight=1: the pack has no such rule"),
     "an unknown option": (["run={run}", "rules.answer.verifier.extarct=tag"], "extarct"),
     "a key of no use": (["run={run}", "seed=1"], "seed=1: rewards and advantages do not depend on it; they depend on rules.*"),
-    "a wrong choice": (["run={run}", "algo.scaling=grup"], "algo.scaling=grup: must be one of group, batch, none"),
+    "a wrong choice": (["run={run}", "algo.scaling=grup"], "algo.scaling=grup: there is no such choice; did you mean group?"),
     "a wrong type": (["run={run}", "verify.workers=0"], "verify.workers=0: must be at least 1"),
     "no number": (["run={run}", "show=all"], "show=all: must be a number, 0 or more"),
     "a name with a slash": (["run={run}", "rules=math", "name=../x"], "name=../x: must be the name of a folder"),
@@ -349,7 +358,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     rules = fingerprint(rule_pack(compose([])))
     empty = Rollout(token_ids=(), logprobs=(), text="", finish_reason="stop")
     group = Group(problem=problem("p"), prompt_ids=(1,), rollouts=(empty,))
-    RolloutLog.of(made["run"]).record([group], step=1, split="train", rules=rules)
+    RolloutLog.of(made["run"]).record([group], step=1, split="train", rules=rules, advantages=Advantages())
     (made["run"] / "rescored" / "taken").mkdir(parents=True)
     return made
 

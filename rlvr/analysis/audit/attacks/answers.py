@@ -21,10 +21,11 @@ class SeveralBoxes(Attack):
     earns: ClassVar = "guess"
 
     def build(self, target: Target) -> Sequence[str | None]:
+        written = target.written("@@@")
+        if written is None:
+            return []
         boxed = [" or ".join(f"\\boxed{{{each}}}" for each in order) for order in _candidates(target)]
-        return [
-            each and each.replace("\\boxed{@@@}", box).replace("@@@", box) for box in boxed for each in [target.written("@@@")]
-        ]
+        return [written.replace("\\boxed{@@@}", box).replace("@@@", box) for box in boxed]
 
 
 class SeveralSolutions(Attack):
@@ -89,9 +90,7 @@ class LookAlikeDigits(Attack):
         digits = target.answer
         if not digits.isascii() or not digits.isdigit() or len(digits) < 2:
             return []
-        superscript = digits[-1].translate(
-            str.maketrans("0123456789", "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
-        )
+        superscript = "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"[int(digits[-1])]
         subscript = chr(0x2080 + int(digits[-1]))
         spoilt = (
             f"{digits[:-1]}{superscript}",
