@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import ArrayLike
 
 VerdictStatus = Literal["scored", "unscorable", "error"]
 FinishReason = Literal["stop", "length"]
@@ -160,23 +159,19 @@ class Rollout:
         import numpy as np  # here, since a worker process that scores needs none
 
         n = len(self.token_ids)
-        mask: ArrayLike = np.ones(n, dtype=bool) if self.loss_mask is None else self.loss_mask
-        arrays: dict[str, tuple[ArrayLike | None, type | None]] = {
-            "token_ids": (self.token_ids, np.int32),
-            "logprobs": (self.logprobs, None),
-            "entropies": (self.entropies, None),
-            "loss_mask": (mask, bool),
-        }
-        for name, (value, kind) in arrays.items():
-            if value is None:
-                continue
+        if self.loss_mask is None:
+            object.__setattr__(self, "loss_mask", np.ones(n, dtype=bool))
+        for name, kind in (("token_ids", np.int32), ("logprobs", None), ("entropies", None), ("loss_mask", bool)):
+            value = getattr(self, name)
+            if value is None or (isinstance(value, np.ndarray) and not value.flags.writeable and len(value) == n):
+                continue  # most often: a copy of a rollout, whose arrays were made below
             array = np.asarray(value, dtype=kind).view()
             if array.shape != (n,):
                 raise ValueError(f"{name} has the shape {array.shape}, token_ids {n} tokens")
+            if name == "loss_mask" and n and not array.any():
+                raise ValueError("loss_mask: no token counts in the loss")
             array.flags.writeable = False
             object.__setattr__(self, name, array)
-        if n and not self.loss_mask.any():
-            raise ValueError("loss_mask: no token counts in the loss")
 
     @property
     def n_trained(self) -> int:
