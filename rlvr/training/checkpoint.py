@@ -18,6 +18,8 @@ from rlvr.errors import ConfigError, RunStopped
 CHECKPOINTS = "checkpoints"
 """Their folder within a run folder."""
 STATE, TENSORS = "state.json", "tensors.pt"
+FORMAT = 2
+"""Counts up whenever what a checkpoint holds changes; one of another format cannot be resumed from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,7 @@ class Checkpoints:
     def save(self, checkpoint: Checkpoint) -> None:
         """Errors: `RunStopped` when it cannot be written; earlier checkpoints are unaffected."""
         final, unfinished = self.folder / str(checkpoint.step), self.folder / f".{checkpoint.step}.unfinished"
-        state = {"step": checkpoint.step, "score": checkpoint.score, **checkpoint.state}
+        state = {"format": FORMAT, "step": checkpoint.step, "score": checkpoint.score, **checkpoint.state}
         try:
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
@@ -97,6 +99,9 @@ class Checkpoints:
         folder = self.folder / str(step)
         try:
             state = self._state(step)
+            written = state.pop("format", 1)
+            if written != FORMAT:
+                raise ValueError(f"it is of a different version of rlvr (format {written}, not {FORMAT})")
             tensors = torch.load(folder / TENSORS, map_location="cpu", weights_only=True)
             return Checkpoint(step=state.pop("step"), score=state.pop("score"), state=state, tensors=tensors)
         except (OSError, ValueError, KeyError, RuntimeError, UnpicklingError) as error:

@@ -57,6 +57,15 @@ def test_one_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         checkpoints.latest()
 
 
+def test_one_of_a_different_version_is_refused(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(folder=tmp_path, keep=1)
+    checkpoints.save(checkpoint(1))
+    state = tmp_path / "1" / "state.json"
+    state.write_text(state.read_text().replace('"format": 2', '"format": 1'))
+    with pytest.raises(ConfigError, match=r"1: cannot be read as a checkpoint: .* version of rlvr \(format 1, not 2\)"):
+        checkpoints.latest()
+
+
 class _RunsCode:
     """Creates a folder when it is unpickled."""
 
