@@ -99,7 +99,8 @@ class Verdict:
     detail: str = ""
     """For a human."""
     span: Span | None = None
-    """Where `answer` was found: in the response for a verifier, in the completion for whoever gets it from a rule pack."""
+    """Where what was scored (the answer, the program) stands: in the response for a verifier, in the completion for whoever
+    gets the verdict from a rule pack."""
 
     def __post_init__(self) -> None:
         if (self.score is None) == (self.outcome == "scored"):
@@ -161,17 +162,23 @@ class Rollout:
         n = len(self.token_ids)
         if self.loss_mask is None:
             object.__setattr__(self, "loss_mask", np.ones(n, dtype=bool))
-        for name, kind in (("token_ids", np.int32), ("logprobs", None), ("entropies", None), ("loss_mask", bool)):
+        kinds = {"token_ids": (np.int32,), "logprobs": (np.float32, np.float64), "loss_mask": (np.bool_,)}
+        kinds["entropies"] = kinds["logprobs"]
+        for name, allowed in kinds.items():
             value = getattr(self, name)
-            if value is None or (isinstance(value, np.ndarray) and not value.flags.writeable and len(value) == n):
-                continue  # most often: a copy of a rollout, whose arrays were made below
-            array = np.asarray(value, dtype=kind).view()
+            if value is None:
+                continue
+            array = np.asarray(value)
+            if array.dtype not in allowed:
+                array = array.astype(allowed[-1])
             if array.shape != (n,):
                 raise ValueError(f"{name} has the shape {array.shape}, token_ids {n} tokens")
-            if name == "loss_mask" and n and not array.any():
-                raise ValueError("loss_mask: no token counts in the loss")
-            array.flags.writeable = False
+            if array.flags.writeable:
+                array = array.view()
+                array.flags.writeable = False
             object.__setattr__(self, name, array)
+        if n and not self.loss_mask.any():
+            raise ValueError("loss_mask: no token counts in the loss")
 
     @property
     def n_trained(self) -> int:

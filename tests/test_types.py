@@ -53,6 +53,17 @@ def test_what_a_rollout_cannot_be(given: dict[str, Any], says: str) -> None:
         rollout(**given)
 
 
+def test_what_others_hand_over_read_only_is_checked_all_the_same() -> None:
+    """As `frombuffer` and Arrow give it; a mask of integers would pick tokens by their index."""
+    made = rollout(loss_mask=np.frombuffer(bytes([1, 0, 1]), np.uint8), token_ids=np.frombuffer(b"\5\6\7", np.uint8))
+    assert made.token_ids[made.loss_mask].tolist() == [5, 7]
+    assert rollout(logprobs=[0, -1, -2]).logprobs.dtype == np.float64
+    with pytest.raises(ValueError, match="no token counts"):
+        rollout(loss_mask=np.broadcast_to(np.array(False), 3))
+    with pytest.raises(ValueError, match=r"logprobs has the shape \(3, 2\)"):
+        rollout(logprobs=np.broadcast_to(0.5, (3, 2)))
+
+
 def test_without_tokens_there_is_nothing_to_count() -> None:
     assert rollout(token_ids=[], logprobs=[]).n_trained == 0
 

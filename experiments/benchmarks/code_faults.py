@@ -12,13 +12,11 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from code_tasks import SLOW, Task, data_argument, humaneval, mbpp, solution
+from code_tasks import SLOW, Task, data_argument, humaneval, mbpp, scored, solution
 from planted import planted
 
-from rlvr.rules.pack import Judgement, RulePack
-from rlvr.rules.rule import Rule
+from rlvr.rules.pack import Judgement
 from rlvr.scoring.local.supervisor import Supervisor, usable_cores
-from rlvr.scoring.scheduler import scoring
 from rlvr.types import Problem
 from rlvr.verifiers.code import Code
 
@@ -27,11 +25,8 @@ _SLOW_S = 10.0
 
 
 def _score(tasks: Sequence[Task], code: Code) -> list[Judgement]:
-    with (
-        Supervisor() as supervisor,
-        scoring(RulePack(rules={"code": Rule(name="code", weight=1.0, verifier=code)}), supervisor, retries=1) as batch,
-    ):
-        return batch.score([(task.completion, task.problem) for task in tasks])
+    with Supervisor() as supervisor:
+        return scored(tasks, supervisor, code=code)
 
 
 def _passes_in_plain_python(task: Task) -> bool:
@@ -46,8 +41,8 @@ def _passes_in_plain_python(task: Task) -> bool:
 def references(name: str, problems: Sequence[Problem]) -> int:
     """Print and count the references below the full score; those known to be slow are tried again with more time."""
     tasks = [Task(problem=problem, program=solution(problem), right=True) for problem in problems]
-    scored = list(zip(tasks, _score(tasks, Code()), strict=True))
-    failed = [(task, judgement) for task, judgement in scored if judgement.reward != 1.0]
+    judged = list(zip(tasks, _score(tasks, Code()), strict=True))
+    failed = [(task, judgement) for task, judgement in judged if judgement.reward != 1.0]
     print(f"{name}: {len(tasks) - len(failed)} of {len(tasks)} references score 1.0")
     bad = 0
     for task, judgement in failed:
@@ -72,13 +67,13 @@ def faults(name: str, problems: Sequence[Problem], seed: int) -> int:
             continue
         kinds[kind] += 1
         tasks.append(Task(problem=problem, program=program, right=False))
-    scored = list(zip(tasks, _score(tasks, Code()), strict=True))
-    outcomes = Counter(judgement.verdicts["code"].reason for _, judgement in scored)
-    full = [task for task, judgement in scored if judgement.reward == 1.0]
+    judged = list(zip(tasks, _score(tasks, Code()), strict=True))
+    outcomes = Counter(judgement.verdicts["code"].reason for _, judgement in judged)
+    full = [task for task, judgement in judged if judgement.reward == 1.0]
     with ThreadPoolExecutor(usable_cores()) as threads:
         undetected = list(threads.map(_passes_in_plain_python, full))
     wrong = [task.problem.id for task, passes in zip(full, undetected, strict=True) if not passes]
-    errors = [task.problem.id for task, judgement in scored if judgement.verdicts["code"].outcome != "scored"]
+    errors = [task.problem.id for task, judgement in judged if judgement.verdicts["code"].outcome != "scored"]
     summary = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
     print(f"{name}: {len(tasks)} programs with one fault ({summary}), {none} without a place for one")
     print(f"  first reason: {', '.join(f'{reason} {n}' for reason, n in outcomes.most_common())}")

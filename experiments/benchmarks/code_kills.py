@@ -18,16 +18,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import psutil
-from code_tasks import Task, data_argument, mixed, tree
+from code_tasks import Task, data_argument, mixed, scored, tree
 
-from rlvr.rules.pack import RulePack
-from rlvr.rules.rule import Rule
 from rlvr.scoring.local.supervisor import Supervisor
-from rlvr.scoring.scheduler import scoring
 from rlvr.types import Verdict
-from rlvr.verifiers.code import Code
 
-_PACK = RulePack(rules={"code": Rule(name="code", weight=1.0, verifier=Code())})
 _RETRIES = 3
 
 
@@ -73,22 +68,20 @@ class Killer:
 
 
 def _score(tasks: Sequence[Task], supervisor: Supervisor, retries: int) -> list[Verdict]:
-    with scoring(_PACK, supervisor, retries=retries) as batch:
-        judgements = batch.score([(task.completion, task.problem) for task in tasks])
-    return [judgement.verdicts["code"] for judgement in judgements]
+    return [judgement.verdicts["code"] for judgement in scored(tasks, supervisor, retries=retries)]
 
 
 def kills(
     name: str, which: Callable[[psutil.Process], bool], tasks: Sequence[Task], expected: Sequence[float], times: int
 ) -> int:
     """Score until `times` processes have been killed; returns the number of wrong verdicts."""
-    killer, counts, scored, wrong = Killer(which, times, 0), Counter[str](), 0, 0
+    killer, counts, n_scored, wrong = Killer(which, times, 0), Counter[str](), 0, 0
     with Supervisor() as supervisor:
         _score(tasks[:4], supervisor, 0)
         killer.thread.start()
         while not killer.done:
             verdicts = _score(tasks, supervisor, _RETRIES)
-            scored += len(verdicts)
+            n_scored += len(verdicts)
             counts.update(verdict.outcome for verdict in verdicts)
             counts.update(f"{v.reason}: {v.detail[:60]}" for v in verdicts if v.outcome == "error")
             wrong += sum(v.outcome == "scored" and v.score != score for v, score in zip(verdicts, expected, strict=True))
@@ -97,7 +90,7 @@ def kills(
         killer.thread.join()
         after = _score(tasks, supervisor, 1)
     bad_after = sum(v.score != score for v, score in zip(after, expected, strict=True))
-    print(f"{name}: {killer.killed} killed -9 during {scored} verdicts: {dict(counts)}", flush=True)
+    print(f"{name}: {killer.killed} killed -9 during {n_scored} verdicts: {dict(counts)}", flush=True)
     print(f"  scores that differ {wrong}; afterwards, of {len(tasks)}, {bad_after}", flush=True)
     return wrong + bad_after
 

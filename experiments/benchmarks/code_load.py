@@ -14,23 +14,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psutil
-from code_tasks import Task, data_argument, mixed, percentile, tree
+from code_tasks import Task, assert_right_ones_pass, data_argument, mixed, percentile, scored, tree
 
-from rlvr.rules.pack import RulePack
-from rlvr.rules.rule import Rule
 from rlvr.scoring.backend import Backend
 from rlvr.scoring.local.supervisor import Supervisor, usable_cores
-from rlvr.scoring.scheduler import scoring
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
-from rlvr.verifiers.code import Code
 
 LOOPS = (
     "while True:\n    pass",
     "def loop():\n    return loop if True else 0\nwhile loop():\n    x = [0] * 1000",
     "import time\nwhile True:\n    time.sleep(0.01)",
 )
-_PACK = RulePack(rules={"code": Rule(name="code", weight=1.0, verifier=Code())})
 
 
 @dataclass(kw_only=True)
@@ -63,10 +58,7 @@ def _looping(task: Task, number: int) -> Task:
 
 def _latencies(tasks: Sequence[Task], supervisor: Supervisor) -> dict[str, float]:
     backend = Timed(inner=supervisor)
-    with scoring(_PACK, backend, retries=1) as batch:
-        judgements = batch.score([(task.completion, task.problem) for task in tasks])
-    for task, judgement in zip(tasks, judgements, strict=True):
-        assert judgement.reward == 1.0 or not task.right, (task.problem.id, judgement)
+    assert_right_ones_pass(tasks, scored(tasks, backend))
     return backend.seconds
 
 
@@ -104,10 +96,8 @@ def growth(tasks: Sequence[Task], total: int, lines: int) -> None:
             first = number * (total // lines)
             n = total // lines if number else 0
             start = time.perf_counter()
-            with scoring(_PACK, supervisor, retries=1) as batch:
-                part = [tasks[at % len(tasks)] for at in range(first, first + (n or 50))]
-                for task, judgement in zip(part, batch.score([(t.completion, t.problem) for t in part]), strict=True):
-                    assert judgement.reward == 1.0 or not task.right, (task.problem.id, judgement)
+            part = [tasks[at % len(tasks)] for at in range(first, first + (n or 50))]
+            assert_right_ones_pass(part, scored(part, supervisor))
             rate = len(part) / (time.perf_counter() - start)
             print(f"| {number * n} | {rate:.0f} | {_held()} |", flush=True)
 

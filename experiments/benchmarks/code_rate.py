@@ -17,14 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from code_floor import Floor
-from code_tasks import Clock, Task, data_argument, mixed
+from code_tasks import Clock, Task, assert_right_ones_pass, data_argument, mixed, scored
 
-from rlvr.rules.pack import RulePack
-from rlvr.rules.rule import Rule
 from rlvr.sandbox import jail
 from rlvr.sandbox.shared import shared_sandbox
 from rlvr.scoring.local.supervisor import Supervisor
-from rlvr.scoring.scheduler import scoring
 from rlvr.verifiers.code import Code
 
 WAYS = {"floor": 200, "verifier": 100, "workers": 100, "bubblewrap": 30, "subprocess": 16}
@@ -109,18 +106,12 @@ class Workers:
 
     def __init__(self, data: Path, processes: int) -> None:
         self._tasks, self._processes = mixed(data), processes
-        self._pack, self._supervisor = (
-            RulePack(rules={"code": Rule(name="code", weight=1.0, verifier=Code())}),
-            Supervisor(workers=processes),
-        )
+        self._supervisor = Supervisor(workers=processes)
         self.run(0, 20)
 
     def run(self, start: int, n: int) -> None:
         tasks = [self._tasks[at % len(self._tasks)] for at in range(start, start + n * self._processes)]
-        with scoring(self._pack, self._supervisor, retries=1) as batch:
-            judgements = batch.score([(task.completion, task.problem) for task in tasks])
-        for task, judgement in zip(tasks, judgements, strict=True):
-            assert judgement.reward == 1.0 or not task.right, (task.problem.id, judgement)
+        assert_right_ones_pass(tasks, scored(tasks, self._supervisor))
 
 
 def main() -> None:

@@ -19,7 +19,12 @@ from planted import planted
 from rlvr.data.code_rows import fenced
 from rlvr.data.datasets.humaneval import HumanEval
 from rlvr.data.datasets.mbpp import MBPP
+from rlvr.rules.pack import Judgement, RulePack
+from rlvr.rules.rule import Rule
+from rlvr.scoring.backend import Backend
+from rlvr.scoring.scheduler import scoring
 from rlvr.types import Problem
+from rlvr.verifiers.code import Code
 
 ROOT = Path(__file__).parents[2]
 SLOW = ("mbpp-test-123",)
@@ -72,6 +77,18 @@ def mbpp(data: Path) -> Sequence[Problem]:
 def solution(problem: Problem) -> str:
     """The whole reference program."""
     return str(problem.metadata["solution"])
+
+
+def scored(tasks: Sequence[Task], backend: Backend, *, code: Code | None = None, retries: int = 1) -> list[Judgement]:
+    """Through the whole scoring path, by a pack with the rule `code` alone. code: None for the default limits."""
+    pack = RulePack(rules={"code": Rule(name="code", weight=1.0, verifier=code or Code())})
+    with scoring(pack, backend, retries=retries) as batch:
+        return batch.score([(task.completion, task.problem) for task in tasks])
+
+
+def assert_right_ones_pass(tasks: Sequence[Task], judgements: Sequence[Judgement]) -> None:
+    for task, judgement in zip(tasks, judgements, strict=True):
+        assert judgement.reward == 1.0 or not task.right, (task.problem.id, judgement)
 
 
 def mixed(data: Path) -> list[Task]:

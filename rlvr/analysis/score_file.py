@@ -29,13 +29,9 @@ class Scored:
 
     def as_row(self) -> dict[str, Any]:
         """A line of the output."""
-        verdicts = {name: _as_row(verdict) for name, verdict in self.judgement.verdicts.items()}
+        keys = ("outcome", "score", "reason", "answer", "span", "detail")
+        verdicts = {name: {key: getattr(each, key) for key in keys} for name, each in self.judgement.verdicts.items()}
         return {"id": self.id, "reward": self.judgement.reward, "verdicts": verdicts}
-
-
-def _as_row(verdict: Verdict) -> dict[str, Any]:
-    keys = ("outcome", "score", "reason", "answer", "span", "detail")
-    return {key: getattr(verdict, key) for key in keys}
 
 
 def score_file(

@@ -39,19 +39,15 @@ class Matching:
     """Decides what exact forms and values leave undecided; None: nothing does."""
 
 
-def compare(*, truth: Node, given: Node, how: Matching) -> bool | None:
+def compare(truth: Node, given: Node, how: Matching) -> bool | None:
     """Whether they mean the same; None: only a symbolic step could decide. Not symmetric: the ground truth determines units and
     rounding. Errors: `TooBig`."""
-    return _compare(truth, given, how)
-
-
-def _compare(truth: Node, given: Node, how: Matching) -> bool | None:
     if isinstance(truth, Label) or isinstance(given, Label):
         return _words(truth) == _words(given) or _nothing(truth) is _nothing(given) is True
     if isinstance(truth, Bracketed) != isinstance(given, Bracketed):
         truth, given = _as_point(truth), _as_point(given)
     if isinstance(given, Collection) and not given.braces and not isinstance(truth, Collection | Union):
-        return len(given.items) > 1 and _all(_compare(truth, item, how) for item in given.items)  # 1/2 or 0.5
+        return len(given.items) > 1 and _all(compare(truth, item, how) for item in given.items)  # 1/2 or 0.5
     if isinstance(truth, Equation) or isinstance(given, Equation):
         return _equations(truth, given, how)
     if isinstance(truth, Quantity) and isinstance(given, Quantity):
@@ -125,12 +121,12 @@ def _as_point(node: Node) -> Node:
 def _in_order(truth: Sequence[Node], given: Sequence[Node], how: Matching) -> bool | None:
     if len(truth) != len(given):
         return False
-    return _all(_compare(a, b, how) for a, b in zip(truth, given, strict=True))
+    return _all(compare(a, b, how) for a, b in zip(truth, given, strict=True))
 
 
 def _in_any_order(truth: Sequence[Node], given: Sequence[Node], how: Matching) -> bool | None:
     """Comparison as sets: every entry of each has an equal one in the other."""
-    decisions = [[_compare(a, b, how) for b in given] for a in truth]
+    decisions = [[compare(a, b, how) for b in given] for a in truth]
     rows = [*decisions, *map(list, zip(*decisions, strict=True))] if decisions and given else []
     if not rows:
         return len(truth) == len(given)
@@ -142,14 +138,14 @@ def _in_any_order(truth: Sequence[Node], given: Sequence[Node], how: Matching) -
 def _equations(truth: Node, given: Node, how: Matching) -> bool | None:
     if isinstance(truth, Equation) and isinstance(given, Equation):
         if truth.name and given.name:
-            decided = truth.name == given.name and _compare(truth.right, given.right, how)
+            decided = truth.name == given.name and compare(truth.right, given.right, how)
             if decided is not False:
                 return decided
         return _same_zeros(truth, given)
     equation, other = (truth, given) if isinstance(truth, Equation) else (given, truth)
     if not isinstance(equation, Equation) or not (equation.name or (equation.letters and equation is given)):
         return False
-    return _compare(equation.right, given, how) if equation is truth else _compare(other, equation.right, how)
+    return compare(equation.right, given, how) if equation is truth else compare(other, equation.right, how)
 
 
 def _same_zeros(truth: Equation, given: Equation) -> bool:
@@ -261,7 +257,7 @@ def same_answer(a: str, b: str) -> bool:
     if a == b:
         return True
     try:
-        return _compare(read(normalise(a)), read(normalise(b)), Matching(rounded=False)) is True
+        return compare(read(normalise(a)), read(normalise(b)), Matching(rounded=False)) is True
     except (ValueError, ArithmeticError, RecursionError):
         return label_of(a) == label_of(b)
 

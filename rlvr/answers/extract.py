@@ -17,15 +17,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
-from rlvr.answers.fences import last_fence
+from rlvr.answers.fences import fences
 from rlvr.answers.normalise import origin, plain
 from rlvr.types import Span
 
 Scope = Literal["response", "after_think"]
-SCOPES = ("response", "after_think")
 PLACES = ("fenced", "tag", "boxed", "whole")
 """Names of all places."""
 
@@ -118,14 +117,15 @@ def last_box(piece: Piece) -> Piece | None:
 
 
 def fenced(text: str, piece: Piece, label: str) -> Piece | None:
-    """The contents of the last closed block with this label in a piece of `text`, stripped; None without one.
+    """The contents of the last closed block with this label (in any case) in a piece of `text`, stripped; None without one.
 
     The indentation of its fence is removed from the contents.
     """
     start = len(text[: piece.start].rstrip())  # a fence at the beginning of the piece may be indented
-    fence = last_fence(text[start : piece.end], label)
-    if fence is None:
+    matching = [fence for fence in fences(text[start : piece.end]) if fence.closed and fence.label.lower() == label]
+    if not matching:
         return None
+    fence = matching[-1]
     written = cut(text, start + fence.start, start + fence.end)
     return Piece(fence.content.strip(), written.start, written.end)
 
@@ -148,12 +148,10 @@ def _tagged(text: str, tag: str, behind: int = 0) -> list[Span]:
 def _phrases(text: str) -> list[Span]:
     spans = []
     for sentence in _PHRASE.finditer(text):
-        start, end = sentence.span(1)
-        for lead in _LEAD.finditer(sentence[1]):  # "Final Answer: The final answer is 5" has the phrase twice in one sentence
-            start = sentence.start(1) + lead.end()
-        answer = text[start:end]
-        start += len(answer) - len(answer.lstrip(" *_"))
-        spans.append((start, start + len(answer.strip(" *_"))))
+        # "Final Answer: The final answer is 5" has the phrase twice in one sentence.
+        answer = _LEAD.split(sentence[1])[-1].lstrip(" *_")
+        start = sentence.end() - len(answer)
+        spans.append((start, start + len(answer.rstrip(" *_"))))
     return spans
 
 
@@ -185,16 +183,10 @@ class Found(NamedTuple):
     at: int
     """Where it begins in the response."""
 
-    def backwards(self) -> Iterator[Piece]:
-        """All that are not blank, the last first."""
-        for start, end in reversed(self.spans):
-            piece = cut(self.normal, start, end)
-            if piece.text:
-                yield piece
-
-    def texts(self) -> list[str]:
-        """Of all that are not blank, in order."""
-        return [piece.text for piece in self.backwards()][::-1]
+    def pieces(self) -> list[Piece]:
+        """All that are not blank, in order, as `last`."""
+        pieces = [cut(self.normal, start, end) for start, end in self.spans]
+        return [piece for piece in pieces if piece.text]
 
     def place(self, piece: Piece) -> Span:
         """Where a part of `normal` stands in the response."""
@@ -250,23 +242,3 @@ def _in_tag(response: str, tag: str, language: str) -> Piece | None:
     if block and block.text:
         return block
     return last_box(contents[-1]) or contents[-1]
-
-
-def declared_order(extract: str | Sequence[str]) -> tuple[str, ...]:
-    """`extract` of a rule pack, one extractor or several in order. Errors: `ValueError` for an unknown or missing name."""
-    return declared_places(extract, EXTRACTORS)
-
-
-def declared_places(extract: str | Sequence[str], allowed: Sequence[str] = PLACES) -> tuple[str, ...]:
-    """`extract` of a rule pack, one place or several in order. Errors: `ValueError` for an unknown or missing name."""
-    order = (extract,) if isinstance(extract, str) else tuple(extract)
-    unknown = [name for name in order if name not in allowed]
-    if unknown or not order:
-        raise ValueError(f"extract={unknown[0] if unknown else '[]'}: must be one of {', '.join(allowed)}, or a list of them")
-    return order
-
-
-def check_tag(tag: str) -> None:
-    """Errors: `ValueError` if `tag` of a rule pack is no name of a tag."""
-    if not re.fullmatch(r"[\w-]+", tag):
-        raise ValueError(f"tag={tag!r}: must be the name of a tag, without brackets")

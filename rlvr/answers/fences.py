@@ -31,35 +31,21 @@ class Fence:
 
 def fences(text: str) -> list[Fence]:
     """All fenced blocks, in order."""
+    if "```" not in text and "~~~" not in text:
+        return []
     found: list[Fence] = []
     opening: re.Match[str] | None = None
     for line in _FENCE.finditer(text):
+        indentation, mark, rest = line.groups()
         if opening is None:
-            if _opens(line):
+            if mark[0] == "~" or "`" not in rest:  # ```x``` is code in a line
                 opening = line
-        elif _closes(line, opening):
+        elif mark.startswith(opening[2]) and not rest.strip() and len(indentation) <= len(opening[1]) + 3:
             found.append(_block(text, opening, line))
             opening = None
     if opening is not None:
         found.append(_block(text, opening, None))
     return found
-
-
-def last_fence(text: str, label: str) -> Fence | None:
-    """The last closed block with this label, in any case; None without one. label: in lower case; "" for no label."""
-    matching = [fence for fence in fences(text) if fence.closed and fence.label.lower() == label]
-    return matching[-1] if matching else None
-
-
-def _opens(line: re.Match[str]) -> bool:
-    _, mark, label = line.groups()
-    return not (mark[0] == "`" and "`" in label)  # ```x``` is code in a line
-
-
-def _closes(line: re.Match[str], opening: re.Match[str]) -> bool:
-    indentation, mark, rest = line.groups()
-    long_enough = mark.startswith(opening[2])
-    return long_enough and not rest.strip() and len(indentation) <= len(opening[1]) + 3
 
 
 def _block(text: str, opening: re.Match[str], closing: re.Match[str] | None) -> Fence:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 
 from rlvr.types import Span
 
@@ -55,23 +56,23 @@ def origin(text: str, normal: str, start: int, end: int) -> Span:
                 at -= 1
             position -= len(plain(text[at:behind]))
         else:
-            position -= len(_PLAIN[ord(char)])
+            position -= len(_PLAIN[ord(char)] or "")
         if position < end and not last:
             last = behind
     return at, max(at, last)
 
 
-class _Plain(dict[int, str]):
-    """Replacement by code point, for `str.translate`; computed once, because translating a long text must be fast."""
+class Translation(dict[int, str | None]):
+    """For `str.translate`: what a function makes of each character, computed once, so that long texts are fast."""
 
-    def __missing__(self, code: int) -> str:
-        plain = chr(code) if code < 128 else _plain_char(chr(code))
+    def __init__(self, function: Callable[[str], str]) -> None:
+        self._function = function
+
+    def __missing__(self, code: int) -> str | None:
+        made = self._function(chr(code)) or None  # which is much faster than an empty text
         if len(self) < 20_000:
-            self[code] = plain
-        return plain
-
-
-_PLAIN = _Plain()
+            self[code] = made
+        return made
 
 
 def _plain_char(char: str) -> str:
@@ -83,3 +84,6 @@ def _plain_char(char: str) -> str:
     before = {"<super>": "^", "<sub>": "_", "<fraction>": " "}.get(kind, "")
     plain = unicodedata.normalize("NFKC", char).translate(_LOOKALIKES)
     return before + plain if len(plain) <= _MAX_PLAIN else char
+
+
+_PLAIN = Translation(_plain_char)

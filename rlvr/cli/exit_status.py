@@ -16,7 +16,8 @@ from rlvr.config.compose import error_line
 from rlvr.config.overrides import for_hydra, overrides_in
 from rlvr.errors import JOB_ERROR, ConfigError, RunStopped, describe
 
-_USER_ERRORS = (ConfigError, HydraException, OmegaConfBaseException, YAMLError)
+USER_ERRORS = (ConfigError, HydraException, OmegaConfBaseException, YAMLError)
+"""What a user can mend: exit status 2."""
 
 
 def exit_status(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
@@ -26,7 +27,7 @@ def exit_status(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -
     """
     try:
         return run(arguments)
-    except _USER_ERRORS as error:
+    except USER_ERRORS as error:
         print(f"error: {error_line(error, overrides_in(for_hydra(arguments)))}", file=sys.stderr)
         return 2
     except RunStopped as error:
@@ -53,7 +54,7 @@ def failures_in_one_line(overrides: Sequence[str], *, job: Path | None = None) -
     try:
         yield
     except Exception as error:
-        expected = isinstance(error, (*_USER_ERRORS, RunStopped))
+        expected = isinstance(error, (*USER_ERRORS, RunStopped))
         if job is None and not expected:
             raise
         line = error_line(error, overrides) if expected else describe(error)

@@ -14,13 +14,10 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
-from rlvr.cli.exit_status import failures_in_one_line
+from rlvr.cli.exit_status import USER_ERRORS, failures_in_one_line
 from rlvr.cli.sweep import check_sweep
 from rlvr.config.compose import CONF, check_packs, typed, yaml_of
 from rlvr.config.overrides import FLAGS_WITH_VALUE, for_hydra, overrides_in
@@ -64,7 +61,7 @@ def run_hydra(task: Callable[[Job], Evaluation | None], arguments: Sequence[str]
     sys.argv = [before[0], *arguments]  # Hydra reads its arguments there
     try:
         hydra.main(version_base="1.3", config_path=str(CONF.resolve()), config_name="config")(run)()
-    except (ConfigError, RunStopped, HydraException, OmegaConfBaseException, YAMLError):
+    except (*USER_ERRORS, RunStopped):
         raise
     except Exception as error:  # of sweepers and launchers: in a sweep a job's own exception does not get here
         if sweeps:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import pyarrow
 import pyarrow.parquet
 
 from rlvr.errors import ConfigError
-from rlvr.hub import offline_if_unreachable
 from rlvr.text import one_line
 from rlvr.types import Problem
 
@@ -31,14 +30,6 @@ def _parse(line: bytes) -> dict[str, Any] | str:
     except (ValueError, RecursionError) as error:
         return f"not JSON: {error}"
     return row if isinstance(row, dict) else f"a JSON {type(row).__name__}, not an object"
-
-
-def check_folder(path: str | None) -> None:
-    """Check the `path` of a data set at construction; None is the hub. Errors: `ConfigError` if there is no such folder."""
-    if path is None:
-        offline_if_unreachable()
-    elif not Path(path).is_dir():
-        raise ConfigError(f"dataset.path={path}: no such folder")
 
 
 def has_split(path: str, split: str, *, config: str | None = None) -> bool:
@@ -146,7 +137,7 @@ def text_of(row: dict[str, Any], key: str, row_id: str) -> str:
     return value.strip()
 
 
-def split_by_prompt(problems: Sequence[Problem], share: float) -> tuple[list[Problem], list[Problem]]:
+def split_by_prompt(problems: Iterable[Problem], share: float) -> tuple[list[Problem], list[Problem]]:
     """About `share` of the problems, and the rest. A hash of the prompt decides, so that adding problems moves none."""
     chosen: list[Problem] = []
     rest: list[Problem] = []
@@ -158,16 +149,3 @@ def split_by_prompt(problems: Sequence[Problem], share: float) -> tuple[list[Pro
 def _hash_share(prompt: str) -> float:
     """A number in [0, 1], the same in every process."""
     return int.from_bytes(hashlib.blake2b(prompt.encode(errors="surrogatepass"), digest_size=8).digest()) / 2**64
-
-
-def check_whole(key: str, value: object, least: int, most: int | None = None) -> None:
-    """Errors: `ConfigError` unless the value is a whole number from `least`, to `most` if there is one."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
-        to = "" if most is None else f" to {most}"
-        raise ConfigError(f"dataset.{key}={value!r}: must be a whole number from {least}{to}")
-
-
-def check_share(key: str, share: float) -> None:
-    """Errors: `ConfigError` unless 0 <= share < 1."""
-    if not 0.0 <= share < 1.0:
-        raise ConfigError(f"dataset.{key}={share}: must be at least 0 and below 1")

@@ -28,7 +28,7 @@ class RunParts:
     engine: RolloutEngine
     backend: Backend
     pack: RulePack
-    """As configured; training has `LiveRules` besides, which may be edited."""
+    """As configured; training has `LiveRules` in addition, which may be edited."""
     eval_rules: RulePack | None
     """Evaluation-only rules (`rlvr.evaluation.eval_rules`)."""
     train: Sequence[Problem]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -94,18 +95,17 @@ def run(
             notes=[*resumed, *(f"warning: {each}" for each in parts.warnings)],
         )
         observers = (place.folder, plan.tracker, RunDisplay())
-        for observer in observers:
-            observer.begin(info)
         summary = None
-        try:
+        with ExitStack() as ends:  # all of them run, the display's first
+            ends.callback(barrier)  # a launcher ends the main process as soon as another one has failed
+            for observer in observers:
+                observer.begin(info)
+                ends.callback(lambda observer=observer: observer.end(summary))
             trainer = Trainer(parts, live, observers=observers, checkpoints=place.checkpoints, start=place.checkpoint)
             result = trainer.run()
-            summary = training_summary(parts, result, seconds=time.perf_counter() - start)
-            _write_results(place.folder, parts, summary, report, result)
-        finally:
-            for observer in observers:
-                observer.end(summary)
-            barrier()  # a launcher ends the main process as soon as another one has failed
+            found = training_summary(parts, result, seconds=time.perf_counter() - start)
+            _write_results(place.folder, parts, found, report, result)
+            summary = found
     return result
 
 

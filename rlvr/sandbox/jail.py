@@ -8,6 +8,7 @@ else, only where the user allows it.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -106,18 +107,11 @@ def _site_packages() -> list[str]:
     return [str(library / "site-packages"), "/usr/lib/python3/dist-packages", *shared]
 
 
-class _code_as_files:
+@contextlib.contextmanager
+def _code_as_files() -> Iterator[dict[str, int]]:
     """The server's modules as open files, which bubblewrap copies: only the user who starts it needs to have read access."""
-
-    def __enter__(self) -> dict[str, int]:
-        self._open: dict[str, int] = {}
-        for path in sorted(_INSIDE.glob("*.py")):
-            self._open[path.name] = os.open(path, os.O_RDONLY)
-        return self._open
-
-    def __exit__(self, *_: object) -> None:
-        for descriptor in self._open.values():
-            os.close(descriptor)
+    with contextlib.ExitStack() as stack:
+        yield {path.name: stack.enter_context(path.open("rb")).fileno() for path in sorted(_INSIDE.glob("*.py"))}
 
 
 def _code_mounts(files: dict[str, int]) -> Iterator[str]:

@@ -34,7 +34,8 @@ class RunInfo:
 class Observer:
     """Called by the run and its trainer on the main process; each observer overrides the methods it needs.
 
-    `tracking` in the configuration names one, for a metrics service. Calls other than `begin` may raise `RunStopped`.
+    `tracking` in the configuration names one, for a metrics service. `rollouts`, `log`, `note` and `flush` may raise
+    `RunStopped`.
     """
 
     def begin(self, run: RunInfo) -> None:
@@ -53,4 +54,4 @@ class Observer:
         """Flush to disk (fsync); called before a checkpoint is written."""
 
     def end(self, summary: Mapping[str, Any] | None) -> None:
-        """Called last, and always. summary: as in summary.json; None where the run failed."""
+        """Called last, and always once it has begun. summary: as in summary.json; None where the run failed."""

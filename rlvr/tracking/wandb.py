@@ -58,16 +58,15 @@ class WandbTracker(Observer):
         check_fields(self, "table_every", at_least=0)
         check_fields(self, "table_rollouts", at_least=1)
         check_fields(self, "patience_s", above=0)
-        self._arguments: dict[str, Any] = {}
+
+    def begin(self, run: RunInfo) -> None:
         self._row: dict[str, Any] = {}  # of the next step; functions make values of W&B's types in the thread
         self._notes: list[list[Any]] = []  # step and text
         self._rules: str | None = None
-        self._rules_from: tuple[str, ...] = ()
+        self._rules_from = tuple(run.config.get("rules_from", ()))
         self._given_up = False
         self._calls: queue.Queue[Callable[[Any], object] | None] = queue.Queue(maxsize=_WAITING)
         self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
-
-    def begin(self, run: RunInfo) -> None:
         self._arguments = {
             "name": run.name,
             "config": dict(run.config),
@@ -75,7 +74,6 @@ class WandbTracker(Observer):
             "group": run.sweep,
             "id": _earlier_id(run.folder) or secrets.token_hex(4),
         }
-        self._rules_from = tuple(run.config.get("rules_from", ()))
         self._thread.start()
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:

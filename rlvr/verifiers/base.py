@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from rlvr.types import Problem, Verdict
 
 
-class Refused(ValueError):
-    """What a model wrote is not in a form that a verifier reads."""
+class Refused(Exception):
+    """What a model wrote is not in a form that a verifier reads, or fails when it is run."""
 
     def __init__(self, reason: str, detail: str) -> None:
         """reason, detail: the verdict's."""
@@ -69,15 +70,40 @@ class Verifier(ABC):
 
     def check_truth(self, truth: Mapping[str, Any]) -> str | None:
         """None if `truth` can be scored, else why not; called for every problem when a data set is loaded."""
-        return None
+        read = self.read_truth(truth)
+        return read if isinstance(read, str) else None
+
+    def read_truth(self, truth: Mapping[str, Any]) -> Any:
+        """What `__call__` compares with, or a text that says what is wrong with the ground truth."""
+        return truth
 
 
-def check_choices(verifier: Verifier, **allowed: Sequence[str]) -> None:
-    """allowed: the values of each key that has only a few. Errors: `ValueError` for a different one."""
-    for key, values in allowed.items():
-        value = getattr(verifier, key)
-        if value not in values:
-            raise ValueError(f"{key}={value}: must be one of {', '.join(values)}")
+def check_choices(verifier: Verifier) -> None:
+    """For `__post_init__`. Errors: `ValueError` for a field with a value that its `Literal` does not list."""
+    for key, kind in get_type_hints(type(verifier)).items():
+        value, allowed = getattr(verifier, key), get_args(kind)
+        if get_origin(kind) is Literal and value not in allowed:
+            raise ValueError(f"{key}={value}: must be one of {', '.join(allowed)}")
+
+
+def settle_places(verifier: Any, allowed: Sequence[str]) -> None:
+    """For `__post_init__` of verifiers with `extract`, one name or several in order: makes it a tuple.
+
+    Errors: `ValueError` for an unknown or missing name, and for a `tag` that is no name of a tag.
+    """
+    order = (verifier.extract,) if isinstance(verifier.extract, str) else tuple(verifier.extract)
+    unknown = [name for name in order if name not in allowed]
+    if unknown or not order:
+        raise ValueError(f"extract={unknown[0] if unknown else '[]'}: must be one of {', '.join(allowed)}, or a list of them")
+    object.__setattr__(verifier, "extract", order)
+    tag = getattr(verifier, "tag", "answer")
+    if not re.fullmatch(r"[\w-]+", tag):
+        raise ValueError(f"tag={tag!r}: must be the name of a tag, without brackets")
+
+
+def not_found(order: Sequence[str], reason: str = "no_answer") -> Verdict:
+    """The verdict where none of the places holds anything."""
+    return Verdict.scored(0.0, reason, detail=f"nothing found by {', '.join(order)}")
 
 
 def no_key(truth: Mapping[str, Any], key: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
 
-from rlvr.answers.extract import after_think, declared_places
+from rlvr.answers.extract import after_think
 from rlvr.config.bounds import check_fields
 from rlvr.programs import forms
 from rlvr.programs.cases import COMPILE_S, Language, run_cases
@@ -19,7 +20,7 @@ from rlvr.sandbox.base import Limits, SandboxError
 from rlvr.sandbox.shared import shared_sandbox
 from rlvr.text import one_line
 from rlvr.types import Problem, Verdict
-from rlvr.verifiers.base import Verifier
+from rlvr.verifiers.base import Verifier, not_found, settle_places
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ class Code(Verifier):
     """Megabytes for the program."""
 
     def __post_init__(self) -> None:
-        declared_places(self.extract, PLACES)
+        settle_places(self, PLACES)
         check_fields(self, "tolerance", at_least=0, below=1)
         check_fields(self, "wall_s", "cpu_s", "budget_s", "memory_mb", above=0)
 
@@ -59,10 +60,8 @@ class Code(Verifier):
         return found if isinstance(found, Verdict) else None
 
     def prepare(self) -> None:
-        try:
+        with suppress(SandboxError):  # __call__ reports it as a verdict
             shared_sandbox()
-        except SandboxError:
-            return  # __call__ reports it as a verdict
 
     def waits_s(self) -> float:
         return 10 * (self.budget_s + self.wall_s) + COMPILE_S  # a busy machine: the sandbox ends everything at ten times this
@@ -83,10 +82,9 @@ class Code(Verifier):
             return str(error)
         if self.language != "python" and "cases" not in truth:
             return f"language={self.language}: only tests of the form cases can be run with it"
-        return "the truth has no weights, which score=weighted needs" if self._lacks_weights(truth) else None
-
-    def _lacks_weights(self, truth: Mapping[str, Any]) -> bool:
-        return self.score == "weighted" and "weights" not in truth
+        if self.score == "weighted" and "weights" not in truth:
+            return "the truth has no weights, which score=weighted needs"
+        return None
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
         found = self._program(completion, problem)
@@ -100,9 +98,8 @@ class Code(Verifier):
         bad = self.check_truth(problem.truth)
         if bad:
             return Verdict.unscorable("bad_truth", bad)
-        order = declared_places(self.extract, PLACES)
-        found = program_of(completion, order, language=self.language, preamble=_preamble(problem.truth))
-        return found or Verdict.scored(0.0, "no_code", detail=f"found none by {', '.join(order)}")
+        found = program_of(completion, self.extract, language=self.language, preamble=_preamble(problem.truth))
+        return found or not_found(self.extract, "no_code")
 
     def _judged(self, program: str, truth: Mapping[str, Any]) -> Verdict:
         try:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar
 
-from rlvr.answers.extract import check_tag, declared_order, find, last_box
+from rlvr.answers.extract import EXTRACTORS, find, last_box
 from rlvr.answers.numbers import parse_number
 from rlvr.types import Problem, Verdict
-from rlvr.verifiers.base import Verifier, no_key
+from rlvr.verifiers.base import Verifier, no_key, not_found, settle_places
 
 MAX_CHARS = 1000
 """Longest expression that is read."""
@@ -61,18 +61,16 @@ class Countdown(Verifier):
     """Each number exactly once; false: at most once."""
 
     def __post_init__(self) -> None:
-        declared_order(self.extract)
-        check_tag(self.tag)
+        settle_places(self, EXTRACTORS)
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
-        truth = _read_truth(problem.truth)
+        truth = self.read_truth(problem.truth)
         if isinstance(truth, str):
             return Verdict.unscorable("bad_truth", truth)
         given, target = truth
-        order = declared_order(self.extract)
-        found = find(completion, order, tag=self.tag, scope="after_think")
+        found = find(completion, self.extract, tag=self.tag, scope="after_think")
         if found is None:
-            return Verdict.scored(0.0, "no_answer", detail=f"found none by {', '.join(order)}")
+            return not_found(self.extract)
         piece = last_box(found.last) or found.last
         reason, detail = self._check(piece.text, given, target)
         return Verdict.scored(float(reason == "correct"), reason, piece.text[:200], detail, span=found.place(piece))
@@ -95,27 +93,22 @@ class Countdown(Verifier):
             return "wrong", f"the value is {_short(value)}, not {_short(stated)} as stated"
         return "correct" if value == target else "wrong", f"the value is {_short(value)}, the target {target}"
 
-    def check_truth(self, truth: Mapping[str, Any]) -> str | None:
-        read = _read_truth(truth)
-        return read if isinstance(read, str) else None
-
-
-def _read_truth(truth: Mapping[str, Any]) -> tuple[list[Fraction], Fraction] | str:
-    """Numbers and target, or what is wrong with them."""
-    for key in Countdown.needs:
-        if key not in truth:
-            return no_key(truth, key)
-    numbers = truth["numbers"]
-    if not isinstance(numbers, tuple | list) or not numbers:
-        return f"the truth's numbers {str(numbers)[:60]!r} are no list of numbers"
-    given = []
-    for number in numbers:
-        value = _number(number)
-        if value is None or value < 0:  # an expression of this game cannot contain a negative number
-            return f"the truth's numbers hold {str(number)[:60]!r}, which is no number from 0"
-        given.append(value)
-    target = _number(truth["target"])
-    return f"the truth's target {str(truth['target'])[:60]!r} is not a number" if target is None else (given, target)
+    def read_truth(self, truth: Mapping[str, Any]) -> tuple[list[Fraction], Fraction] | str:
+        """Numbers and target."""
+        for key in self.needs:
+            if key not in truth:
+                return no_key(truth, key)
+        numbers = truth["numbers"]
+        if not isinstance(numbers, tuple | list) or not numbers:
+            return f"the truth's numbers {str(numbers)[:60]!r} are no list of numbers"
+        given = []
+        for number in numbers:
+            value = _number(number)
+            if value is None or value < 0:  # an expression of this game cannot contain a negative number
+                return f"the truth's numbers hold {str(number)[:60]!r}, which is no number from 0"
+            given.append(value)
+        target = _number(truth["target"])
+        return f"the truth's target {str(truth['target'])[:60]!r} is not a number" if target is None else (given, target)
 
 
 def _number(value: Any) -> Fraction | None:

@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 from rlvr.answers.choice import Choices, letter_of
-from rlvr.answers.extract import SCOPES, Scope, check_tag, declared_order, find, opened
+from rlvr.answers.extract import EXTRACTORS, Scope, find, opened
 from rlvr.answers.numbers import parse_number
 from rlvr.answers.spelling import MAX_CHARS, Reading, normal_forms, read_spelling
 from rlvr.types import Problem, Verdict
-from rlvr.verifiers.base import Verifier, check_choices
+from rlvr.verifiers.base import Verifier, check_choices, not_found, settle_places
 
 
 def _read_number(text: str, *, truth: object) -> Reading:
@@ -81,19 +81,17 @@ class ExactAnswer(Verifier):
     """Aliases match without the accents of Latin letters: Beyonce is Beyonc\u00e9."""
 
     def __post_init__(self) -> None:
-        check_choices(self, kind=("aliases", "choice", "number"), scope=SCOPES, which=("last", "unique"))
-        declared_order(self.extract)
-        check_tag(self.tag)
+        check_choices(self)
+        settle_places(self, EXTRACTORS)
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
-        try:
-            read = self._reader(problem.truth)
-        except ValueError as error:
-            return Verdict.unscorable("bad_truth", str(error))
-        found = find(completion, declared_order(self.extract), tag=self.tag, scope=self.scope)
+        read = self.read_truth(problem.truth)
+        if isinstance(read, str):
+            return Verdict.unscorable("bad_truth", read)
+        found = find(completion, self.extract, tag=self.tag, scope=self.scope)
         if found is None:
-            return Verdict.scored(0.0, "no_answer", detail=f"found no {' and no '.join(declared_order(self.extract))}")
-        answers = (inner for piece in found.backwards() for inner in reversed(opened(piece) or [piece]) if inner.text)
+            return not_found(self.extract)
+        answers = (inner for piece in reversed(found.pieces()) for inner in reversed(opened(piece) or [piece]) if inner.text)
         piece = next(answers, found.last)
         answer, span = piece.text[:200], found.place(piece)
         reading = _bounded(read, piece.text)
@@ -104,7 +102,7 @@ class ExactAnswer(Verifier):
         return Verdict.scored(score, reading.reason, answer, f"{found.source}: {reading.detail}", span=span)
 
     def _reader(self, truth: Mapping[str, Any]) -> Callable[[str], Reading]:
-        """Reads an answer against the ground truth. Errors: `ValueError` saying what is wrong with the truth."""
+        """Errors: `ValueError` saying what is wrong with the truth."""
         if self.kind == "choice":
             return _choices(truth).read
         if self.kind == "number":
@@ -126,12 +124,12 @@ class ExactAnswer(Verifier):
             return "choices" in truth
         return ("answers" if self.kind == "aliases" else "answer") in truth and "choices" not in truth
 
-    def check_truth(self, truth: Mapping[str, Any]) -> str | None:
+    def read_truth(self, truth: Mapping[str, Any]) -> Callable[[str], Reading] | str:
+        """Reads an answer against the ground truth."""
         try:
-            self._reader(truth)
+            return self._reader(truth)
         except ValueError as error:
             return str(error)
-        return None
 
 
 def _bounded(read: Callable[[str], Reading], text: str) -> Reading:

@@ -9,25 +9,48 @@ from functools import lru_cache
 from typing import ClassVar
 
 from rlvr.answers.extract import cut
-from rlvr.answers.normalise import origin, plain
+from rlvr.answers.normalise import Translation, origin, plain
 from rlvr.answers.numbers import parse_number
 from rlvr.config.bounds import check_fields
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
 
 _BLANK = frozenset("\u2800\u3164\u115f\u1160\uffa0")  # a Braille cell without dots, Hangul fillers: letters that show nothing
-_TAG = re.compile(r"</?(?:think|answer)>")
 _TAG_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def visible_text(text: str) -> str:
     """The visible characters of `text`: no separators, control or format characters, combining marks, or blank letters."""
-    return "".join(char for char in text if unicodedata.category(char)[0] not in "ZCM" and char not in _BLANK)
+    return text.translate(_VISIBLE)
 
 
-def visible_chars(text: str) -> int:
-    """Number of visible characters."""
-    return len(visible_text(text))
+def _visible(char: str) -> str:
+    return "" if unicodedata.category(char)[0] in "ZCM" or char in _BLANK else char
+
+
+_VISIBLE = Translation(_visible)
+
+
+@lru_cache(maxsize=256)
+def _tag_pattern(names: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(f"</?(?:{'|'.join(map(re.escape, names))})>")
+
+
+def _blocks(response: str, names: tuple[str, ...]) -> list[str] | Verdict:
+    """The contents of the blocks, or the verdict where these are not all that the response is, in order and each once."""
+    pattern = _tag_pattern(names)
+    tags = pattern.findall(response)
+    if tags != [tag for name in names for tag in (f"<{name}>", f"</{name}>")]:
+        detail = f"tags found: {' '.join(tags[:8])[:200] or 'none'}"
+        return Verdict.scored(0.0, "wrong_tags" if tags else "no_tags", detail=detail)
+    pieces = pattern.split(response)
+    outside = " ".join(piece.strip() for piece in pieces[::2]).strip()
+    if outside:
+        return Verdict.scored(0.0, "text_outside", detail=f"text outside the blocks: {outside[:40]!r}")
+    for name, content in zip(names, pieces[1::2], strict=True):
+        if not visible_text(content):
+            return Verdict.scored(0.0, "empty_block", detail=f"the {name} block is empty")
+    return pieces[1::2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,26 +74,14 @@ class ThinkAnswer(Verifier):
         check_fields(self, "length_share", at_least=0, at_most=1)
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
-        tags = _TAG.findall(completion)
-        if tags != ["<think>", "</think>", "<answer>", "</answer>"]:
-            reason = "no_tags" if not tags else "wrong_tags"
-            return Verdict.scored(0.0, reason, detail=f"tags found: {' '.join(tags[:8]) or 'none'}")
-        before, think, between, answer, after = _TAG.split(completion)
-        for place, text in (("before <think>", before), ("between the blocks", between), ("after </answer>", after)):
-            if text.strip():
-                return Verdict.scored(0.0, "text_outside", detail=f"text {place}: {text.strip()[:40]!r}")
-        n_think = visible_chars(think)
-        if not n_think or not visible_chars(answer):
-            return Verdict.scored(0.0, "empty_block", detail=f"the {'answer' if n_think else 'think'} block is empty")
+        blocks = _blocks(completion, ("think", "answer"))
+        if isinstance(blocks, Verdict):
+            return blocks
+        n_think = len(visible_text(blocks[0]))
         detail = f"{n_think} characters of reasoning, {self.min_think_chars} asked"
         if n_think < self.min_think_chars:
             return Verdict.scored(1.0 - self.length_share, "short_think", detail=detail)
         return Verdict.scored(1.0, "correct", detail=detail)
-
-
-@lru_cache(maxsize=256)
-def _tag_pattern(names: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(f"</?(?:{'|'.join(map(re.escape, names))})>")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,18 +108,9 @@ class Tags(Verifier):
             raise ValueError(f"tags={', '.join(self.tags)}: must not hold a name twice")
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
-        pattern = _tag_pattern(tuple(self.tags))
-        found = pattern.findall(completion)
-        if found != [tag for name in self.tags for tag in (f"<{name}>", f"</{name}>")]:
-            detail = f"tags found: {' '.join(found[:8])[:200] or 'none'}"
-            return Verdict.scored(0.0, "wrong_tags" if found else "no_tags", detail=detail)
-        pieces = pattern.split(completion)
-        outside = " ".join(piece.strip() for piece in pieces[::2]).strip()
-        if outside:
-            return Verdict.scored(0.0, "text_outside", detail=f"text outside the blocks: {outside[:40]!r}")
-        for name, content in zip(self.tags, pieces[1::2], strict=True):
-            if not visible_chars(content):
-                return Verdict.scored(0.0, "empty_block", detail=f"the {name} block is empty")
+        blocks = _blocks(completion, tuple(self.tags))
+        if isinstance(blocks, Verdict):
+            return blocks
         return Verdict.scored(1.0, "correct", detail=f"{len(self.tags)} blocks in order")
 
 
@@ -133,18 +135,18 @@ class FinalLine(Verifier):
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
         normal = plain(completion)
-        lines = normal.splitlines(keepends=True)
-        filled = [at for at, line in enumerate(lines) if line.strip()]
-        marked = [at for at in filled if lines[at].strip().startswith(self.marker)]
+        written = normal.splitlines(keepends=True)
+        lines = [line.strip() for line in written]
+        marked = [at for at, line in enumerate(lines) if line.startswith(self.marker)]
         if not marked:
             return Verdict.scored(0.0, "no_marker", detail=f"no line begins with {self.marker}")
         last = marked[-1]
-        begin = sum(map(len, lines[:last]))
-        answer, start, end = cut(normal, normal.index(self.marker, begin) + len(self.marker), begin + len(lines[last]))
+        begin = len("".join(written[:last]))
+        answer, start, end = cut(normal, normal.index(self.marker, begin) + len(self.marker), begin + len(written[last]))
         span = origin(completion, normal, start, end)
         if parse_number(answer) is None:
             return Verdict.scored(0.0, "unparsable", answer[:200], f"no number behind {self.marker}", span=span)
-        if len(marked) > 1 or last != filled[-1]:
-            detail = f"{len(marked)} marked lines of {len(filled)}"
+        if len(marked) > 1 or any(lines[last + 1 :]):
+            detail = f"{len(marked)} marked lines of {sum(map(bool, lines))}"
             return Verdict.scored(self.early_share, "not_last", answer, detail, span=span)
         return Verdict.scored(1.0, "correct", answer, span=span)

@@ -9,24 +9,28 @@ from typing import Any, ClassVar, Literal
 
 import re2
 
-from rlvr.answers.extract import SCOPES, Scope, after_think
+from rlvr.answers.extract import Scope, after_think
 from rlvr.text import one_line
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier, check_choices
 
 MAX_MEMORY = 2 << 20
 """Memory limit of a compiled pattern, in bytes; it also bounds the time per character of text."""
-_SURROGATE = re.compile("[\ud800-\udfff]")  # half a pair cannot be written in UTF-8
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half a pair, which cannot be written in UTF-8."""
 
 
-@lru_cache(maxsize=64)
-def _compiled(pattern: str) -> Any:
-    """Errors: `re2.error`."""
+@lru_cache(maxsize=1024)
+def linear(pattern: str | bytes) -> Any:
+    """A pattern compiled by RE2: linear in the text, where Python's `re` could hang on model text.
+
+    Errors: `re2.error`, `UnicodeEncodeError`.
+    """
     options = re2.Options()
     options.log_errors = False
     options.never_capture = True  # groups are not needed, and RE2 is much faster without
     options.max_mem = MAX_MEMORY
-    return re2.compile(pattern.encode(), options)
+    return re2.compile(pattern, options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +53,11 @@ class Matches(Verifier):
     """Full score when it does not match (also for an empty response: join it with a rule that asks for something)."""
 
     def __post_init__(self) -> None:
-        check_choices(self, mode=("search", "fullmatch"), scope=SCOPES)
+        check_choices(self)
         if not self.pattern:
             raise ValueError("pattern='': must not be empty (it would match every text)")
         try:
-            _compiled(self.pattern)
+            linear(self.pattern.encode())
         except (re2.error, UnicodeEncodeError) as error:
             cause = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
             raise ValueError(
@@ -62,8 +66,8 @@ class Matches(Verifier):
             ) from error
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
-        text = _SURROGATE.sub("\ufffd", after_think(completion) if self.scope == "after_think" else completion)
-        pattern = _compiled(self.pattern)
+        text = SURROGATE.sub("\ufffd", after_think(completion) if self.scope == "after_think" else completion)
+        pattern = linear(self.pattern.encode())
         encoded = text.encode()
         match = (pattern.search if self.mode == "search" else pattern.fullmatch)(encoded)
         if match is None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from rlvr.answers import symbolic
 from rlvr.answers.compare import Matching, compare, distinct
-from rlvr.answers.extract import SCOPES, Scope, check_tag, declared_order, find
+from rlvr.answers.extract import EXTRACTORS, Scope, find
 from rlvr.answers.nodes import Node, Quantity
 from rlvr.answers.normalise import normalise
 from rlvr.answers.numbers import parse_number
@@ -18,7 +18,7 @@ from rlvr.answers.polynomials import TooBig
 from rlvr.answers.reading import chosen, is_choice, read
 from rlvr.config.bounds import check_fields
 from rlvr.types import Problem, Verdict
-from rlvr.verifiers.base import Verifier, check_choices, no_key
+from rlvr.verifiers.base import Verifier, check_choices, no_key, not_found, settle_places
 
 _SHOWN = 200  # longest answer quoted in a verdict, in characters
 _LARGEST = 10**1000  # no real ground truth is larger, and Python refuses to write very long numbers
@@ -55,9 +55,8 @@ class MathAnswer(Verifier):
     """A ground truth like 3.14 (two decimals or more, not a fraction with a small denominator) equals what rounds to it."""
 
     def __post_init__(self) -> None:
-        declared_order(self.extract)
-        check_tag(self.tag)
-        check_choices(self, scope=SCOPES, which=("last", "unique"), units=("drop", "strict"))
+        settle_places(self, EXTRACTORS)
+        check_choices(self)
         check_fields(self, "tolerance", at_least=0, below=1)
 
     def applies(self, truth: Mapping[str, Any]) -> bool:
@@ -89,13 +88,13 @@ class MathAnswer(Verifier):
         wrong_truth = self.check_truth(problem.truth)
         if wrong_truth:
             return Verdict.unscorable("bad_truth", detail=wrong_truth)
-        order = declared_order(self.extract)
-        found = find(completion, order, tag=self.tag, scope=self.scope)
+        found = find(completion, self.extract, tag=self.tag, scope=self.scope)
         if found is None:
-            return Verdict.scored(0.0, "no_answer", detail=f"nothing found by {', '.join(order)}")
+            return not_found(self.extract)
         text, span = found.last.text, found.place(found.last)
         answer = text[:_SHOWN]
-        different = distinct(found.texts()) if self.which == "unique" else ()
+        several = self.which == "unique" and len(found.spans) > 1
+        different = distinct([piece.text for piece in found.pieces()]) if several else ()
         if len(different) > 1:
             shown = ", ".join(each[:20] for each in different[:4])
             detail = f"{found.source}: {len(different)} answers that differ: {shown}"

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from rlvr.answers.extract import Piece, check_tag, declared_places, passage
+from rlvr.answers.extract import Piece, passage
 from rlvr.config.bounds import check_fields
 from rlvr.sandbox.base import Limits, SandboxError
 from rlvr.sandbox.probe import tier_to_use
 from rlvr.sandbox.shared import shared_sandbox
 from rlvr.types import Problem, Verdict
-from rlvr.verifiers.base import Verifier
-from rlvr.verifiers.provers.base import BadClaim, Claim, Prover, Rejected
+from rlvr.verifiers.base import Refused, Verifier, not_found, settle_places
+from rlvr.verifiers.provers.base import BadClaim, Claim, Prover
 from rlvr.verifiers.provers.coq import Coq
 from rlvr.verifiers.provers.lean import Lean
 
@@ -55,28 +56,18 @@ class Proof(Verifier):
     """Megabytes for the prover. Libraries as large as Mathlib need several times as much."""
 
     def __post_init__(self) -> None:
-        declared_places(self.extract, _PLACES)
-        check_tag(self.tag)
+        settle_places(self, _PLACES)
         check_fields(self, "wall_s", "memory_mb", above=0)
 
     def quick(self, completion: str, problem: Problem) -> Verdict | None:
         """What can be said without a prover."""
-        claim = _claim(problem.truth)
-        if isinstance(claim, str):
-            return Verdict.unscorable("bad_truth", claim)
         proof = self._proof(completion, problem.truth)
-        if proof is None:
-            return Verdict.scored(0.0, "no_answer", detail=f"found no {' and no '.join(declared_places(self.extract))}")
-        if len(proof.text) > _MAX_CHARS:
-            detail = f"{len(proof.text)} characters, at most {_MAX_CHARS} are checked"
-            return Verdict.scored(0.0, "too_large", proof.text[:500], detail, span=proof.span)
-        return None
+        is_checked = proof and len(proof.text) <= _MAX_CHARS and self.check_truth(problem.truth) is None
+        return None if is_checked else self(completion, problem)
 
     def prepare(self) -> None:
-        try:
+        with suppress(SandboxError):  # __call__ reports it as a verdict
             shared_sandbox()
-        except SandboxError:
-            return  # __call__ reports it as a verdict
 
     def waits_s(self) -> float:
         return 2 * 3 * self.wall_s
@@ -85,19 +76,23 @@ class Proof(Verifier):
         proof = self._proof(completion, problem.truth)
         return ((proof.text, completion[slice(*proof.span)]), proof.start) if proof else (None, 0)
 
-    def check_truth(self, truth: Mapping[str, Any]) -> str | None:
+    def read_truth(self, truth: Mapping[str, Any]) -> Claim | str:
         """Checks the form only; the prover checks the statement itself before the first proof."""
-        claim = _claim(truth)
-        return claim if isinstance(claim, str) else None
+        name = truth.get("prover")
+        if not isinstance(name, str) or name not in _PROVERS:
+            return f"the truth's prover={name!r}: must be one of {', '.join(_PROVERS)}"
+        return _PROVERS[name].claim(truth)
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
-        verdict = self.quick(completion, problem)
-        if verdict is not None:
-            return verdict
-        claim = _claim(problem.truth)
+        claim = self.read_truth(problem.truth)
+        if isinstance(claim, str):
+            return Verdict.unscorable("bad_truth", claim)
         proof = self._proof(completion, problem.truth)
-        assert isinstance(claim, Claim), "or quick has the verdict"
-        assert proof is not None, "or quick has the verdict"
+        if proof is None:
+            return not_found(self.extract)
+        if len(proof.text) > _MAX_CHARS:
+            detail = f"{len(proof.text)} characters, at most {_MAX_CHARS} are checked"
+            return Verdict.scored(0.0, "too_large", proof.text[:500], detail, span=proof.span)
         return replace(self._checked(_PROVERS[problem.truth["prover"]], proof.text, claim), span=proof.span)
 
     def _checked(self, prover: Prover, proof: str, claim: Claim) -> Verdict:
@@ -115,7 +110,7 @@ class Proof(Verifier):
     def _proof(self, response: str, truth: Mapping[str, Any]) -> Piece | None:
         """Blocks labelled with the language go before blocks without a label."""
         prover = _PROVERS.get(str(truth.get("prover")))
-        for place in declared_places(self.extract, _PLACES):
+        for place in self.extract:
             for label in prover.labels if prover else ():
                 found = passage(response, (place,), tag=self.tag, language=label)
                 if found:
@@ -127,13 +122,5 @@ def _examined(prover: Prover, proof: str, claim: Claim, limits: Limits) -> tuple
     """Score, reason and detail."""
     try:
         return 1.0, "correct", prover.examine(prover.source(proof, claim), claim, limits)
-    except Rejected as error:
+    except Refused as error:
         return 0.0, error.reason, str(error)
-
-
-def _claim(truth: Mapping[str, Any]) -> Claim | str:
-    """The claim of a ground truth, or what is wrong with it."""
-    name = truth.get("prover")
-    if not isinstance(name, str) or name not in _PROVERS:
-        return f"the truth's prover={name!r}: must be one of {', '.join(_PROVERS)}"
-    return _PROVERS[name].claim(truth)

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from rlvr.answers.extract import check_tag, cut, declared_order, find, opened
+from rlvr.answers.extract import EXTRACTORS, cut, find, opened
 from rlvr.answers.numbers import parse_number
 from rlvr.text import one_line
 from rlvr.types import Problem, Span, Verdict
-from rlvr.verifiers.base import Verifier
+from rlvr.verifiers.base import Verifier, not_found, settle_places
 
 NONSENSE = "no answer"
 """A scorer that gives this the full score checks nothing."""
@@ -212,8 +212,7 @@ class ReasoningGym(Verifier):
     """Count scores below 1. Many scorers give part of the score to any answer, or to one that merely contains the right one."""
 
     def __post_init__(self) -> None:
-        declared_order(self.extract)
-        check_tag(self.tag)
+        settle_places(self, EXTRACTORS)
         if not installed():
             raise ValueError(f"_target_=rlvr.verifiers.reasoning_gym.ReasoningGym: {MISSING}")
 
@@ -224,13 +223,13 @@ class ReasoningGym(Verifier):
         bad_truth = self.check_truth(problem.truth)
         if bad_truth:
             return Verdict.unscorable("bad_truth", bad_truth)
-        return self._no_answer() if self._answer(completion) is None else None
+        return not_found(self.extract) if self._answer(completion) is None else None
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
         early = self.quick(completion, problem)
         found = self._answer(completion)
         if early is not None or found is None:
-            return early or self._no_answer()
+            return early or not_found(self.extract)
         answer, span = found
         truth = problem.truth["reasoning_gym"]
         if _is_nan(answer) and not _is_nan(str(truth["entry"].get("answer"))):
@@ -249,11 +248,8 @@ class ReasoningGym(Verifier):
         detail = f"the scorer of {truth['task']} gives {given:g}"
         return Verdict.scored(given if reason != "wrong" else 0.0, reason, answer[:200], detail, span=span)
 
-    def _no_answer(self) -> Verdict:
-        return Verdict.scored(0.0, "no_answer", detail=f"found no {' and no '.join(declared_order(self.extract))}")
-
     def _answer(self, completion: str) -> tuple[str, Span] | None:
-        found = find(completion, declared_order(self.extract), tag=self.tag, scope="after_think")
+        found = find(completion, self.extract, tag=self.tag, scope="after_think")
         if found is None:
             return None
         piece = found.last

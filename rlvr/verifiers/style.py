@@ -7,20 +7,19 @@ import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from typing import Any, Literal
 
 from rlvr.answers.compare import same_answer
-from rlvr.answers.extract import check_tag, declared_order, find
+from rlvr.answers.extract import EXTRACTORS, find
+from rlvr.answers.normalise import Translation
 from rlvr.config.bounds import check_fields
 from rlvr.types import Problem, Span, Verdict
-from rlvr.verifiers.base import Verifier, check_choices, no_key
+from rlvr.verifiers.base import Verifier, check_choices, no_key, not_found, settle_places
 from rlvr.verifiers.format import visible_text
 
 _TAG = re.compile(r"</?(?:think|answer)>")
 _ANSWER = re.compile(r"<answer>|\\boxed|####")
-_ODD = re.compile(r"[^\t-\r -~]")
 # Unicode's Default_Ignorable_Code_Point beyond the category Cf: joiners, fillers and variation selectors show nothing.
 _INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 _SPACE = re.compile(r"\s+")
@@ -50,7 +49,7 @@ class ReasoningLength(Verifier):
         check_fields(self, "min_chars", at_least=1)
         if self.max_chars is not None and self.max_chars < self.min_chars:
             raise ValueError(f"max_chars={self.max_chars}: must be at least min_chars ({self.min_chars}), or null")
-        check_choices(self, scope=("think", "before_answer", "response"))
+        check_choices(self)
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
         reasoning = self._reasoning(completion)
@@ -154,16 +153,14 @@ class UniqueAnswer(Verifier):
     """How often the answer may be stated: once at the end of the reasoning and once as the answer."""
 
     def __post_init__(self) -> None:
-        declared_order(self.extract)
-        check_tag(self.tag)
+        settle_places(self, EXTRACTORS)
         check_fields(self, "max_copies", at_least=1)
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
-        order = declared_order(self.extract)
-        found = find(completion, order, tag=self.tag)
+        found = find(completion, self.extract, tag=self.tag)
         if found is None:
-            return Verdict.scored(0.0, "no_answer", detail=f"found none by {', '.join(order)}")
-        texts = found.texts()
+            return not_found(self.extract)
+        texts = [piece.text for piece in found.pieces()]
         first, *others = dict.fromkeys(texts)
         answer, span = found.last.text[:200], found.place(found.last)
         # More spellings than max_copies score 0 either way, so only a few need to be compared.
@@ -247,14 +244,18 @@ class Forbidden(Verifier):
 
 def _plain(text: str) -> str:
     """One spelling for what looks the same. Character by character: on a long run of marks NFKD takes quadratic time."""
-    return _ODD.sub(lambda match: _plain_char(match[0]), text)
+    return text.translate(_PLAIN)
 
 
-@lru_cache(maxsize=4096)
 def _plain_char(char: str) -> str:
+    if "\t" <= char <= "\r":
+        return char
     if unicodedata.category(char) in ("Cc", "Cf") or _INVISIBLE.match(char):
         return ""
     return unicodedata.normalize("NFKD", char)
+
+
+_PLAIN = Translation(_plain_char)
 
 
 def _folded(text: str, fold_case: bool) -> str:

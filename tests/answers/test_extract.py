@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlvr.answers.extract import EXTRACTORS, PLACES, boxes, declared_order, declared_places, find, passage
+from rlvr.answers.extract import EXTRACTORS, PLACES, boxes, find, passage
 from rlvr.answers.normalise import origin, plain
 
 
@@ -55,14 +55,14 @@ def test_boxes(text: str, found: list[str]) -> None:
 )
 def test_each_extractor(name: str, response: str, texts: tuple[str, ...] | None) -> None:
     found = find(response, (name,))
-    assert (found and (found.source, *found.texts())) == (texts and (name, *texts))
+    assert (found and (found.source, *(piece.text for piece in found.pieces()))) == (texts and (name, *texts))
     if found:
-        assert found.last.text == found.texts()[-1]
-        assert [response[slice(*found.place(piece))] for piece in found.backwards()][::-1] == found.texts()
+        assert found.last == found.pieces()[-1]
+        assert all(response[slice(*found.place(piece))] == piece.text for piece in found.pieces())
 
 
 def test_the_first_that_finds_something_counts() -> None:
-    order = declared_order(["boxed", "tag", "phrase", "number"])
+    order = ("boxed", "tag", "phrase", "number")
     for response, *expected in (
         ("the answer is 3 <answer>4</answer> \\boxed{5}", "boxed", "5"),
         ("the answer is 3 <answer>4</answer>", "tag", "4"),
@@ -71,7 +71,7 @@ def test_the_first_that_finds_something_counts() -> None:
     ):
         found = find(response, order)
         assert found
-        assert [found.source, *found.texts()] == expected
+        assert [found.source, *(piece.text for piece in found.pieces())] == expected
     assert find("", order) is None
 
 
@@ -130,14 +130,6 @@ def test_the_origin_of_any_part(pieces: list[str], start: int, length: int) -> N
 
 
 @pytest.mark.parametrize(
-    ("extract", "message"), [("box", "extract=box"), ([], "extract=\\[\\]"), (["boxed", "tags"], "extract=tags")]
-)
-def test_unknown_extractors_are_refused_with_what_is_allowed(extract: str | list[str], message: str) -> None:
-    with pytest.raises(ValueError, match=f"{message}: must be one of boxed, tag, hashes, phrase, number, whole"):
-        declared_order(extract)
-
-
-@pytest.mark.parametrize(
     ("name", "response", "text"),
     [
         ("fenced", "```sql\nA\n```\nor\n```sql\nB\n```", "B"),
@@ -170,20 +162,18 @@ def test_the_text_of_an_indented_block_is_not_indented() -> None:
 
 
 def test_the_first_place_that_is_there_counts() -> None:
-    order = declared_places(["tag", "boxed", "whole"])
+    order = ("tag", "boxed", "whole")
     for response, text in ((r"C \boxed{B} <answer>A</answer>", "A"), (r"C \boxed{B} <answer> </answer>", "B"), ("C", "C")):
         found = passage(response, order, tag="answer", language="")
         assert found
         assert found.text == text
     assert passage("", order, tag="answer", language="") is None
-    with pytest.raises(ValueError, match="extract=hashes: must be one of fenced, tag, boxed, whole, or a list of them"):
-        declared_places("hashes")
 
 
 @given(st.text(), st.sampled_from(EXTRACTORS))
 def test_any_text(text: str, name: str) -> None:
     found = find(text, (name,))
-    assert found is None or all(each == each.strip() != "" for each in found.texts())
+    assert found is None or all(each == each.strip() != "" for each in (piece.text for piece in found.pieces()))
     for place in PLACES:
         there = passage(text, (place,), tag="answer", language="")
         assert there is None or there.text == text[slice(*there.span)].strip() != ""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr.answers.extract import passage
-from rlvr.answers.fences import Fence, fences, last_fence
+from rlvr.answers.fences import Fence, fences
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_offsets_are_those_of_the_text_as_given() -> None:
 
 def test_the_last_closed_block_with_the_label() -> None:
     text = "```sql\na\n```\n```SQL\nb\n```\n```sql x\nc\n```\n```\nd\n```\n```sql\ne"
-    contents = [fence and fence.content for fence in (last_fence(text, label) for label in ("sql", "sql x", "", "json"))]
-    assert contents == ["b\n", "c\n", "d\n", None]
+    found = [passage(text, ("fenced",), tag="answer", language=label) for label in ("sql", "sql x", "", "json")]
+    assert [piece and piece.text for piece in found] == ["b", "c", "d", None]
 
 
 @pytest.mark.parametrize(

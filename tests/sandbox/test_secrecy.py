@@ -53,6 +53,8 @@ def scan(start, end):
         seen += len(data)
         data = data.translate(change)
         found.update(number for number, needle in enumerate(needles) if needle in data)
+        # What is left of these bytes would be found later: this source, with its needles changed back.
+        ctypes.memset(id(data) + bytes.__basicsize__ - 1, 0, len(data))
         at += size
 page = lambda address: address & ~(CHUNK - 1)
 span = 96 << 20

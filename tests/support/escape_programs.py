@@ -55,7 +55,9 @@ def _library() -> list[Escape]:
     for attack in find_attacks([f"rlvr.analysis.audit.attacks.{name}" for name in LIBRARY], ("rlvr.",)):
         attack.one_each = False
         for problem, kind in ((FUNCTION, "f"), (SCRIPT, "s")):
-            target = Target(problem=problem, right="", wrong="", answer="", wrong_answers=("", ""), write=None)
+            target = Target(
+                problem=problem, right="", wrong="", answer="", wrong_answers=("", ""), write=None, honest=(1.0, 0.0)
+            )
             for at, completion in enumerate(attack.build(target)):
                 assert completion
                 made.append(Escape(name=f"{attack.name()}-{kind}{at}", completion=completion, earns=0.0, problem=problem))

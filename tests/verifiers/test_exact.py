@@ -147,6 +147,13 @@ def test_several_boxes_and_several_places() -> None:
         assert judge(text, truth, kind="aliases", which="unique")[1] == unique, text
 
 
+@pytest.mark.parametrize(("given", "kept"), [("tag", ("tag",)), (["tag", "boxed"], ("tag", "boxed"))])
+def test_places_are_kept_as_a_tuple(given: Any, kept: tuple[str, ...]) -> None:
+    verifier = ExactAnswer(kind="number", extract=given)
+    assert verifier.extract == kept
+    assert hash(verifier) == hash(ExactAnswer(kind="number", extract=kept))
+
+
 def test_the_declared_order_decides_and_a_box_in_a_tag_is_opened() -> None:
     text = r"\boxed{London} <result>The city is \boxed{Paris}</result>"
     truth = {"answer": "Paris"}

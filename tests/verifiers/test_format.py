@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlvr import Problem
-from rlvr.verifiers.format import FinalLine, Tags, ThinkAnswer, visible_chars
+from rlvr.verifiers.format import FinalLine, Tags, ThinkAnswer, visible_text
 
 PROBLEM = Problem(id="p", prompt="q", truth={})
 GOOD = "<think>2 + 2 is 4, clearly</think><answer>4</answer>"
@@ -179,5 +179,5 @@ def test_any_text_gets_a_score_and_the_same_one_twice(text: str) -> None:
         assert first == verifier(text, PROBLEM)
 
 
-def test_visible_chars() -> None:
-    assert visible_chars("a b\tc\n\u200bd\u00e9") == 5
+def test_visible_text() -> None:
+    assert visible_text("a b\tc\n\u200bd\u00e9") == "abcd\u00e9"

@@ -48,7 +48,8 @@ def target_of(
         wrong = next((each for each in others if _scores_less(judge, each, rendered, full)), None)
         if wrong is None:
             return None
-        return Target(problem=rendered, right=right, wrong=wrong, answer="", wrong_answers=("", ""), write=None)
+        honest = (full or 0.0, judge(wrong, rendered).reward or 0.0)
+        return Target(problem=rendered, right=right, wrong=wrong, answer="", wrong_answers=("", ""), write=None, honest=honest)
     write = partial(prompts.completion, problem)
     choices = problem.truth.get("choices")
     candidates = [chr(ord("A") + at) for at in range(len(choices))] if choices else answers
@@ -58,32 +59,22 @@ def target_of(
             wrong_answers.append(each)
     # If no answer is wrong (no rule scores answers), any other one will do.
     wrong_answers += [each for each in ("0", "1") if len(wrong_answers) < 2 and each != answer_of(problem)]
+    wrong = write(wrong_answers[0], BLUFF)
     return Target(
         problem=rendered,
         right=right,
-        wrong=write(wrong_answers[0], BLUFF),
+        wrong=wrong,
         answer=answer_of(problem),
         wrong_answers=tuple(wrong_answers),
         write=write,
+        honest=(full or 0.0, judge(wrong, rendered).reward or 0.0),
     )
 
 
-def honest_rewards(target: Target, judge: Judge) -> tuple[float, float]:
-    """Rewards of the right and of the wrong honest solution."""
-    return judge(target.right, target.problem).reward or 0.0, judge(target.wrong, target.problem).reward or 0.0
-
-
-def attempt(
-    attack: Attack,
-    targets: Sequence[Target],
-    honest: Sequence[tuple[float, float]],
-    pack: RulePack,
-    judge: Judge,
-    threads: ThreadPoolExecutor,
-) -> Attempt:
-    """Run the attack on all targets. honest: the rewards of each target's honest solutions, right and wrong."""
+def attempt(attack: Attack, targets: Sequence[Target], pack: RulePack, judge: Judge, threads: ThreadPoolExecutor) -> Attempt:
+    """Run the attack on all targets."""
     built = [[each for each in attack.build(target) if each is not None] for target in targets]
-    tries = threads.map(lambda *each: _try(attack, *each, judge=judge), targets, honest, built)
+    tries = threads.map(lambda *each: _try(attack, *each, judge=judge), targets, built)
     made = [each for each in tries if each is not None]
     gained = [each for each in made if each.excess > _CLOSE]
     return Attempt(
@@ -107,11 +98,11 @@ class _Try:
     errors: int
 
 
-def _try(attack: Attack, target: Target, honest: tuple[float, float], completions: Sequence[str], judge: Judge) -> _Try | None:
-    """None where the attack does not apply. honest: rewards of the right and of the wrong honest solution."""
+def _try(attack: Attack, target: Target, completions: Sequence[str], judge: Judge) -> _Try | None:
+    """None where the attack does not apply."""
     if not completions:
         return None
-    right, wrong = honest
+    right, wrong = target.honest
     scores = [judge(each, target.problem).reward for each in completions]
     rewards = [reward or 0.0 for reward in scores]
     most = max(rewards)

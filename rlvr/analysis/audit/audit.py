@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from rlvr.analysis.audit.attacks.base import Attack
-from rlvr.analysis.audit.attempt import Attempt, answer_of, attempt, honest_rewards, target_of
+from rlvr.analysis.audit.attempt import Attempt, answer_of, attempt, target_of
 from rlvr.config.schema import VerifyConfig
 from rlvr.data.prompts import Prompts
 from rlvr.rules.lint import Lint, lint
@@ -58,8 +58,7 @@ def audit(
         answers = list(dict.fromkeys(answer for problem in chosen if (answer := answer_of(problem))))
         found = threads.map(lambda problem: target_of(problem, chosen, answers, prompts, judge), chosen)
         targets = [target for target in found if target is not None]
-        honest = list(threads.map(lambda target: honest_rewards(target, judge), targets))
-        attempts = [attempt(attack, targets, honest, pack, judge, threads) for attack in attacks]
+        attempts = [attempt(attack, targets, pack, judge, threads) for attack in attacks]
     return Report(
         lint=checked,
         references=len(with_reference),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, pairwise
 from typing import Any
@@ -39,24 +39,15 @@ class Figure:
     caption: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Measure:
-    """A metric that has a chart on the page of a sweep."""
-
-    key: str
-    title: str
-    share: bool = False
-
-
 _SWEEP = (
-    _Measure(key="eval/accuracy", title="Accuracy, held out, greedy", share=True),
-    _Measure(key="eval/format", title="Format, held out, greedy", share=True),
-    _Measure(key="eval/reward", title="Reward, held out, greedy"),
-    _Measure(key="reward/mean", title="Reward of sampled rollouts"),
-    _Measure(key="rollout/length", title="Length of completions (tokens)"),
-    _Measure(key="policy/entropy", title="Entropy of the policy (nats a token)"),
-    _Measure(key="group/degenerate", title="Groups that teach nothing (all rewards equal)", share=True),
-    _Measure(key="rollout/truncated", title="Rollouts cut off at the token limit", share=True),
+    ("Accuracy, held out, greedy", "eval/accuracy", True),
+    ("Format, held out, greedy", "eval/format", True),
+    ("Reward, held out, greedy", "eval/reward", False),
+    ("Reward of sampled rollouts", "reward/mean", False),
+    ("Length of completions (tokens)", "rollout/length", False),
+    ("Entropy of the policy (nats a token)", "policy/entropy", False),
+    ("Groups that teach nothing (all rewards equal)", "group/degenerate", True),
+    ("Rollouts cut off at the token limit", "rollout/truncated", True),
 )
 _RUN = (
     ("Held out, greedy", {"format": "eval/format", "accuracy": "eval/accuracy"}, True),
@@ -141,20 +132,17 @@ def sweep_figures(variants: Sequence[Variant], rows: Rows, marks: Sequence[Mark]
     names = rule_names([row for of in rows.values() for row in of])
     measures = list(_SWEEP)
     for name in names:
-        measures.append(_Measure(key=f"rule/{name}/score", title=f"Mean score of {name}, sampled rollouts", share=True))
-        measures.append(_Measure(key=f"rule/{name}/pass", title=f"Pass rate of {name}: share with the full score", share=True))
+        measures.append((f"Mean score of {name}, sampled rollouts", f"rule/{name}/score", True))
+        measures.append((f"Pass rate of {name}: share with the full score", f"rule/{name}/pass", True))
     seeds = max(len(variant.counted) for variant in variants)
     caption = "Line: mean over seeds. Band: from the lowest seed to the highest." if seeds > 1 else "One seed each: no band."
     if len(variants) > _MOST_VARIANTS:
         caption += f" The first {_MOST_VARIANTS} of {len(variants)} variants; the table has all."
     shown = variants[:_MOST_VARIANTS]
     figures = []
-    for measure in measures:
-        curves = [(variant, variant.curve(measure.key, rows)) for variant in shown]
-        lines = [Line(name=variant.label, points=points, band="range") for variant, points in curves]
-        if all(not points for _, points in curves):
-            continue
-        figures.append(_figure(measure.title, lines, marks, measure.share, caption))
+    for title, key, share in measures:
+        lines = [Line(name=variant.label, points=variant.curve(key, rows), band="range") for variant in shown]
+        figures.append(_figure(title, lines, marks, share, caption))
     return [figure for figure in figures if figure is not None]
 
 
@@ -171,13 +159,13 @@ def reason_figures(histories: Sequence[History], marks: Sequence[Mark]) -> list[
     figures: list[Figure] = []
     for rule in dict.fromkeys(name for history in histories for name in history.rules):
         numbers, scores = _pooled(histories, rule)
-        totals = {reason: sum(of.values()) for reason, of in numbers.items()}
+        totals = {reason: of.total() for reason, of in numbers.items()}
         frequent = sorted(totals, key=lambda reason: -totals[reason])[:_MOST_REASONS]
         frequent.sort(key=lambda reason: (-scores[reason] / totals[reason], -totals[reason], reason))
         rare = [reason for reason in numbers if reason not in frequent]
         parts = {reason: numbers[reason] for reason in frequent}
         if rare:
-            parts[f"{len(rare)} others"] = _by_step(numbers[reason] for reason in rare)
+            parts[f"{len(rare)} others"] = sum((numbers[reason] for reason in rare), Counter())
         figures.append(_stack(rule, parts, marks))
     return figures
 
@@ -194,19 +182,10 @@ def _pooled(histories: Sequence[History], rule: str) -> tuple[dict[str, Counter[
     return numbers, scores
 
 
-def _by_step(parts: Iterable[Mapping[int, int]]) -> Counter[int]:
-    total = Counter[int]()
-    for part in parts:
-        total.update(part)
-    return total
-
-
-def _stack(rule: str, parts: Mapping[str, Mapping[int, int]], marks: Sequence[Mark]) -> Figure:
-    of_step = _by_step(parts.values())
+def _stack(rule: str, parts: Mapping[str, Counter[int]], marks: Sequence[Mark]) -> Figure:
+    of_step = sum(parts.values(), Counter[int]())
     shares = {reason: {step: number / of_step[step] for step, number in of.items()} for reason, of in parts.items()}
     total = of_step.total()
-    legend = [
-        (swatch(at, filled=True), f"{reason} {sum(of.values()) / total:.1%}") for at, (reason, of) in enumerate(parts.items())
-    ]
+    legend = [(swatch(at, filled=True), f"{reason} {of.total() / total:.1%}") for at, (reason, of) in enumerate(parts.items())]
     title = f"Reasons of {rule}"
     return Figure(title=title, picture=stack_chart(title, shares, marks=marks), legend=legend, caption=f"{total:,} verdicts.")

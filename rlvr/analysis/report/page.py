@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,7 +110,8 @@ def _run(
     if "seconds" in summary:
         tiles.append(("time", f"{summary['seconds']['total']:,.0f} s"))
     model = summary.get("model", {}).get("name") or (record.config.get("model") or {}).get("name")
-    told = [text for text in (model, _rules_of(record), f"seed {record.seed}" if record.seed is not None else "") if text]
+    rules = " + ".join(record.config.get("rules") or summary.get("rules") or {})
+    told = [text for text in (model, rules, f"seed {record.seed}" if record.seed is not None else "") if text]
     name = record.config.get("name", summary.get("name", record.name))
     return {
         "title": f"{name}: {', '.join(told)}" if told else str(name),
@@ -121,11 +123,6 @@ def _run(
         "config_text": record.config_text,
         "config_of": "",
     }
-
-
-def _rules_of(record: Record) -> str:
-    rules = record.config.get("rules") or record.summary.get("rules") or {}
-    return " + ".join(rules)
 
 
 def _sweep(
@@ -194,9 +191,5 @@ def _contents(context: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _environment() -> Environment:
     template = (files("rlvr.analysis.report") / "page.html").read_text(encoding="utf-8")
     environment = Environment(loader=DictLoader({"page.html": template}), autoescape=True, undefined=StrictUndefined)
-    environment.filters |= {"visible": visible, "number": number, "cut": cut, "json": _json}
+    environment.filters |= {"visible": visible, "number": number, "cut": cut, "json": partial(json.dumps, ensure_ascii=False)}
     return environment
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)

@@ -160,12 +160,10 @@ def stack_chart(title: str, shares: Mapping[str, Mapping[int, float]], *, marks:
 
 def swatch(at: int, *, filled: bool = False) -> Markup:
     """The legend sign of series number `at`."""
-    inner = (
-        Markup('<rect class="part f{}" width="14" height="10"/>').format(at % _COLOURS)
-        if filled
-        else Markup('<path class="line s{} d{}" d="M0 5H24"/>').format(at % _COLOURS, at // _COLOURS % 3)
-    )
-    width = 14 if filled else 24
+    if filled:
+        width, inner = 14, Markup('<rect class="part f{}" width="14" height="10"/>').format(at % _COLOURS)
+    else:
+        width, inner = 24, Markup('<path class="line s{} d{}" d="M0 5H24"/>').format(at % _COLOURS, at // _COLOURS % 3)
     return Markup('<svg class="swatch" aria-hidden="true" width="{0}" height="10" viewBox="0 0 {0} 10">{1}</svg>').format(
         width, inner
     )

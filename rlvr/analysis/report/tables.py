@@ -16,6 +16,7 @@ from rlvr.analysis.report.run_record import Record, rule_names
 from rlvr.analysis.report.variants import Estimate, Variant, pick_value, series
 from rlvr.analysis.report.verdict_history import History
 
+_MEASURES = ("accuracy", "format", "reward")
 _REASONS = 3
 _INTERVALS = 12
 """Intervals of equal rules that are listed; a linear schedule has one for every step."""
@@ -124,7 +125,7 @@ def evaluation_table(record: Record) -> Table | None:
     rows = [
         [
             name,
-            *(_measured(of, key, share=key != "reward") for key in ("accuracy", "format", "reward")),
+            *(_measured(of, key, share=key != "reward") for key in _MEASURES),
             *(_measured(of.get("sampled", {}) | {"intervals": of.get("intervals", {})}, key, share=True) for key in sampled),
             number(of.get("truncated"), share=True),
             *(number(of.get("rules", {}).get(rule), share=True) for rule in rules),
@@ -135,7 +136,7 @@ def evaluation_table(record: Record) -> Table | None:
     caption = f"Held out, greedy: {found[-1][1].get('problems', '?')} problems; in brackets 95 % intervals over problems."
     if best is not None and len(found) > 1:
         caption += f" Best accuracy of the evaluations: {number(best[1], share=True)} after step {best[0]}."
-    head = ["", "accuracy", "format", "reward", *sampled, "truncated", *(f"score of {rule}" for rule in rules)]
+    head = ["", *_MEASURES, *sampled, "truncated", *(f"score of {rule}" for rule in rules)]
     return Table(head=head, rows=rows, text_columns=1, caption=caption)
 
 
@@ -145,13 +146,12 @@ def _measured(of: Mapping[str, Any], key: str, share: bool) -> str:
 
 
 def _evaluations_so_far(record: Record) -> Table | None:
-    rows = [row for row in record.rows if "eval/reward" in row]
-    if not rows:
+    found = [row for row in record.rows if "eval/reward" in row]
+    if not found:
         return None
-    keys = ("eval/accuracy", "eval/format", "eval/reward")
-    cells = [[f"after step {row['step']}", *(number(row.get(key), share=key != keys[2]) for key in keys)] for row in rows[-1:]]
-    cells = [["before", *(number(rows[0].get(key), share=key != keys[2]) for key in keys)], *cells]
-    return Table(head=["", "accuracy", "format", "reward"], rows=cells, text_columns=1, caption="Held out, greedy, so far.")
+    shown = {"before": found[0], f"after step {found[-1]['step']}": found[-1]}
+    rows = [[name, *(number(row.get(f"eval/{key}"), key != "reward") for key in _MEASURES)] for name, row in shown.items()]
+    return Table(head=["", *_MEASURES], rows=rows, text_columns=1, caption="Held out, greedy, so far.")
 
 
 def rule_table(rows: Sequence[Mapping[str, Any]], history: History | None) -> Table | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
+from statistics import fmean, stdev
 from typing import Any
 
 from rlvr.analysis.report.run_record import Record
@@ -60,9 +61,7 @@ class Variant:
         for record in self.counted:
             for step, value in series(rows_of[record.name], key):
                 values.setdefault(step, []).append(value)
-        return [
-            Point(step=step, mean=math.fsum(of) / len(of), low=min(of), high=max(of)) for step, of in sorted(values.items())
-        ]
+        return [Point(step=step, mean=fmean(of), low=min(of), high=max(of)) for step, of in sorted(values.items())]
 
     def estimate(self, key: str, pick: str) -> Estimate | None:
         """A metric of the counted jobs: `first`, `final`, `best` (highest), or `late` (mean of the last steps). None if no job
@@ -90,8 +89,7 @@ def pick_value(values: Sequence[float], pick: str) -> float | None:
     """The `first`, `final`, `best` or `late` value of a run; None without values."""
     if not values:
         return None
-    last = values[-_LAST:]
-    return {"first": values[0], "final": values[-1], "best": max(values), "late": math.fsum(last) / len(last)}[pick]
+    return {"first": values[0], "final": values[-1], "best": max(values), "late": fmean(values[-_LAST:])}[pick]
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:
@@ -99,31 +97,17 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     n = len(values)
     if not n:
         return None
-    mean = math.fsum(values) / n
-    if n == 1:
-        return Estimate(n=n, mean=mean, half=None)
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    return Estimate(n=n, mean=mean, half=t_quantile(n - 1) * deviation / math.sqrt(n))
+    half = t_quantile(n - 1) * stdev(values) / math.sqrt(n) if n > 1 else None
+    return Estimate(n=n, mean=fmean(values), half=half)
 
 
 @lru_cache(maxsize=256)
 def t_quantile(df: int) -> float:
-    """The t with P(|T| <= t) = 0.95 for `df` degrees of freedom, by bisection."""
-    low, high = 0.0, 16.0  # df = 1 has the largest, 12.7
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _within(middle, df) < _LEVEL else (low, middle)
-    return high
+    """The t with P(|T| <= t) = 0.95 for `df` degrees of freedom; P by the incomplete beta function (Abramowitz and Stegun,
+    Handbook of Mathematical Functions, 26.7.1)."""
+    from mpmath import betainc, findroot  # takes a while to import, and only sweeps over seeds need it
 
+    def beyond(t: float) -> Any:
+        return betainc(df / 2, 0.5, 0, df / (df + t * t), regularized=True) - (1 - _LEVEL)
 
-def _within(t: float, df: int) -> float:
-    """P(|T| <= t): Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 (odd df) and 26.7.4 (even)."""
-    theta = math.atan(t / math.sqrt(df))
-    sine, square = math.sin(theta), math.cos(theta) ** 2
-    term, total = (1.0, 1.0) if df % 2 == 0 else (math.cos(theta), math.cos(theta))
-    for k in range(2 if df % 2 == 0 else 3, df - 1, 2):
-        term *= (k - 1) / k * square
-        total += term
-    if df % 2 == 0:
-        return sine * total
-    return 2 / math.pi * (theta + (sine * total if df > 1 else 0.0))
+    return float(findroot(beyond, (1.9, 12.8), solver="anderson"))  # between those of many degrees of freedom and of one

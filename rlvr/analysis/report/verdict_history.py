@@ -42,7 +42,6 @@ class History:
     rules: Mapping[str, Mapping[int, Counts]]
     """By rule and step."""
     rule_history: Sequence[ActiveRules]
-    rollouts: int
 
 
 def read_history(record: Record) -> History | None:
@@ -57,14 +56,12 @@ def read_history(record: Record) -> History | None:
     split: Split = "train" if any(file.split == "train" for file in files) else files[-1].split
     steps = sorted({file.step for file in files if file.split == split})
     rules: dict[str, dict[int, Counts]] = {}
-    n_rollouts = 0
     for at in range(0, len(steps), _STEPS_AT_ONCE):
         some = steps[at : at + _STEPS_AT_ONCE]
         table = read_rollout_log(record.path, splits=(split,), steps=some, columns=("step", "verdicts"))
-        n_rollouts += table.num_rows
         _count(_flat(table), rules)
     active = rule_history({file: rollout_log.conditions(file)[0] for file in rollout_log.files(splits=(split,))})
-    return History(split=split, rules=rules, rule_history=active, rollouts=n_rollouts)
+    return History(split=split, rules=rules, rule_history=active)
 
 
 def _flat(table: pa.Table) -> pa.Table:

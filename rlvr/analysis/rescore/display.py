@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rlvr.analysis.rescore.reproduction import Difference, Kind, Reproduction
+from rlvr.analysis.rescore.reproduction import Kind, Reproduction
 from rlvr.rules.fingerprint import Fingerprint
 from rlvr.runs.rule_history import ActiveRules, changed_code
 from rlvr.text import one_line
@@ -52,19 +52,15 @@ def show_reproduction(found: Reproduction, seconds: float, console: Console) -> 
     for (rule, then, now), number in sorted(found.reasons.items(), key=lambda item: -item[1]):
         _line(console, f"{number:,}", f"{rule}: {then} -> {now}")
     for each in found.first:
-        console.print(Text(_line_of(each)), soft_wrap=True)
+        rollout = _rollout(each.entry.split, each.entry.step, each.entry.problem.id, each.entry.rollout_index)
+        console.print(Text(_shown(f"{rollout}: {each.what}: {each.then} -> {each.now}")), soft_wrap=True)
     more = sum(found.differing.values()) - len(found.first)
     if more:
         console.print(Text(f"and {more:,} more (show=N lists N)"))
 
 
-def _line_of(each: Difference) -> str:
-    return _shown(f"{_rollout_of(each)}: {each.what}: {each.then} -> {each.now}")
-
-
-def _rollout_of(each: Difference) -> str:
-    entry = each.entry
-    return f"{entry.split} step {entry.step}, problem {entry.problem.id}, rollout {entry.rollout_index}"
+def _rollout(split: str, step: int, problem_id: str, index: int) -> str:
+    return f"{split} step {step}, problem {problem_id}, rollout {index}"
 
 
 def show_changes(summary: Mapping[str, Any], folder: Path, show: int, console: Console) -> None:
@@ -79,7 +75,7 @@ def show_changes(summary: Mapping[str, Any], folder: Path, show: int, console: C
     for flip in summary["flips"][:show]:
         rewards = " -> ".join("masked" if value is None else f"{value:.3g}" for value in flip["reward"].values())
         rules = "; ".join(f"{name}: {each['then']} -> {each['now']}" for name, each in flip["rules"].items())
-        rollout = f"{flip['split']} step {flip['step']}, problem {flip['problem_id']}, rollout {flip['rollout_index']}"
+        rollout = _rollout(flip["split"], flip["step"], flip["problem_id"], flip["rollout_index"])
         console.print(Text(_shown(f"{rollout}: reward {rewards}" + (f" ({rules})" if rules else ""))), soft_wrap=True)
     n_flips = sum(of["flips"]["any"] for of in summary["splits"].values())
     if n_flips > show:

@@ -54,13 +54,12 @@ Stored = Mapping[RolloutLogFile, tuple[Fingerprint, Advantages]]
 def scoring_of_run(config: Config, stored: Stored) -> dict[RolloutLogFile, Scoring]:
     """The rules of each step, with today's code. Errors: `ConfigError` for rules that no longer exist."""
     packs: dict[str, tuple[RulePack, Fingerprint]] = {}
-    for rules, _ in stored.values():
+    scorings: dict[RolloutLogFile, Scoring] = {}
+    for file, (rules, how) in stored.items():
         if rules.hash not in packs:
             nodes = {name: rule_config(rule, f"rules.{name}") for name, rule in rules.rules.items()}
             pack = rule_pack(replace(config, rules=nodes))
             packs[rules.hash] = pack, fingerprint(pack, config.rules_from)
-    scorings: dict[RolloutLogFile, Scoring] = {}
-    for file, (rules, how) in stored.items():
         pack, today = packs[rules.hash]
         scorings[file] = Scoring(pack=pack, rules=today, advantages=how)
     return scorings

@@ -12,7 +12,7 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
-from rlvr.data.rows import check_whole
+from rlvr.config.bounds import check_fields
 from rlvr.data.source import DataSource, Splits
 from rlvr.types import Problem
 
@@ -219,8 +219,7 @@ class Arithmetic(DataSource):
     """How many there are to evaluate on."""
 
     def __post_init__(self) -> None:
-        for key in ("train_problems", "test_problems"):
-            check_whole(key, getattr(self, key), 1, MOST_PROBLEMS)
+        check_fields(self, "train_problems", "test_problems", at_least=1, at_most=MOST_PROBLEMS)
 
     def load(self) -> Splits:
         return Splits(train=_problems("train", self.train_problems), test=_problems("test", self.test_problems))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rlvr.config.bounds import check_fields
 from rlvr.data.code_rows import fenced, unix_lines
-from rlvr.data.rows import check_folder, check_share, each_hub_row, each_row, has_split, split_by_prompt, text_of
-from rlvr.data.source import DataSource, Splits
+from rlvr.data.rows import each_hub_row, each_row, has_split, text_of
+from rlvr.data.stored import Divided
 from rlvr.errors import ConfigError
 from rlvr.programs.syntax import try_parse
 from rlvr.types import Problem
@@ -22,37 +23,34 @@ ASK = "Write a program that reads from standard input and writes to standard out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CodeContests(DataSource):
+class CodeContests(Divided):
     """`deepmind/code_contests` from the hub (13,328 + 165), or a folder.
 
     Left out: problems that read or write files instead of standard input and output, and tests that expect no output, which
     a program that does nothing would pass. Kept: problems with several right outputs, of which their tests accept one. For
     many problems one constant passes most tests (up to 92 % in the sample), so train with rules=code_strict. References are
     the first solutions in Python 3; they may be too slow for the limits of a rule.
+
+    The folder has the hub's Parquet files, or their rows as train.jsonl and test.jsonl; or a sample.jsonl (`content`, and
+    `test`: JSON of a list of `{"input": {"stdin"}, "output": {"stdout"}}`) of test problems.
     """
 
-    path: str | None = None
-    """Folder with the hub's Parquet files, or their rows as train.jsonl and test.jsonl; or with a sample.jsonl (`content`, and
-    `test`: JSON of a list of `{"input": {"stdin"}, "output": {"stdout"}}`)."""
     max_cases: int | None = 50
     """Most tests of a problem: public ones first, then private, then generated; null keeps all (up to hundreds)."""
-    train_share: float = 0.0
-    """Share of the test problems (or of sample.jsonl) to train on and no longer evaluate on, chosen by prompt."""
 
     def __post_init__(self) -> None:
-        check_folder(self.path)
-        check_share("train_share", self.train_share)
-        if self.max_cases is not None and self.max_cases < 1:
-            raise ConfigError(f"dataset.max_cases={self.max_cases}: must be at least 1, or null for all")
+        Divided.__post_init__(self)
+        check_fields(self, "max_cases", at_least=1, why="null for all")
 
-    def load(self) -> Splits:
-        if self.path is not None and has_split(self.path, "sample") and not has_split(self.path, "test"):
-            train, test = split_by_prompt(list(self._split("sample")), self.train_share)
-            return Splits(train=train, test=test)
-        train, test = split_by_prompt(list(self._split("test")), self.train_share)
-        if self.path is None or has_split(self.path, "train"):
-            train = [*self._split("train"), *train]
-        return Splits(train=train, test=test)
+    def test(self) -> Iterator[Problem]:
+        return self._split("sample" if self._is_sample() else "test")
+
+    def train(self) -> Iterable[Problem]:
+        there = self.path is None or (has_split(self.path, "train") and not self._is_sample())
+        return self._split("train") if there else ()
+
+    def _is_sample(self) -> bool:
+        return self.path is not None and has_split(self.path, "sample") and not has_split(self.path, "test")
 
     def _split(self, split: str) -> Iterator[Problem]:
         if self.path is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
-from rlvr.data.rows import check_whole
+from rlvr.config.bounds import check_fields
 from rlvr.data.source import DataSource, Splits
 from rlvr.errors import ConfigError
 from rlvr.types import Problem
@@ -50,14 +50,9 @@ class Gridworld(DataSource):
     """Locked doors between the start and the goal, from 0 to 4; there is one room more."""
 
     def __post_init__(self) -> None:
-        bounds = {
-            "train_problems": (1, MOST_PROBLEMS),
-            "test_problems": (1, MOST_PROBLEMS),
-            "room": (3, 8),
-            "doors": (0, len(KEYS)),
-        }
-        for key, (least, most) in bounds.items():
-            check_whole(key, getattr(self, key), least, most)
+        check_fields(self, "train_problems", "test_problems", at_least=1, at_most=MOST_PROBLEMS)
+        check_fields(self, "room", at_least=3, at_most=8)
+        check_fields(self, "doors", at_least=0, at_most=len(KEYS))
 
     def load(self) -> Splits:
         return Splits(train=self._problems("train", self.train_problems), test=self._problems("test", self.test_problems))

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr.data.rows import check_folder, folder_or_hub_rows
-from rlvr.data.source import DataSource, Splits
+from rlvr.data.rows import folder_or_hub_rows
+from rlvr.data.source import Splits
+from rlvr.data.stored import Stored
 from rlvr.errors import ConfigError
 from rlvr.types import Problem
 
@@ -16,14 +17,8 @@ _CALCULATION = re.compile(r"<<[^<>]*>>")  # calculator annotations, <<48/2=24>>
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GSM8K(DataSource):
-    """`openai/gsm8k` from the hub, or a folder with its train and test files."""
-
-    path: str | None = None
-    """Folder with train.jsonl and test.jsonl (`question`, `answer`), or with the hub's Parquet files."""
-
-    def __post_init__(self) -> None:
-        check_folder(self.path)
+class GSM8K(Stored):
+    """`openai/gsm8k` from the hub, or a folder with train.jsonl and test.jsonl (`question`, `answer`) or the hub's files."""
 
     def load(self) -> Splits:
         return Splits(train=self._split("train"), test=self._split("test"))

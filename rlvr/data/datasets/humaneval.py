@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rlvr.data.code_rows import code_of, fenced, parsed
-from rlvr.data.rows import check_folder, check_share, folder_or_hub_rows, split_by_prompt, text_of
-from rlvr.data.source import DataSource, Splits
+from rlvr.data.rows import folder_or_hub_rows, text_of
+from rlvr.data.stored import Divided
 from rlvr.errors import ConfigError
 from rlvr.types import Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HumanEval(DataSource):
+class HumanEval(Divided):
     """`openai/openai_humaneval` from the hub, or a folder: 164 functions, for evaluation.
+
+    The folder has test.jsonl (`prompt`, `canonical_solution`, `test`, `entry_point`), or the hub's Parquet file.
 
     The prompt is the beginning of the program exactly as the set has it, its last newline included: with prompt=continue a base
     model continues it, with prompt=code the whole function is asked for. The ground truth's `preamble` is that same text.
     """
 
-    path: str | None = None
-    """Folder with test.jsonl (`prompt`, `canonical_solution`, `test`, `entry_point`), or with the hub's Parquet file."""
-    train_share: float = 0.0
-    """Share to train on and no longer evaluate on, chosen by prompt; 0: no training problems."""
-
-    def __post_init__(self) -> None:
-        check_folder(self.path)
-        check_share("train_share", self.train_share)
-
-    def load(self) -> Splits:
+    def test(self) -> Sequence[Problem]:
         rows = folder_or_hub_rows(self.path, "test", name="openai/openai_humaneval")
-        problems = [_problem(f"humaneval-{number:05}", row) for number, row in enumerate(rows)]
-        train, test = split_by_prompt(problems, self.train_share)
-        return Splits(train=train, test=test)
+        return [_problem(f"humaneval-{number:05}", row) for number, row in enumerate(rows)]
 
 
 def _problem(problem_id: str, row: dict[str, Any]) -> Problem:

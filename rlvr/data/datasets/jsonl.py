@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlvr.config.bounds import check_fields
 from rlvr.data.rows import split_by_prompt, whole_file
 from rlvr.data.source import DataSource, Splits
 from rlvr.errors import ConfigError
@@ -35,8 +36,7 @@ class JsonLines(DataSource):
             path = getattr(self, key)
             if path is not None and not Path(path).is_file():
                 raise ConfigError(f"dataset.{key}={path}: no such file")
-        if not 0.0 < self.eval_share < 1.0:
-            raise ConfigError(f"dataset.eval_share={self.eval_share}: must lie between 0 and 1")
+        check_fields(self, "eval_share", above=0, below=1)
 
     def load(self) -> Splits:
         problems = self._read(Path(self.path))

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlvr.data.competition import problems_of
-from rlvr.data.rows import check_folder, hub_rows, split_rows
-from rlvr.data.source import DataSource, Splits
+from rlvr.data.rows import hub_rows, split_rows
+from rlvr.data.source import Splits
+from rlvr.data.stored import Stored
 from rlvr.types import Problem
 
 SUBJECTS = (
@@ -23,14 +24,11 @@ SUBJECTS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MATH(DataSource):
-    """`EleutherAI/hendrycks_math` from the hub (7,500 + 5,000), or a folder. 500 of its test problems are MATH-500."""
+class MATH(Stored):
+    """`EleutherAI/hendrycks_math` from the hub (7,500 + 5,000), or a folder. 500 of its test problems are MATH-500.
 
-    path: str | None = None
-    """Folder with train.jsonl and test.jsonl (`problem`, `solution`), or with the hub's Parquet files."""
-
-    def __post_init__(self) -> None:
-        check_folder(self.path)
+    The folder has train.jsonl and test.jsonl (`problem`, `solution`), or the hub's Parquet files.
+    """
 
     def load(self) -> Splits:
         return Splits(train=self._split("train"), test=self._split("test"))

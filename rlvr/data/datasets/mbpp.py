@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rlvr.config.bounds import check_fields
 from rlvr.data.code_rows import code_of, fenced, names_in, parsed, unix_lines
-from rlvr.data.rows import check_folder, folder_or_hub_rows, has_split, split_rows, text_of
-from rlvr.data.source import DataSource, Splits
+from rlvr.data.rows import folder_or_hub_rows, has_split, split_rows, text_of
+from rlvr.data.source import Splits
+from rlvr.data.stored import Stored
 from rlvr.errors import ConfigError
 from rlvr.types import Problem
 
@@ -18,15 +20,14 @@ TASKS = {"prompt": range(1, 11), "test": range(11, 511), "validation": range(511
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MBPP(DataSource):
+class MBPP(Stored):
     """`google-research-datasets/mbpp`, `full`, from the hub, or a folder; 374 + 10 tasks to train on, 500 to evaluate on.
 
     The prompt shows tests, because nothing else gives the name of the function and its arguments; the ground truth has all.
-    The judge runs the tests on what the completion defines, so that a completion gains nothing by repeating them.
+    The judge runs the tests on what the completion defines, so that a completion gains nothing by repeating them. The folder
+    has all.jsonl (`task_id`, `text`, `code`, `test_list`, `test_setup_code`), a file a split, or the hub's.
     """
 
-    path: str | None = None
-    """Folder with all.jsonl (`task_id`, `text`, `code`, `test_list`, `test_setup_code`), with a file a split, or the hub's."""
     train_splits: tuple[Literal["prompt", "train", "validation"], ...] = ("prompt", "train")
     """Splits to train on, in this order: few-shot examples (prompt.few_shot) come from the first."""
     test_split: Literal["test", "validation"] = "test"
@@ -35,9 +36,8 @@ class MBPP(DataSource):
     """How many tests a prompt shows, with the code that sets them up; the paper shows all three."""
 
     def __post_init__(self) -> None:
-        check_folder(self.path)
-        if self.shown_tests < 1:
-            raise ConfigError(f"dataset.shown_tests={self.shown_tests}: must be at least 1, or no prompt names its function")
+        Stored.__post_init__(self)
+        check_fields(self, "shown_tests", at_least=1, why="or no prompt names its function")
         splits = [*self.train_splits, self.test_split]
         twice = next((split for split in splits if splits.count(split) > 1), None)
         if twice:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeGuard
 
-from rlvr.data.rows import check_folder, check_share, folder_or_hub_rows, has_split, split_by_prompt, text_of
-from rlvr.data.source import DataSource, Splits
+from rlvr.data.rows import folder_or_hub_rows, has_split, text_of
+from rlvr.data.stored import Divided
 from rlvr.errors import ConfigError
 from rlvr.types import Problem
 
@@ -15,25 +15,21 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MMLU(DataSource):
-    """`cais/mmlu` from the hub, or a folder. Ground truths hold the choices and the letter of the right one."""
+class MMLU(Divided):
+    """`cais/mmlu` from the hub, or a folder. Ground truths hold the choices and the letter of the right one.
 
-    path: str | None = None
-    """Folder with test.jsonl (`question`, `choices`, `answer` from 0), or with the hub's Parquet files."""
+    The folder has test.jsonl (`question`, `choices`, `answer` from 0), or the hub's Parquet files.
+    """
+
     train_split: Literal["auxiliary_train", "validation", "dev"] = "auxiliary_train"
     """Split to train on: 99,842 questions of other sets, or 1,531 or 285 of MMLU itself; none if a folder lacks it."""
-    train_share: float = 0.0
-    """Share of the test problems to train on as well, and no longer evaluate on, chosen by prompt."""
 
-    def __post_init__(self) -> None:
-        check_folder(self.path)
-        check_share("train_share", self.train_share)
+    def test(self) -> Sequence[Problem]:
+        return self._split("test")
 
-    def load(self) -> Splits:
-        train, test = split_by_prompt(self._split("test"), self.train_share)
-        if self.path is None or has_split(self.path, self.train_split, config="all"):
-            train = [*self._split(self.train_split), *train]
-        return Splits(train=train, test=test)
+    def train(self) -> Sequence[Problem]:
+        there = self.path is None or has_split(self.path, self.train_split, config="all")
+        return self._split(self.train_split) if there else ()
 
     def _split(self, split: str) -> Sequence[Problem]:
         rows = folder_or_hub_rows(self.path, split, name="cais/mmlu", config="all")

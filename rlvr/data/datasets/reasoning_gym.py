@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlvr.data.rows import check_whole
+from rlvr.config.bounds import check_fields
 from rlvr.data.source import DataSource, Splits
 from rlvr.errors import ConfigError
 from rlvr.text import one_line
@@ -36,8 +36,7 @@ class ReasoningGym(DataSource):
     """Task options that override its defaults (chain_sum: min_terms, max_digits, ...)."""
 
     def __post_init__(self) -> None:
-        for key in ("train_problems", "test_problems", "seed"):
-            check_whole(key, getattr(self, key), 0)
+        check_fields(self, "train_problems", "test_problems", "seed", at_least=0)
         if not 1 <= self.train_problems + self.test_problems <= MOST_PROBLEMS:
             raise ConfigError(f"dataset.train_problems={self.train_problems}: with test_problems, 1 to {MOST_PROBLEMS}")
         try:

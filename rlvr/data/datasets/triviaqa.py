@@ -6,21 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr.data.rows import check_folder, folder_or_hub_rows, text_of
-from rlvr.data.source import DataSource, Splits
+from rlvr.data.rows import folder_or_hub_rows, text_of
+from rlvr.data.source import Splits
+from rlvr.data.stored import Stored
 from rlvr.errors import ConfigError
 from rlvr.types import Problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TriviaQA(DataSource):
-    """`mandarjoshi/trivia_qa`, `rc.nocontext`, from the hub, or a folder. Its test split has no answers, and is not used."""
+class TriviaQA(Stored):
+    """`mandarjoshi/trivia_qa`, `rc.nocontext`, from the hub, or a folder. Its test split has no answers, and is not used.
 
-    path: str | None = None
-    """Folder with train.jsonl and validation.jsonl (`question`, `answer` with `value` and `aliases`), or the hub's files."""
-
-    def __post_init__(self) -> None:
-        check_folder(self.path)
+    The folder has train.jsonl and validation.jsonl (`question`, `answer` with `value` and `aliases`), or the hub's files.
+    """
 
     def load(self) -> Splits:
         return Splits(train=self._split("train"), test=self._split("validation"))

@@ -17,24 +17,8 @@ from rlvr.config.redact import without_password
 from rlvr.config.schema import VerifyConfig
 from rlvr.errors import describe
 from rlvr.scoring.backend import Backend
-from rlvr.scoring.remote import protocol
+from rlvr.scoring.remote import broker, protocol
 from rlvr.scoring.remote.batcher import Batcher, Sent
-from rlvr.scoring.remote.broker import (
-    CLIENT_S,
-    HEARTBEAT_S,
-    QUEUE,
-    RESULT_S,
-    TASK,
-    WORKER,
-    SendFailed,
-    StoreFailed,
-    alive_key,
-    application,
-    client_key,
-    connect,
-    done_key,
-    result_key,
-)
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
 
@@ -68,8 +52,8 @@ class RedisBackend(Backend):
         self._url = without_password(url)
         self._prefixes = ("rlvr.", *rules_from)
         self._patience_s = patience_s
-        self._store = connect(url)
-        self._app = application(url, redeliver_s=redeliver_s)
+        self._store = broker.connect(url)
+        self._app = broker.application(url, redeliver_s=redeliver_s)
         self._batcher = Batcher(deadline_s=deadline_s, memory_mb=memory_mb)
         self._client = uuid.uuid4().hex
         self._beat = 0
@@ -109,8 +93,8 @@ class RedisBackend(Backend):
         self._give_up(Verdict.error("no_worker", "the connection to the workers was closed"))
         for thread in self._threads:
             thread.join()
-        with contextlib.suppress(*StoreFailed):
-            self._store.delete(client_key(self._client), done_key(self._client))
+        with contextlib.suppress(*broker.StoreFailed):
+            self._store.delete(broker.client_key(self._client), broker.done_key(self._client))
         self._app.close()
         self._store.close()
 
@@ -123,28 +107,28 @@ class RedisBackend(Backend):
             self._give_up(Verdict.error("no_worker", f"the connection to the workers failed: {describe(error)}"))
 
     def _send(self) -> None:
-        batch = self._batcher.next(HEARTBEAT_S)
+        batch = self._batcher.next(broker.HEARTBEAT_S)
         while batch is not None and batch.id in self._batcher.in_flight():
             try:
                 arguments = [batch.id, self._client, batch.payload]
-                self._app.send_task(TASK, args=arguments, queue=QUEUE, retry=False, argsrepr="", kwargsrepr="")
+                self._app.send_task(broker.TASK, args=arguments, queue=broker.QUEUE, retry=False, argsrepr="", kwargsrepr="")
                 break
-            except SendFailed:  # `_receive` fails too, and counts the seconds
-                self._closed.wait(HEARTBEAT_S / 4)
+            except broker.SendFailed:  # `_receive` fails too, and counts the seconds
+                self._closed.wait(broker.HEARTBEAT_S / 4)
 
     def _receive(self) -> None:
         """Hand out results as they arrive, until it is time for the next `_heartbeat`."""
-        until = time.monotonic() + HEARTBEAT_S
+        until = time.monotonic() + broker.HEARTBEAT_S
         try:
             while (left := until - time.monotonic()) > 0:
-                popped = self._store.blpop([done_key(self._client)], timeout=max(left, 0.01))
+                popped = self._store.blpop([broker.done_key(self._client)], timeout=max(left, 0.01))
                 if popped is not None:
-                    more = self._store.lpop(done_key(self._client), _AT_ONCE) or []
+                    more = self._store.lpop(broker.done_key(self._client), _AT_ONCE) or []
                     self._take([each.decode(errors="replace") for each in (popped[1], *more) if isinstance(each, bytes)])
             self._heartbeat()
-        except StoreFailed as error:
+        except broker.StoreFailed as error:
             self._check_patience(f"Redis cannot be reached ({error})")
-            self._closed.wait(HEARTBEAT_S / 4)
+            self._closed.wait(broker.HEARTBEAT_S / 4)
 
     def _take(self, batches: Iterable[str]) -> None:
         """Hand out the results of those of `batches` that are in flight. Errors: of Redis."""
@@ -154,7 +138,7 @@ class RedisBackend(Backend):
             return
         with self._store.pipeline(transaction=False) as pipe:
             for batch in ours:
-                pipe.get(result_key(batch.id))
+                pipe.get(broker.result_key(batch.id))
             results = pipe.execute(raise_on_error=False)
         for batch, result in zip(ours, results, strict=True):
             if result is not None:  # an exception if the key holds no text: not written by a worker
@@ -166,7 +150,7 @@ class RedisBackend(Backend):
         """Empty the results, but keep their keys, so that late copies of the batches are not scored."""
         with self._store.pipeline(transaction=False) as pipe:
             for batch in batches:
-                pipe.set(result_key(batch), b"", ex=RESULT_S)
+                pipe.set(broker.result_key(batch), b"", ex=broker.RESULT_S)
             pipe.execute()
 
     def _heartbeat(self) -> None:
@@ -174,13 +158,13 @@ class RedisBackend(Backend):
         sent = list(self._batcher.in_flight().values())
         self._beat += 1
         with self._store.pipeline() as pipe:
-            pipe.get(client_key(self._client))
-            pipe.set(client_key(self._client), str(self._beat), ex=CLIENT_S)
-            pipe.exists(WORKER)
-            pipe.llen(QUEUE)
+            pipe.get(broker.client_key(self._client))
+            pipe.set(broker.client_key(self._client), str(self._beat), ex=broker.CLIENT_S)
+            pipe.exists(broker.WORKER)
+            pipe.llen(broker.QUEUE)
             for batch in sent:
-                pipe.exists(alive_key(batch.id))
-                pipe.exists(result_key(batch.id))
+                pipe.exists(broker.alive_key(batch.id))
+                pipe.exists(broker.result_key(batch.id))
             before, _, workers, queued, *states = pipe.execute()
         # Without our last heartbeat, Redis has lost its data or restored an older state, or this client was gone for long.
         redis_lost_data = self._beat > 1 and before != str(self._beat - 1).encode()
@@ -224,5 +208,5 @@ class RedisBackend(Backend):
     def _give_up(self, verdict: Verdict) -> None:
         """Answer all pending and future calls with `verdict`, until there is a sign of life."""
         given_up = self._batcher.refuse(verdict)
-        with contextlib.suppress(*StoreFailed):
+        with contextlib.suppress(*broker.StoreFailed):
             self._forget(given_up)

@@ -12,6 +12,7 @@ rlvr:result:<batch>     its verdicts, the first ones written; empty once the cli
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from rlvr.config.redact import without_password
 from rlvr.errors import ConfigError
@@ -39,8 +40,8 @@ RESULT_S = 600
 """Seconds for which a result is kept: longer than any copy of its batch can be late."""
 StoreFailed = (redis.RedisError, OSError)
 SendFailed = (KombuError, *StoreFailed)
-_SOCKET_S = 10.0
-"""Longer than any command takes, blocking ones included."""
+_SOCKET: dict[str, Any] = {"socket_timeout": 10.0, "socket_connect_timeout": 10.0, "socket_keepalive": True}
+"""Seconds: longer than any command takes, blocking ones included."""
 
 
 def client_key(client: str) -> str:
@@ -64,13 +65,12 @@ def connect(url: str, *, patience_s: float = 0.0) -> redis.Redis:
 
     Errors: `ConfigError` naming verify.redis_url.
     """
-    options = {"socket_timeout": _SOCKET_S, "socket_connect_timeout": _SOCKET_S, "socket_keepalive": True}
     retry = Retry(ConstantBackoff(HEARTBEAT_S), math.ceil(patience_s / HEARTBEAT_S))
     try:
-        with redis.Redis.from_url(url, retry=Retry(ConstantBackoff(0), 0), **options) as probe:
+        with redis.Redis.from_url(url, retry=Retry(ConstantBackoff(0), 0), **_SOCKET) as probe:
             probe.ping()
-        return redis.Redis.from_url(url, retry=retry, **options)
-    except (redis.RedisError, OSError) as error:
+        return redis.Redis.from_url(url, retry=retry, **_SOCKET)
+    except StoreFailed as error:
         raise ConfigError(f"verify.redis_url={without_password(url)}: Redis does not answer: {error}") from error
     except (ValueError, TypeError) as error:  # TypeError: an unknown option after the `?`
         raise ConfigError(f"verify.redis_url={without_password(url)}: must be redis://HOST:PORT/DATABASE ({error})") from error
@@ -96,11 +96,6 @@ def application(url: str, *, redeliver_s: float) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options={
-            "visibility_timeout": math.ceil(redeliver_s),
-            "socket_timeout": _SOCKET_S,
-            "socket_connect_timeout": _SOCKET_S,
-            "socket_keepalive": True,
-        },
+        broker_transport_options={"visibility_timeout": math.ceil(redeliver_s), **_SOCKET},
     )
     return app

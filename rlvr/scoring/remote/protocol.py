@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from rlvr.config.bounds import check_fields
 from rlvr.config.instantiate import construct
 from rlvr.rules.options import verifier_node
 from rlvr.scoring.local.worker import read_verdict
@@ -47,6 +48,10 @@ class Batch:
     deadline_s: float
     memory_mb: int
     tasks: tuple[Task, ...]
+
+    def __post_init__(self) -> None:
+        check_fields(self, "deadline_s", above=0)  # anybody may write into the queue
+        check_fields(self, "memory_mb", at_least=1)
 
 
 def verifier_text(verifier: Verifier, prefixes: Sequence[str]) -> str:

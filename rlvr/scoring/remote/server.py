@@ -15,19 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from rlvr.scoring.local.supervisor import Supervisor, usable_cores
-from rlvr.scoring.remote import protocol
-from rlvr.scoring.remote.broker import (
-    ALIVE_S,
-    HEARTBEAT_S,
-    RESULT_S,
-    WORKER,
-    StoreFailed,
-    alive_key,
-    client_key,
-    connect,
-    done_key,
-    result_key,
-)
+from rlvr.scoring.remote import broker, protocol
 from rlvr.types import Verdict
 
 _log = logging.getLogger(__name__)
@@ -45,8 +33,8 @@ class BatchScorer:
         self.workers = usable_cores() if workers is None else workers
         self._prefixes = tuple(prefixes)
         self._allow_weak_isolation = allow_weak_isolation
-        self._store = connect(url, patience_s=_OUTAGE_S)
-        self._heartbeat_store = connect(url)
+        self._store = broker.connect(url, patience_s=_OUTAGE_S)
+        self._heartbeat_store = broker.connect(url)
         self._threads = ThreadPoolExecutor(self.workers, thread_name_prefix="rlvr-batch")
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -71,17 +59,17 @@ class BatchScorer:
             if self._closed.is_set():  # worker processes are being killed: what they return now is no verdict
                 return
             with self._store.pipeline() as pipe:
-                pipe.set(result_key(batch), result, nx=True, ex=RESULT_S)
-                pipe.delete(alive_key(batch))
-                pipe.rpush(done_key(client), batch)
-                pipe.expire(done_key(client), RESULT_S)
+                pipe.set(broker.result_key(batch), result, nx=True, ex=broker.RESULT_S)
+                pipe.delete(broker.alive_key(batch))
+                pipe.rpush(broker.done_key(client), batch)
+                pipe.expire(broker.done_key(client), broker.RESULT_S)
                 pipe.execute()
 
     @contextlib.contextmanager
     def _claimed(self, batch: str, client: str) -> Iterator[bool]:
         """Whether this worker may score the batch: it has no result yet, a live client, and no other worker."""
-        scored, wanted = self._store.exists(result_key(batch)), self._store.exists(client_key(client))
-        ours = bool(not scored and wanted and self._store.set(alive_key(batch), "1", nx=True, ex=ALIVE_S))
+        scored, wanted = self._store.exists(broker.result_key(batch)), self._store.exists(broker.client_key(client))
+        ours = bool(not scored and wanted and self._store.set(broker.alive_key(batch), "1", nx=True, ex=broker.ALIVE_S))
         with self._lock:
             if ours:
                 self._claims.add(batch)
@@ -129,12 +117,12 @@ class BatchScorer:
     def _send_heartbeats(self) -> None:
         while not self._closed.is_set():
             with self._lock:
-                keys = [WORKER, *map(alive_key, self._claims)]
-            with contextlib.suppress(*StoreFailed), self._heartbeat_store.pipeline(transaction=False) as pipe:
+                keys = [broker.WORKER, *map(broker.alive_key, self._claims)]
+            with contextlib.suppress(*broker.StoreFailed), self._heartbeat_store.pipeline(transaction=False) as pipe:
                 for key in keys:
-                    pipe.set(key, "1", ex=ALIVE_S)
+                    pipe.set(key, "1", ex=broker.ALIVE_S)
                 pipe.execute()
-            self._closed.wait(HEARTBEAT_S)
+            self._closed.wait(broker.HEARTBEAT_S)
 
     def close(self) -> None:
         """End the worker processes; another worker then scores the batches in hand."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
-from rlvr.answers.extract import cut
 from rlvr.answers.normalise import normalise
+from rlvr.config.bounds import check_fields
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Verifier
-from rlvr.verifiers.format import visible_chars
+from rlvr.verifiers.format import visible_text
 from rlvr.verifiers.language.prose import split_prose
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ class Language(Verifier):
         for code in self.languages:
             if code not in LANGUAGES:
                 raise ValueError(f"languages={code}: must be one of {', '.join(sorted(LANGUAGES))}")
-        if not 0.0 < self.min_share <= 1.0:
-            raise ValueError(f"min_share={self.min_share}: must lie above 0 and not above 1")
+        check_fields(self, "min_share", above=0, at_most=1)
 
     def prepare(self) -> None:
         _identifier(tuple(self.languages))
@@ -135,19 +134,18 @@ class Language(Verifier):
         passages = [*self._sentences(prose), *self._hidden(spans)]
         total = sum(each.total for each in passages)
         if not total:
-            shown = visible_chars(completion)
+            shown = visible_text(completion)
             return Verdict.scored(1.0 if shown else 0.0, "no_text" if shown else "empty", detail="no prose to score")
         share = sum(each.good for each in passages) / total
         others = [each for each in passages if each.kind != "wanted"]
         detail = f"{share:.0%} of the prose is in {', '.join(self.languages)}, {self.min_share:.0%} asked"
         if others:
             detail += f"; not so: {others[0].text[:80]!r}"
-        span = cut(completion, 0, len(completion)).span
         if share >= self.min_share:
-            return Verdict.scored(1.0, "correct", detail=detail, span=span)
+            return Verdict.scored(1.0, "correct", detail=detail)
         mixed = sum(each.total for each in others if each.kind == "mixed")
         reason = "mixed" if 2 * mixed > sum(each.total for each in others) else "foreign"
-        return Verdict.scored(share / self.min_share, reason, detail=detail, span=span)
+        return Verdict.scored(share / self.min_share, reason, detail=detail)
 
     def _sentences(self, prose: str) -> Iterator[_Passage]:
         scripts = self._scripts()

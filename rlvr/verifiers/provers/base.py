@@ -10,14 +10,7 @@ from typing import Any, ClassVar
 
 from rlvr.sandbox.base import Job, Limits, Result
 from rlvr.sandbox.sandbox import Sandbox
-
-
-class Rejected(Exception):
-    """A proof that does not hold or reached a limit: it scores 0. `reason` is the verdict's."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
+from rlvr.verifiers.base import Refused
 
 
 class BadClaim(Exception):
@@ -63,7 +56,7 @@ class Prover(ABC):
     @abstractmethod
     def examine(self, source: str, claim: Claim, limits: Limits) -> str:
         """What the proof depends on, for a human. `limits` hold for compiling the model's file, and again for all checks of it.
-        Errors: `Rejected`, `BadClaim`, `SandboxError`."""
+        Errors: `Refused`, `BadClaim`, `SandboxError`."""
 
     def claim(self, truth: Mapping[str, Any]) -> Claim | str:
         """The claim of a ground truth, or what is wrong with it."""
@@ -91,10 +84,10 @@ class Steps:
         self._limit_address_space = limit_address_space
 
     def run(self, argv: Sequence[str], files: Mapping[str, bytes], collect: Sequence[str] = ()) -> Result:
-        """The result of a command that ended by itself. Errors: `Rejected` for one that was stopped, `SandboxError`."""
+        """The result of a command that ended by itself. Errors: `Refused` for one that was stopped, `SandboxError`."""
         name = next(Path(word).name for word in argv if word != "/usr/bin/env" and "=" not in word)
         if self._left <= 0:
-            raise Rejected("timeout", f"no time is left for {name}")
+            raise Refused("timeout", f"no time is left for {name}")
         result = self._sandbox.run(
             Job(
                 argv=tuple(argv),
@@ -106,7 +99,7 @@ class Steps:
         )
         self._left -= result.wall_s
         if result.ending not in ("ok", "exit"):
-            raise Rejected(result.ending, f"{name}: {result.detail}")
+            raise Refused(result.ending, f"{name}: {result.detail}")
         return result
 
 

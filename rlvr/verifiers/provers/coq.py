@@ -23,7 +23,8 @@ from typing import ClassVar
 from rlvr.sandbox.base import Limits, installed
 from rlvr.sandbox.shared import shared_sandbox
 from rlvr.text import one_line
-from rlvr.verifiers.provers.base import BadClaim, Claim, Prover, Rejected, Steps, encoded
+from rlvr.verifiers.base import Refused
+from rlvr.verifiers.provers.base import BadClaim, Claim, Prover, Steps, encoded
 
 _KEYWORD = r"(?:Theorem|Lemma|Fact|Remark|Corollary|Proposition|Property|Example)"
 _NAME = r"[^\W\d][\w']*"
@@ -69,15 +70,15 @@ class Coq(Prover):
         result = _steps(limits).run((*_program("coqc"), *_COMPILE, "Candidate.v"), files, ["Candidate.vo"])
         said = result.stderr.decode(errors="replace")
         if result.ending != "ok":
-            raise Rejected(_why_not(said), _error(said) or result.detail)
+            raise Refused(_why_not(said), _error(said) or result.detail)
         compiled = result.files.get("Candidate.vo")
         if not compiled:
-            raise Rejected("proof_error", "no compiled file was left in its place")
+            raise Refused("proof_error", "no compiled file was left in its place")
         try:
             return self._asked({**given, "Candidate.vo": compiled}, source, claim, _steps(limits))
-        except Rejected as error:
+        except Refused as error:
             if error.reason == "axiom" and _GIVEN_UP.search(mask(source)):
-                raise Rejected("admitted", str(error)) from None
+                raise Refused("admitted", str(error)) from None
             raise
 
     def _asked(self, files: Mapping[str, bytes], source: str, claim: Claim, steps: Steps) -> str:
@@ -85,18 +86,18 @@ class Coq(Prover):
         argv = (*_program("coqc"), *_COMPILE, "Check.v")
         result = steps.run(argv, {**files, "Check.v": asking}, ["Check.vo"])
         if result.ending != "ok":
-            raise Rejected("wrong_statement", _error(result.stderr.decode(errors="replace")) or result.detail)
+            raise Refused("wrong_statement", _error(result.stderr.decode(errors="replace")) or result.detail)
         answer = result.stdout.decode(errors="replace").strip()
         forbidden = [each for each in axioms_of(answer) if not _allows(claim, each)]
         if forbidden:
-            raise Rejected("axiom", f"rests on {'; '.join(forbidden)[:400]}")
+            raise Refused("axiom", f"rests on {'; '.join(forbidden)[:400]}")
         argv = (*_program("coqchk"), "-silent", "-o", "-norec", "Candidate", "-norec", "Check")
         result = steps.run(argv, {**files, "Check.vo": result.files.get("Check.vo", b"")})
         if result.ending != "ok":
-            raise Rejected("not_checked", _error(result.stderr.decode(errors="replace")) or result.detail)
+            raise Refused("not_checked", _error(result.stderr.decode(errors="replace")) or result.detail)
         added = _added(result.stderr.decode(errors="replace"))
         if added:
-            raise Rejected("axiom", f"adds {'; '.join(added)[:400]}")
+            raise Refused("axiom", f"adds {'; '.join(added)[:400]}")
         return one_line(answer)
 
 
@@ -110,7 +111,7 @@ def _ground(claim: Claim, limits: Limits) -> Mapping[str, bytes]:
         argv = (*_program("coqc"), *_COMPILE, f"{name}.v")
         try:
             result = steps.run(argv, {**files, f"{name}.v": encoded(text)}, [f"{name}.vo"])
-        except Rejected as error:
+        except Refused as error:
             raise BadClaim(f"the truth's statement: {error.reason}: {error}") from None
         if result.ending != "ok":
             raise BadClaim(f"the truth's statement or definitions: {_error(result.stderr.decode(errors='replace'))}")

@@ -24,7 +24,8 @@ from typing import ClassVar
 from rlvr.sandbox.base import Limits, SandboxError, installed
 from rlvr.sandbox.shared import shared_sandbox
 from rlvr.text import one_line
-from rlvr.verifiers.provers.base import BadClaim, Claim, Prover, Rejected, Steps, encoded
+from rlvr.verifiers.base import Refused
+from rlvr.verifiers.provers.base import BadClaim, Claim, Prover, Steps, encoded
 from rlvr.verifiers.provers.lean_check import PROGRAM
 
 _KEYWORD = r"(?:theorem|lemma|example|def)"
@@ -75,21 +76,21 @@ class Lean(Prover):
         result = _steps(limits).run(argv, files, ["Candidate.olean"])
         said = result.stdout.decode(errors="replace")
         if result.ending != "ok":
-            raise Rejected("proof_error", _error(said) or result.detail)
+            raise Refused("proof_error", _error(said) or result.detail)
         compiled = result.files.get("Candidate.olean")
         if not compiled:
-            raise Rejected("proof_error", "no compiled file was left in its place")
+            raise Refused("proof_error", "no compiled file was left in its place")
         files = {**given, "Candidate.olean": compiled, "Check.lean": encoded(PROGRAM)}
         result = _steps(limits).run((*lean, "--run", "Check.lean", claim.name), files)
         answer = result.stdout.decode(errors="replace").strip().splitlines()
         if result.ending != "ok" or not answer:
             said = result.stderr.decode(errors="replace")
-            raise Rejected("not_checked", (one_line(said) or _error("\n".join(answer)) or result.detail)[:400])
+            raise Refused("not_checked", (one_line(said) or _error("\n".join(answer)) or result.detail)[:400])
         if answer[0] != "same":
-            raise Rejected("wrong_statement", answer[0][:400])
+            raise Refused("wrong_statement", answer[0][:400])
         forbidden = [each for each in answer[1:] if each not in claim.allowed]
         if forbidden:
-            raise Rejected("admitted" if "sorryAx" in forbidden else "axiom", f"rests on {'; '.join(forbidden)[:400]}")
+            raise Refused("admitted" if "sorryAx" in forbidden else "axiom", f"rests on {'; '.join(forbidden)[:400]}")
         return f"rests on {', '.join(answer[1:]) or 'no axiom'}"
 
 
@@ -103,7 +104,7 @@ def _ground(claim: Claim, limits: Limits) -> Mapping[str, bytes]:
         argv = (*_lean(), "-o", f"{name}.olean", f"{name}.lean")
         try:
             result = steps.run(argv, {**files, f"{name}.lean": encoded(text)}, [f"{name}.olean"])
-        except Rejected as error:
+        except Refused as error:
             raise BadClaim(f"the truth's statement: {error.reason}: {error}") from None
         if result.ending != "ok":
             raise BadClaim(f"the truth's statement or definitions: {_error(result.stdout.decode(errors='replace'))}")

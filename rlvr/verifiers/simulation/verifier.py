@@ -8,14 +8,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
-from rlvr.answers.extract import Piece, check_tag, declared_places, passage
+from rlvr.answers.extract import PLACES, Piece, passage
 from rlvr.config.bounds import check_fields
 from rlvr.types import Problem, Verdict
-from rlvr.verifiers.base import Refused, Verifier, check_choices
+from rlvr.verifiers.base import Refused, Verifier, check_choices, not_found, settle_places
 from rlvr.verifiers.simulation.base import Invalid, Simulator
-from rlvr.verifiers.structured.strict_json import NotJson, parse
+from rlvr.verifiers.structured.strict_json import parse
 
 MAX_CHARS = 100_000
 """Longest list of actions that is read."""
@@ -59,9 +59,8 @@ class Simulation(Verifier):
     """Whether scores below 1 count."""
 
     def __post_init__(self) -> None:
-        declared_places(self.extract)
-        check_choices(self, form=("lines", "json", "either"), on_invalid=("fail", "stop", "skip"))
-        check_tag(self.tag)
+        settle_places(self, PLACES)
+        check_choices(self)
         check_fields(self, "max_actions", at_least=1)
         packages = {cls.__module__.partition(".")[0] for cls in type(self).__mro__ if issubclass(cls, Simulation)}
         if self.simulator.partition(".")[0] not in packages:
@@ -81,12 +80,13 @@ class Simulation(Verifier):
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
         simulator = _simulator(self.simulator)
-        state = self._start(simulator, problem.truth)
-        if isinstance(state, _Bad):
-            return Verdict.unscorable("bad_truth", state.why)
+        start = self.read_truth(problem.truth)
+        if isinstance(start, str):
+            return Verdict.unscorable("bad_truth", start)
+        state = start.state
         found = self._passage(completion)
         if found is None:
-            return Verdict.scored(0.0, "no_answer", detail=f"found no {' and no '.join(declared_places(self.extract))}")
+            return not_found(self.extract)
         answer = found.text[:200]
         try:
             actions = self._actions(found.text)
@@ -112,7 +112,7 @@ class Simulation(Verifier):
         return Verdict.scored(float(score) if reason != "wrong" else 0.0, reason, answer, detail, span=found.span)
 
     def _passage(self, response: str) -> Piece | None:
-        return passage(response, declared_places(self.extract), tag=self.tag, language=self.language)
+        return passage(response, self.extract, tag=self.tag, language=self.language)
 
     def _actions(self, text: str) -> list[str]:
         """The actions written in a text. Errors: `Refused`."""
@@ -121,7 +121,7 @@ class Simulation(Verifier):
         if self.form == "json" or (self.form == "either" and text.startswith("[")):
             try:
                 actions = parse(text)
-            except NotJson as error:
+            except Refused as error:
                 raise Refused("unparsable", str(error)) from error
             if not isinstance(actions, list) or not all(isinstance(each, str) for each in actions):
                 raise Refused("unparsable", "not a JSON list of texts")
@@ -133,29 +133,22 @@ class Simulation(Verifier):
             raise Refused("unparsable", f"an action of more than {MAX_ACTION_CHARS} characters")
         return actions
 
-    def check_truth(self, truth: Mapping[str, Any]) -> str | None:
-        state = self._start(_simulator(self.simulator), truth)
-        return state.why if isinstance(state, _Bad) else None
-
-    def _start(self, simulator: Simulator[Any], truth: Mapping[str, Any]) -> Any:
-        setup = truth.get("simulation")
+    def read_truth(self, truth: Mapping[str, Any]) -> _Start | str:
+        setup, simulator = truth.get("simulation"), _simulator(self.simulator)
         if not isinstance(setup, Mapping):
-            return _Bad(f"the truth has no object 'simulation' (it has: {', '.join(truth) or 'none'})")
+            return f"the truth has no object 'simulation' (it has: {', '.join(truth) or 'none'})"
         try:
             state = simulator.start(setup)
         except ValueError as error:
-            return _Bad(f"the truth's simulation: {error}")
+            return f"the truth's simulation: {error}"
         if simulator.score(state) == 1:
-            return _Bad("the truth's simulation: is solved at its start, so that doing nothing would be right")
-        return state
+            return "the truth's simulation: is solved at its start, so that doing nothing would be right"
+        return _Start(state)
 
 
-@dataclass(frozen=True, slots=True)
-class _Bad:
-    """A ground truth that describes no start."""
-
-    why: str
-    """For a human."""
+class _Start(NamedTuple):
+    state: Any
+    """Of any class: a text as well."""
 
 
 @lru_cache(maxsize=64)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from rlvr.text import one_line
+from rlvr.verifiers.base import Refused
 
 MAX_SQL_CHARS = 20_000
 """Longest query that is run."""
@@ -59,14 +60,6 @@ FUNCTIONS = frozenset([*_CORE.split(), *_GROUPS.split(), *_MATHS.split(), *_TIME
 """All functions that a query may call, in addition to those whose name begins with `json`."""
 
 
-class QueryFailed(Exception):
-    """A script or query that is refused or fails; `reason` is the verdict's."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """The result of a query."""
@@ -82,14 +75,14 @@ class _Guard:
         self._until = time.thread_time() + seconds
         self._seconds = seconds
         self._times: sqlite3.Connection | None = None
-        self.stopped: QueryFailed | None = None
+        self.stopped: Refused | None = None
 
     def close(self) -> None:
         if self._times:
             self._times.close()
 
     def stop(self, reason: str, detail: str) -> int:
-        self.stopped = self.stopped or QueryFailed(reason, detail)
+        self.stopped = self.stopped or Refused(reason, detail)
         return sqlite3.SQLITE_DENY
 
     def overdue(self) -> bool:
@@ -139,7 +132,7 @@ class _Guard:
 
 
 def build(script: str, *, seconds: float) -> bytes:
-    """The database that a script of statements makes, in SQLite's file format. Errors: `QueryFailed`, `MemoryError`."""
+    """The database that a script of statements makes, in SQLite's file format. Errors: `Refused`, `MemoryError`."""
     guard = _Guard(seconds)
     connection = _connect(guard)
     try:
@@ -147,27 +140,27 @@ def build(script: str, *, seconds: float) -> bytes:
         connection.executescript(script)
         connection.set_authorizer(None)
         if not connection.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0]:
-            raise QueryFailed("sql_error", "the script makes no table")
+            raise Refused("sql_error", "the script makes no table")
         image = connection.serialize()
         if guard.overdue():  # or it called a forbidden function
             raise sqlite3.OperationalError
     except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
-        raise guard.stopped or QueryFailed("sql_error", _message(error)) from error
+        raise guard.stopped or Refused("sql_error", _message(error)) from error
     finally:
         connection.close()
         guard.close()
     if len(image) > MAX_IMAGE_BYTES:
-        raise QueryFailed("too_large", f"a database of {len(image)} bytes, at most {MAX_IMAGE_BYTES} are used")
+        raise Refused("too_large", f"a database of {len(image)} bytes, at most {MAX_IMAGE_BYTES} are used")
     return image
 
 
 def run(image: bytes, sql: str, *, seconds: float, max_rows: int, backwards: bool = False) -> Table:
-    """The result of a query on a copy of a database. Errors: `QueryFailed`, `MemoryError`.
+    """The result of a query on a copy of a database. Errors: `Refused`, `MemoryError`.
 
     `backwards`: tables are scanned in the other direction, which shows what the query leaves open.
     """
     if len(sql) > MAX_SQL_CHARS:
-        raise QueryFailed("too_large", f"{len(sql)} characters, at most {MAX_SQL_CHARS} are run")
+        raise Refused("too_large", f"{len(sql)} characters, at most {MAX_SQL_CHARS} are run")
     guard = _Guard(seconds)
     connection = _connect(guard)
     try:
@@ -183,7 +176,7 @@ def run(image: bytes, sql: str, *, seconds: float, max_rows: int, backwards: boo
             raise sqlite3.OperationalError
         return table
     except (sqlite3.Error, sqlite3.Warning, ValueError) as error:  # ValueError: a lone surrogate, or NUL in some versions
-        raise guard.stopped or QueryFailed(_reason(error), _message(error)) from error
+        raise guard.stopped or Refused(_reason(error), _message(error)) from error
     finally:
         connection.close()
         guard.close()
@@ -208,14 +201,14 @@ def _plain(argument: Cell) -> str:
 
 def _fetch(cursor: sqlite3.Cursor, max_rows: int) -> Table:
     if cursor.description is None:
-        raise QueryFailed("sql_error", "no query: it gives no columns")
+        raise Refused("sql_error", "no query: it gives no columns")
     rows, size = [], 0
     for row in cursor:
         size += sum(len(each) if isinstance(each, str | bytes) else 8 for each in row)
         if len(rows) == max_rows:
-            raise QueryFailed("too_many_rows", f"more than {max_rows} rows")
+            raise Refused("too_many_rows", f"more than {max_rows} rows")
         if size > MAX_RESULT_BYTES:
-            raise QueryFailed("too_large", f"a result of more than {MAX_RESULT_BYTES} bytes")
+            raise Refused("too_large", f"a result of more than {MAX_RESULT_BYTES} bytes")
         rows.append(row)
     return Table(columns=len(cursor.description), rows=rows)
 

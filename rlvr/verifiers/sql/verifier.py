@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from rlvr.answers.extract import Piece, check_tag, declared_places, passage
+from rlvr.answers.extract import Piece, passage
 from rlvr.config.bounds import check_fields
 from rlvr.types import Problem, Verdict
-from rlvr.verifiers.base import Verifier
+from rlvr.verifiers.base import Refused, Verifier, not_found, settle_places
 from rlvr.verifiers.sql.rowsets import Expected, expected
-from rlvr.verifiers.sql.sqlite import MAX_SQL_CHARS, Cell, QueryFailed, Table, build, run
+from rlvr.verifiers.sql.sqlite import MAX_SQL_CHARS, Cell, Table, build, run
 
 _PLACES = ("fenced", "tag", "whole")
 _END = "; \t\r\n"
@@ -61,8 +61,7 @@ class SqlResult(Verifier):
     """Relative tolerance for numbers compared with a real number of the expected result. Other numbers compare exactly."""
 
     def __post_init__(self) -> None:
-        declared_places(self.extract, _PLACES)
-        check_tag(self.tag)
+        settle_places(self, _PLACES)
         check_fields(self, "time_s", "setup_s", above=0)
         check_fields(self, "max_rows", at_least=1)
         check_fields(self, "tolerance", at_least=0, below=0.5)
@@ -71,25 +70,18 @@ class SqlResult(Verifier):
 
     def quick(self, completion: str, problem: Problem) -> Verdict | None:
         query = self._query(completion)
-        if query and len(query.text) <= MAX_SQL_CHARS:
-            return None
-        bad_truth = self.check_truth(problem.truth)
-        if bad_truth:
-            return Verdict.unscorable("bad_truth", bad_truth)
-        if query is None:
-            return Verdict.scored(0.0, "no_answer", detail=f"found no {' and no '.join(declared_places(self.extract))}")
-        detail = f"{len(query.text)} characters, at most {MAX_SQL_CHARS} are run"
-        return Verdict.scored(0.0, "too_large", query.text[:200], detail, span=query.span)
+        return None if query and len(query.text) <= MAX_SQL_CHARS else self(completion, problem)
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
-        verdict = self.quick(completion, problem)
-        if verdict is not None:
-            return verdict
-        truth = self._read(problem.truth)
+        truth = self.read_truth(problem.truth)
         if isinstance(truth, str):
             return Verdict.unscorable("bad_truth", truth)
         query = self._query(completion)
-        assert query is not None, "or quick has the verdict"
+        if query is None:
+            return not_found(self.extract)
+        if len(query.text) > MAX_SQL_CHARS:
+            detail = f"{len(query.text)} characters, at most {MAX_SQL_CHARS} are run"
+            return Verdict.scored(0.0, "too_large", query.text[:200], detail, span=query.span)
         reason, detail = self._difference(query.text, truth)
         return Verdict.scored(float(reason == "correct"), reason, query.text[:200], detail, span=query.span)
 
@@ -101,7 +93,7 @@ class SqlResult(Verifier):
             left = max(self.time_s - (time.thread_time() - start), 0.0)
             try:
                 given = run(image, sql, seconds=left, max_rows=self.max_rows)
-            except QueryFailed as error:
+            except Refused as error:
                 return error.reason, f"{where}{error}"
             difference = rows.difference(given, self.tolerance)
             if difference:
@@ -110,7 +102,7 @@ class SqlResult(Verifier):
         return "correct", f"right on {len(truth)} database{'' if len(truth) == 1 else 's'}"
 
     def _query(self, response: str) -> Piece | None:
-        found = passage(response, declared_places(self.extract, _PLACES), tag=self.tag, language="sql")
+        found = passage(response, self.extract, tag=self.tag, language="sql")
         if found is None:
             return None
         text = found.text.rstrip(_END)
@@ -124,11 +116,7 @@ class SqlResult(Verifier):
     def applies(self, truth: Mapping[str, Any]) -> bool:
         return ("schema" in truth or "databases" in truth) and ("query" in truth or "rows" in truth)
 
-    def check_truth(self, truth: Mapping[str, Any]) -> str | None:
-        read = self._read(truth)
-        return read if isinstance(read, str) else None
-
-    def _read(self, truth: Mapping[str, Any]) -> _Read:
+    def read_truth(self, truth: Mapping[str, Any]) -> _Read:
         for one, other in (("schema", "databases"), ("query", "rows")):
             if (one in truth) == (other in truth):
                 return f"the truth must have one of {one!r} and {other!r} (it has: {', '.join(truth) or 'none'})"
@@ -174,7 +162,7 @@ def _read(text: str, setup_s: float, max_rows: int, tolerance: float) -> _Read:
                 tables = _both_ways(image, query, setup_s, start, max_rows)
             else:
                 tables = (given, given)
-        except QueryFailed as error:
+        except Refused as error:
             return f"the truth's {place}: {error.reason}: {error}"
         in_order = outer_order(query) is not None if ordered is None else ordered
         made = expected(tables[0], ordered=in_order, tolerance=tolerance, backwards=tables[1])

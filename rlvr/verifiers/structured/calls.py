@@ -13,7 +13,7 @@ from rlvr.answers.extract import Piece, answer_part, fenced
 from rlvr.types import Problem, Span, Verdict
 from rlvr.verifiers.base import Refused, Verifier, check_choices, no_key
 from rlvr.verifiers.structured.json_schema import MAX_SCHEMA_CHARS, MAX_STEPS, BadSchema, Schema, TooComplex, compiled
-from rlvr.verifiers.structured.strict_json import MAX_CHARS, NotJson, canonical, parse, read, text_of
+from rlvr.verifiers.structured.strict_json import MAX_CHARS, canonical, parse, read, text_of
 
 MAX_CALLS = 64
 """Most calls in a response or a ground truth."""
@@ -83,7 +83,7 @@ def _openai(part: Piece, document: Piece) -> _Written:
     """Calls in JSON. document: what is parsed, the last block "```json" or else all of the part."""
     try:
         value = parse(document.text)
-    except NotJson:
+    except Refused:
         if _ATTEMPT.search(part.text):
             raise
         return _Written("none")
@@ -203,13 +203,13 @@ class FunctionCall(Verifier):
     """Added if the arguments follow the schema but are not the expected ones."""
 
     def __post_init__(self) -> None:
-        check_choices(self, style=("openai", "hermes", "either"), order=("exact", "any"))
+        check_choices(self)
         for key in ("name_share", "valid_share"):
             if not 0.0 <= getattr(self, key) < 1.0 - (self.name_share if key == "valid_share" else 0.0):
                 raise ValueError(f"{key}={getattr(self, key)}: must be at least 0, and both shares together below 1")
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
-        truth = self._truth(problem.truth)
+        truth = self.read_truth(problem.truth)
         if isinstance(truth, str):
             return Verdict.unscorable("bad_truth", truth)
         part = answer_part(completion)
@@ -228,11 +228,7 @@ class FunctionCall(Verifier):
         wanted = "valid calls" if truth.calls is None else f"{len(truth.calls)} calls"
         return Verdict.scored(score, reason, answer, f"{len(made)} calls made, {wanted} expected", span=written.span)
 
-    def check_truth(self, truth: Mapping[str, Any]) -> str | None:
-        checked = self._truth(truth)
-        return checked if isinstance(checked, str) else None
-
-    def _truth(self, truth: Mapping[str, Any]) -> _Truth | str:
+    def read_truth(self, truth: Mapping[str, Any]) -> _Truth | str:
         if "tools" not in truth:
             return no_key(truth, "tools")
         try:

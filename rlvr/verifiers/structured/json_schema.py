@@ -20,7 +20,9 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
-from rlvr.verifiers.structured.strict_json import MAX_DEPTH, NotJson, canonical, parse
+from rlvr.verifiers.base import Refused
+from rlvr.verifiers.matches import SURROGATE, linear
+from rlvr.verifiers.structured.strict_json import MAX_DEPTH, canonical, parse
 
 MAX_STEPS = 50_000
 """Budget of one check, in keywords applied (large values cost more)."""
@@ -30,7 +32,6 @@ MAX_SCHEMA_CHARS = 1_000_000
 """Longest schema that is read."""
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_SURROGATE = re.compile("[\ud800-\udfff]")  # half a pair cannot be written in UTF-8
 _DATE_TIME = re.compile(r"[0-9]{4}(?:-[0-9]{2}){2}T[0-9]{2}(?::[0-9]{2}){2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})", re.I)
 # Formats that need no package; a format that is not listed is an annotation, as in the draft.
 _FORMATS = FormatChecker(formats=("date", "email", "ipv4", "ipv6", "uuid"))
@@ -96,15 +97,10 @@ def _metered(keyword: str, check: Callable[..., Any]) -> Callable[..., Any]:
     return metered
 
 
-@lru_cache(maxsize=1024)
 def _regex(pattern: str) -> Any:
-    """A pattern compiled by RE2: linear in the text, where Python's `re` could hang on model text. Errors: `BadSchema`."""
-    options = re2.Options()
-    options.log_errors = False
-    options.never_capture = True
-    options.max_mem = 2 << 20  # bytes; bounds the program, and with it the time per character
+    """Errors: `BadSchema`."""
     try:
-        return re2.compile(pattern, options)
+        return linear(pattern)
     except (re2.error, UnicodeEncodeError) as error:
         raise BadSchema(f"the pattern {pattern[:60]!r} is none of RE2 (no lookaround, no backreference)") from error
 
@@ -112,7 +108,7 @@ def _regex(pattern: str) -> Any:
 def _matches(pattern: str, text: str) -> bool:
     regex = _regex(pattern)
     _METER.get().spend(len(text) * regex.programsize // 20_000)  # RE2's worst case: about 3 ns x characters x program size
-    return regex.search(_SURROGATE.sub("\ufffd", text)) is not None
+    return regex.search(SURROGATE.sub("\ufffd", text)) is not None
 
 
 def _pattern(validator: Any, value: str, instance: Any, schema: Any) -> Iterator[ValidationError]:
@@ -236,7 +232,7 @@ def compiled(text: str, *, formats: bool = False) -> Schema | str:
         # An empty registry retrieves nothing; jsonschema's default would use the network.
         resolver = Registry().resolver_with_root(DRAFT202012.create_resource(contents))
         _check_references(contents, resolver)
-    except (NotJson, BadSchema) as error:
+    except (Refused, BadSchema) as error:
         return f"no JSON schema of draft 2020-12: {error}"
     schema = Schema(_Validator(contents, format_checker=_FORMATS if formats else None, _resolver=resolver))
     try:

@@ -17,7 +17,7 @@ from rlvr.text import one_line
 from rlvr.types import Problem, Verdict
 from rlvr.verifiers.base import Refused, Verifier, check_choices, no_key
 from rlvr.verifiers.structured.json_schema import Schema, TooComplex, compiled
-from rlvr.verifiers.structured.strict_json import MAX_CHARS, NotJson, parse, read, text_of
+from rlvr.verifiers.structured.strict_json import MAX_CHARS, parse, read, text_of
 
 _ASIDE = re.compile(r"\s*(?:<!--.*?-->|<\?.*?\?>)", re.DOTALL)
 _OTHER_TASKS = frozenset(
@@ -50,10 +50,10 @@ class JsonMode(Verifier):
     """Whether `format` is checked (date, date-time, email, ipv4, ipv6, uuid); if not it is an annotation, as in the draft."""
 
     def __post_init__(self) -> None:
-        check_choices(self, extract=("fenced", "bare", "either"))
+        check_choices(self)
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
-        schema = self._schema(problem.truth)
+        schema = self.read_truth(problem.truth)
         if isinstance(schema, str):
             return Verdict.unscorable("bad_truth", schema)
         part = answer_part(completion)
@@ -64,7 +64,7 @@ class JsonMode(Verifier):
         answer = found.text[:200]
         try:
             value = parse(found.text)
-        except NotJson as error:
+        except Refused as error:
             reason = "ambiguous" if _begins_with_two_documents(found.text) else error.reason
             return Verdict.scored(0.0, reason, answer, str(error), span=found.span)
         try:
@@ -74,11 +74,7 @@ class JsonMode(Verifier):
             return Verdict.scored(0.0, "too_complex", answer, str(error), span=found.span)
         return Verdict.scored(score, "correct" if violation is None else "invalid", answer, violation or "", span=found.span)
 
-    def check_truth(self, truth: Mapping[str, Any]) -> str | None:
-        schema = self._schema(truth)
-        return schema if isinstance(schema, str) else None
-
-    def _schema(self, truth: Mapping[str, Any]) -> Schema | str:
+    def read_truth(self, truth: Mapping[str, Any]) -> Schema | str:
         if "json_schema" not in truth:
             return no_key(truth, "json_schema")
         try:
@@ -99,7 +95,7 @@ def _begins_with_two_documents(text: str) -> bool:
     try:
         _, end = read(text)
         read(text[end:].lstrip())
-    except NotJson:
+    except Refused:
         return False
     return True
 
@@ -188,7 +184,7 @@ class XmlMode(Verifier):
         check_fields(self, "well_formed_share", at_least=0, below=1)
 
     def __call__(self, completion: str, problem: Problem) -> Verdict:
-        xsd = self._xsd_of(problem.truth)
+        xsd = self.read_truth(problem.truth)
         if isinstance(xsd, str):
             return Verdict.unscorable("bad_truth", xsd)
         found = _document(completion)
@@ -213,18 +209,14 @@ class XmlMode(Verifier):
         return self.well_formed_share, "invalid", _message(xsd.schema.error_log.last_error.message)
 
     def quick(self, completion: str, problem: Problem) -> Verdict | None:
-        xsd = self._xsd_of(problem.truth)
+        xsd = self.read_truth(problem.truth)
         return None if isinstance(xsd, _Xsd) and xsd.may_hang else self(completion, problem)
 
     def applies(self, truth: Mapping[str, Any]) -> bool:
         """Applies to a ground truth with an XSD, or with no key of another task."""
         return "xsd" in truth or not _OTHER_TASKS & truth.keys()
 
-    def check_truth(self, truth: Mapping[str, Any]) -> str | None:
-        xsd = self._xsd_of(truth)
-        return xsd if isinstance(xsd, str) else None
-
-    def _xsd_of(self, truth: Mapping[str, Any]) -> _Xsd | str | None:
+    def read_truth(self, truth: Mapping[str, Any]) -> _Xsd | str | None:
         text = truth.get("xsd")
         if text is None:
             return None

@@ -1,4 +1,7 @@
-"""JSON from a model: parsed strictly, in bounded time, and compared exactly."""
+"""JSON from a model: parsed strictly, in bounded time, and compared exactly.
+
+`Refused` has the reason `unparsable` or `too_large`.
+"""
 
 from __future__ import annotations
 
@@ -16,28 +19,24 @@ MAX_DIGITS = 1_000
 """Longest number that is read, in characters."""
 
 
-class NotJson(Refused):
-    """The text is not JSON that is accepted here; `reason` is `unparsable` or `too_large`."""
-
-
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        raise NotJson("unparsable", "an object has a key twice")
+        raise Refused("unparsable", "an object has a key twice")
     return value
 
 
 def _number(text: str, convert: Callable[[str], float]) -> float:
     if len(text) > MAX_DIGITS:
-        raise NotJson("too_large", f"a number of {len(text)} characters")
+        raise Refused("too_large", f"a number of {len(text)} characters")
     value = convert(text)
     if value in {float("inf"), float("-inf")}:
-        raise NotJson("unparsable", f"the number {text[:20]} is out of range")
+        raise Refused("unparsable", f"the number {text[:20]} is out of range")
     return value
 
 
 def _constant(text: str) -> NoReturn:
-    raise NotJson("unparsable", f"{text} is not JSON")
+    raise Refused("unparsable", f"{text} is not JSON")
 
 
 _DECODER = json.JSONDecoder(
@@ -49,22 +48,22 @@ _DECODER = json.JSONDecoder(
 
 
 def read(text: str, start: int = 0) -> tuple[Any, int]:
-    """The JSON value that begins at `start`, and where it ends. Errors: `NotJson`.
+    """The JSON value that begins at `start`, and where it ends. Errors: `Refused`.
 
     Stricter than Python's `json`: no NaN or Infinity, no number that overflows, no duplicate key, bounded size and nesting.
     """
     try:
         value, end = _DECODER.raw_decode(text, start)
     except json.JSONDecodeError as error:
-        raise NotJson("unparsable", f"{error.msg} at character {error.pos}") from error
+        raise Refused("unparsable", f"{error.msg} at character {error.pos}") from error
     except RecursionError as error:  # far deeper than MAX_DEPTH
-        raise NotJson("too_large", f"nested more than {MAX_DEPTH} deep") from error
+        raise Refused("too_large", f"nested more than {MAX_DEPTH} deep") from error
     level = [value]
     for _ in range(MAX_DEPTH):
         level = [child for each in level for child in _nested(each)]
         if not level:
             return value, end
-    raise NotJson("too_large", f"nested more than {MAX_DEPTH} deep")
+    raise Refused("too_large", f"nested more than {MAX_DEPTH} deep")
 
 
 def _nested(value: Any) -> list[Any]:
@@ -73,13 +72,13 @@ def _nested(value: Any) -> list[Any]:
 
 
 def parse(text: str, *, max_chars: int = MAX_CHARS) -> Any:
-    """The value of a text that is one JSON document and nothing else. Errors: `NotJson`."""
+    """The value of a text that is one JSON document and nothing else. Errors: `Refused`."""
     text = text.strip()
     if len(text) > max_chars:
-        raise NotJson("too_large", f"{len(text)} characters, at most {max_chars} are read")
+        raise Refused("too_large", f"{len(text)} characters, at most {max_chars} are read")
     value, end = read(text)
     if end < len(text):
-        raise NotJson("unparsable", f"text after the document: {text[end:].strip()[:40]!r}")
+        raise Refused("unparsable", f"text after the document: {text[end:].strip()[:40]!r}")
     return value
 
 

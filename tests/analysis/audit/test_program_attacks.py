@@ -90,7 +90,7 @@ def test_nothing_is_gained_on_the_pack_for_programs(problems: list[Problem]) -> 
 
 def target(truth: Mapping[str, Any], name: str = "p") -> Target:
     made = Problem(id=name, prompt="", truth=truth)
-    return Target(problem=made, right="", wrong="", answer="", wrong_answers=("", ""), write=None)
+    return Target(problem=made, right="", wrong="", answer="", wrong_answers=("", ""), write=None, honest=(1.0, 0.0))
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda each: each.name())
@@ -123,7 +123,7 @@ def test_slow_attacks_take_turns() -> None:
         ({"asserts": ["assert math.isclose(f(g(1)), 2)"], "names": ["g", "f"]}, "f"),
         ({"asserts": ["assert helper(f(1)) == 2"], "setup": "def helper(x):\n    return x"}, "f"),
         ({"asserts": ["assert C(f(1)) == 2"], "setup": "from x import y as C"}, "f"),
-        ({"asserts": ["assert f(1) =="], "names": ["h"]}, "h"),
+        ({"asserts": ["assert f(1) =="], "names": ["h"]}, None),
         ({"asserts": ["assert 1 == 1"]}, None),
         ({"cases": [{"stdin": "", "stdout": ""}]}, None),
         ({"answer": "f(1)"}, None),

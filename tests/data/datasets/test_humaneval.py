@@ -124,5 +124,3 @@ def test_missing_places_are_named(tmp_path: Path) -> None:
         HumanEval(path="/no/such")
     with pytest.raises(ConfigError, match="holds neither test.jsonl nor test-"):
         HumanEval(path=str(tmp_path)).load()
-    with pytest.raises(ConfigError, match=r"dataset\.train_share=1\.0: must be at least 0"):
-        HumanEval(path=str(tmp_path), train_share=1.0)

@@ -77,5 +77,5 @@ def test_mistakes(tmp_path: Path, rows: list[dict[str, Any]], message: str) -> N
         JsonLines(path=write(tmp_path / "a.jsonl", rows)).load()
     with pytest.raises(ConfigError, match=r"dataset\.path=/no/such: no such file"):
         JsonLines(path="/no/such")
-    with pytest.raises(ConfigError, match=r"dataset\.eval_share=1\.0: must lie between"):
+    with pytest.raises(ValueError, match=r"^eval_share=1\.0: must lie in \(0, 1\)"):
         JsonLines(path=str(tmp_path / "a.jsonl"), eval_share=1.0)

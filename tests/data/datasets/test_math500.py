@@ -57,7 +57,7 @@ def test_a_share_may_be_trained_on_and_is_then_not_evaluated(math500_path: Path)
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, 2.0, float("nan")])
 def test_a_share_lies_below_1(tmp_path: Path, share: float) -> None:
-    with pytest.raises(ConfigError, match=rf"dataset\.train_share={share}: must be at least 0 and below 1"):
+    with pytest.raises(ValueError, match=rf"^train_share={share}: must lie in \[0, 1\)"):
         MATH500(path=str(tmp_path), train_share=share)
 
 

@@ -251,9 +251,9 @@ def test_a_truth_that_cannot_be_checked_is_unscorable_never_zero(truth: dict[str
     ("overrides", "message"),
     [
         (["dataset.task=chain_som"], "dataset.task=chain_som: there is no such task; did you mean chain_sum?"),
-        (["dataset.train_problems=-1"], "dataset.train_problems=-1: must be a whole number from 0"),
+        (["dataset.train_problems=-1"], "dataset.train_problems=-1: must be at least 0"),
         (["dataset.test_problems=0", "dataset.train_problems=0"], "dataset.train_problems=0: with test_problems, 1 to 100000"),
-        (["dataset.seed=-1"], "dataset.seed=-1: must be a whole number from 0"),
+        (["dataset.seed=-1"], "dataset.seed=-1: must be at least 0"),
         (["+dataset.options.min_trms=3"], "dataset.options={'min_trms': 3}: chain_sum does not take them"),
         (
             ["+dataset.options.min_terms=0"],

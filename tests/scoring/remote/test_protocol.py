@@ -136,6 +136,7 @@ def packed(value: Any) -> str:
 
 
 LIMITS = {"deadline_s": 1, "memory_mb": 1}
+ODD_LIMITS = [{"deadline_s": float("inf")}, {"deadline_s": 0}, {"deadline_s": -1}, {"memory_mb": 0}, {"memory_mb": -5}]
 NO_BATCHES = [
     "",
     "é",
@@ -151,6 +152,7 @@ NO_BATCHES = [
     packed({**LIMITS, "verifiers": ["v"], "problems": ["p"], "tasks": [[7, 0, 0, "x"]]}),
     packed({"deadline_s": "soon", "memory_mb": 1, "verifiers": ["v"], "problems": ["p"], "tasks": []}),
     packed({"deadline_s": 1, "memory_mb": 1e400, "verifiers": ["v"], "problems": ["p"], "tasks": []}),
+    *(packed({**LIMITS, **odd, "verifiers": ["v"], "problems": ["p"], "tasks": []}) for odd in ODD_LIMITS),
     base64.b64encode(zlib.compress(b"[" * 200_000)).decode(),
     base64.b64encode(zlib.compress(b" " * (1 << 20) + b"x", 9)).decode(),
 ]

@@ -7,6 +7,7 @@ import json
 import pickle
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -180,11 +181,20 @@ def test_a_forged_batch_makes_nothing_and_harms_nobody(server: RedisServer, back
         )
         for text in (protocol.problem_text(PROBLEM), "{}", "[" * 10_000)
     ]
-    endless = protocol.pack(protocol.Batch(deadline_s=float("inf"), memory_mb=0, tasks=()))
+    limits = {"deadline_s": float("inf"), "memory_mb": 0, "verifiers": [], "problems": [], "tasks": []}
+    endless = base64.b64encode(zlib.compress(json.dumps(limits).encode())).decode()
     app = application(server.url, redeliver_s=60)
     with server.client() as client:
         client.set(client_key("c"), "1", ex=60)
-        sent = [*batches, endless, "no batch", "", None, 7, {"a": 1}]
+        sent = [
+            *batches,
+            base64.b64encode(zlib.compress(json.dumps(endless).encode())).decode(),
+            "no batch",
+            "",
+            None,
+            7,
+            {"a": 1},
+        ]
         for number, payload in enumerate(sent):
             app.send_task(QUEUE, args=[f"forged-{number}", "c", payload], queue=QUEUE)
         app.send_task(QUEUE, args=[], queue=QUEUE)

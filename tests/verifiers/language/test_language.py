@@ -208,9 +208,9 @@ def test_split_prose(text: str, prose: str, spans: list[str]) -> None:
         ({"languages": ()}, r"languages=\(\): must be a list of at least one code"),
         ({"languages": "en"}, "languages='en': must be a list"),
         ({"languages": ("en", "english")}, "languages=english: must be one of ace, af, "),
-        ({"min_share": 0.0}, "min_share=0.0: must lie above 0"),
-        ({"min_share": 1.1}, "min_share=1.1: must lie above 0 and not above 1"),
-        ({"min_share": float("nan")}, "min_share=nan: must lie above 0"),
+        ({"min_share": 0.0}, r"min_share=0.0: must lie in \(0, 1\]"),
+        ({"min_share": 1.1}, "min_share=1.1: must lie in"),
+        ({"min_share": float("nan")}, "min_share=nan: must lie in"),
     ],
 )
 def test_options_are_checked(options: dict[str, Any], message: str) -> None:
@@ -265,12 +265,6 @@ def test_long_hostile_text_takes_no_time(piece: str) -> None:
     judge(text)
     judge(f"\\[${text}\\]")
     assert time.process_time() - start < 15
-
-
-def test_all_of_the_response_is_scored() -> None:
-    verdict = Language()("\u200b The cat sat on the mat. \n", PROBLEM)
-    assert (verdict.span, verdict.answer) == ((0, 25), None)
-    assert Language()(" 1 + 1 = 2", PROBLEM).span is None
 
 
 def test_a_sentence_between_backticks_is_prose() -> None:

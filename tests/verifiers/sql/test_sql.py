@@ -19,7 +19,8 @@ from rlvr import Problem, Verdict, load_rules
 from rlvr.cli.main import main
 from rlvr.errors import ConfigError
 from rlvr.scoring.local.supervisor import Supervisor
-from rlvr.verifiers.sql.sqlite import QueryFailed, build, run
+from rlvr.verifiers.base import Refused
+from rlvr.verifiers.sql.sqlite import build, run
 from rlvr.verifiers.sql.verifier import SqlResult, outer_order
 
 SCHEMA = """
@@ -402,7 +403,7 @@ def test_the_time_limit_is_for_all_databases_together() -> None:
 def test_one_long_instruction_exceeds_the_limit_too() -> None:
     """SQLite checks the clock only between instructions; in a worker the deadline holds as well."""
     sql = "SELECT printf('%.*c', 60000000, 'x') IS NULL, name FROM romans"
-    with pytest.raises(QueryFailed, match="processor time") as caught:
+    with pytest.raises(Refused, match="processor time") as caught:
         run(IMAGE, sql, seconds=0.05, max_rows=10)
     assert caught.value.reason == "timeout"
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import ast
-import builtins
 import importlib
 import re
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, ClassVar, Literal
 
 from rlvr.data.code_rows import fenced
 from rlvr.errors import ConfigError
-from rlvr.programs.syntax import try_parse
+from rlvr.programs.forms import BadTruth, script_of
+from rlvr.programs.syntax import parse
 from rlvr.types import Problem
 
 BLUFF = "Going through what is given step by step, and checking each of the steps once more, leads to the result below."
@@ -39,6 +40,8 @@ class Target:
     """At least two answers that the rules score as wrong; the first is that of `wrong`."""
     write: Callable[[str, str], str] | None
     """`write(answer, reasoning)`: a solution as the prompt asks. None where the data set has completions, not answers."""
+    honest: tuple[float, float]
+    """Rewards of `right` and of `wrong`."""
 
     def written(self, answer: str, reasoning: str = BLUFF) -> str | None:
         """A solution with that answer. The default reasoning is not the reference's, which may name the right answer."""
@@ -93,36 +96,18 @@ class ProgramAttack(Attack):
 
 
 def entry_point(truth: Mapping[str, Any]) -> str | None:
-    """The function that the tests of `truth` call; None where they call none."""
+    """The function that the tests of `truth` call, the outermost of several; None where they call none."""
     if isinstance(truth.get("entry_point"), str):
         return truth["entry_point"]
-    asserts = truth.get("asserts")
-    if not isinstance(asserts, Sequence) or isinstance(asserts, str):
+    if "asserts" not in truth:
         return None
-    names = truth.get("names") or ()
-    called = list(_called("\n".join(each for each in asserts if isinstance(each, str))))
-    own = set(_defined(str(truth.get("setup", "")))) | set(dir(builtins))
-    return next((name for name in called if name in names or (not names and name not in own)), names[0] if names else None)
-
-
-def _called(source: str) -> Iterator[str]:
-    """Names that are called, outermost first."""
-    for node in _nodes(source):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            yield node.func.id
-
-
-def _defined(source: str) -> Iterator[str]:
-    for node in _nodes(source):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            yield node.name
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            yield from (each.asname or each.name for each in node.names)
-
-
-def _nodes(source: str) -> Iterator[ast.AST]:
-    tree = try_parse(source)
-    return iter(()) if tree is None else ast.walk(tree)
+    try:
+        names = script_of(truth).names
+    except BadTruth:
+        return None
+    calls = (node.func for node in ast.walk(parse("\n".join(truth["asserts"]))) if isinstance(node, ast.Call))
+    called = (each.id for each in calls if isinstance(each, ast.Name) and each.id in names)
+    return next(chain(called, names), None)
 
 
 def find_attacks(paths: Sequence[str], prefixes: Sequence[str]) -> list[Attack]:
