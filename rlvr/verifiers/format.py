@@ -44,9 +44,10 @@ def _blocks(response: str, names: tuple[str, ...]) -> list[str] | Verdict:
         detail = f"tags found: {' '.join(tags[:8])[:200] or 'none'}"
         return Verdict.scored(0.0, "wrong_tags" if tags else "no_tags", detail=detail)
     pieces = pattern.split(response)
-    outside = " ".join(piece.strip() for piece in pieces[::2]).strip()
-    if outside:
-        return Verdict.scored(0.0, "text_outside", detail=f"text outside the blocks: {outside[:40]!r}")
+    places = [f"before <{names[0]}>"] + ["between the blocks"] * (len(names) - 1) + [f"after </{names[-1]}>"]
+    for place, outside in zip(places, pieces[::2], strict=True):
+        if outside.strip():
+            return Verdict.scored(0.0, "text_outside", detail=f"text {place}: {outside.strip()[:40]!r}")
     for name, content in zip(names, pieces[1::2], strict=True):
         if not visible_text(content):
             return Verdict.scored(0.0, "empty_block", detail=f"the {name} block is empty")

@@ -51,6 +51,18 @@ def test_think_answer(text: str, score: float, reason: str) -> None:
     assert (verdict.score, verdict.reason) == (pytest.approx(score), reason)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (f"Sure! {GOOD}", "text before <think>: 'Sure!'"),
+        ("<think>2 + 2 is 4, clearly</think> so <answer>4</answer>", "text between the blocks: 'so'"),
+        (f"{GOOD} and that is it", "text after </answer>: 'and that is it'"),
+    ],
+)
+def test_the_detail_says_where_text_stands(text: str, says: str) -> None:
+    assert ThinkAnswer()(text, PROBLEM).detail == says
+
+
 @pytest.mark.parametrize("prompt", ["q\n<think>", "User: q\nAssistant: <think>\n", "<think>q</think>\n<think>"])
 def test_a_think_that_the_prompt_opened_counts(prompt: str) -> None:
     problem = Problem(id="p", prompt=prompt, truth={})
