@@ -165,12 +165,12 @@ class Rollout:
         kinds = {"token_ids": (np.int32,), "logprobs": (np.float32, np.float64), "loss_mask": (np.bool_,)}
         kinds["entropies"] = kinds["logprobs"]
         for name, allowed in kinds.items():
-            value = getattr(self, name)
-            if value is None:
+            array = getattr(self, name)
+            if array is None:
                 continue
-            array = np.asarray(value)
-            if array.dtype not in allowed:
-                array = array.astype(allowed[-1])
+            if not isinstance(array, np.ndarray) or array.dtype.type not in allowed:
+                array = np.asarray(array)
+                array = array if array.dtype.type in allowed else array.astype(allowed[-1])
             if array.shape != (n,):
                 raise ValueError(f"{name} has the shape {array.shape}, token_ids {n} tokens")
             if array.flags.writeable:
