@@ -102,7 +102,7 @@ def whole_file(path: Path) -> list[dict[str, Any]]:
 
 def folder_or_hub_rows(path: str | None, split: str, *, name: str, config: str | None = None) -> list[dict[str, Any]]:
     """`split_rows` of a folder, or without one `hub_rows` of the set with this name."""
-    return split_rows(path, split, config=config) if path else hub_rows(name, config, split)
+    return hub_rows(name, config, split) if path is None else split_rows(path, split, config=config)
 
 
 def hub_rows(name: str, config: str | None, split: str) -> list[dict[str, Any]]:

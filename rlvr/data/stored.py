@@ -24,6 +24,7 @@ class Stored(DataSource):
 
     def __post_init__(self) -> None:
         if not self.path:
+            object.__setattr__(self, "path", None)  # `dataset.path=` on a command line
             offline_if_unreachable()
         elif not Path(self.path).is_dir():
             raise ConfigError(f"dataset.path={self.path}: no such folder")

@@ -13,7 +13,9 @@ import pytest
 from conftest import few_shot_examples, score_gap
 from rlvr import load_rules
 from rlvr.config.compose import compose
+from rlvr.data.datasets.code_contests import CodeContests
 from rlvr.data.datasets.gsm8k import GSM8K
+from rlvr.data.datasets.mmlu import MMLU
 from rlvr.data.prompts import Prompts
 from rlvr.errors import ConfigError
 
@@ -76,3 +78,10 @@ def test_missing_places_are_named(tmp_path: Path) -> None:
         GSM8K(path="/no/such")
     with pytest.raises(ConfigError, match="holds neither train.jsonl nor train-"):
         GSM8K(path=str(tmp_path)).load()
+
+
+def test_an_empty_path_is_the_hub_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dataset.path=` on a command line."""
+    (tmp_path / "test.jsonl").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert [kind(path="").path for kind in (GSM8K, MMLU, CodeContests)] == [None] * 3
