@@ -129,8 +129,9 @@ class Trainer:
 
     def step(self, step: int) -> tuple[dict[str, float], int]:
         """Step number `step`, from 1; returns its metrics and the number of completion tokens sampled."""
-        algo, clock = self._config.algo, _Clock()
+        algo = self._config.algo
         changes = self._take_edits(step)
+        clock = _Clock()
         scored, seconds = self._sample_and_score(clock)
         groups = with_advantages(scored, scaling=algo.scaling, deviation=algo.deviation)
         learning_rate = self._learner.learning_rate
